@@ -1,0 +1,7 @@
+"""`python -m hapens_bench` is `hapens train`."""
+
+import sys
+
+from hapens_bench.cli import train
+
+sys.exit(train(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""Declared keys: what a component's YAML may hold, checked before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a component: its type and the allowed range.
+
+    `shared` keys must be equal in all trials of a pack (they shape tensors or pick code); the others become
+    tensors of shape [T, 1, 1] and may differ from trial to trial.
+    """
+
+    kind: type
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    shared: bool = False
+
+    def allowed(self) -> str:
+        """Say in words what the key takes."""
+        if self.choices:
+            text = "one of " + ", ".join(self.choices)
+        elif self.kind is bool:
+            text = "true or false"
+        else:
+            text = {int: "a whole number", float: "a number", str: "a text", list: "a list"}[self.kind]
+            bounds = [
+                f"above {self.above:g}" if self.above is not None else "",
+                f"at least {self.low:g}" if self.low is not None else "",
+                f"at most {self.high:g}" if self.high is not None else "",
+            ]
+            text = " ".join([text, " and ".join(b for b in bounds if b)]).strip()
+        return text + " or null" if self.optional else text
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether a value from YAML is of the right type and in range."""
+        if value is None:
+            return self.optional
+        if self.kind is bool:
+            return isinstance(value, bool)
+        if self.kind is str:
+            return isinstance(value, str) and (not self.choices or value in self.choices)
+        if self.kind is list:
+            return isinstance(value, list) and all(not self.choices or v in self.choices for v in value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        if self.kind is int and value != int(value):
+            return False
+        return (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+        )
+
+
+def problems(section: str, keys: Mapping[str, Key], config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence for every key of a config section that is missing, unknown or out of range."""
+    for name, key in keys.items():
+        if name not in config:
+            yield f"{section}.{name} is missing; it takes {key.allowed()}"
+        elif not key.accepts(config[name]):
+            yield f"{section}.{name} is {config[name]!r}, but it takes {key.allowed()}"
+    for name in config:
+        if name not in keys and name not in ("name", "_target_"):
+            yield f"there is no key {section}.{name}; {section} takes {', '.join(sorted(keys)) or 'no keys'}"

@@ -1,0 +1,94 @@
+"""The command line: `hapens train|data|table`; `python -m hapens_bench` is `hapens train`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from hapens_bench import __version__
+from hapens_bench.config import conf_dir
+from hapens_bench.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 a trial that failed, 2 a mistake in what was typed."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:
+        return train(argv[1:])
+    from hapens_bench.analysis import commands as analysis
+    from hapens_bench.data import commands as data
+
+    parser = argparse.ArgumentParser(prog="hapens", description="Compare negative samplers, honestly and fast.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train trials; takes Hydra overrides (see: hapens train --help)")
+    data.add_parser(commands)
+    analysis.add_parser(commands)
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: arguments.run(arguments))
+
+
+def train(argv: list[str]) -> int:
+    """Hand the overrides to Hydra and train."""
+    sys.argv = ["hapens train", *argv]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def run(config: DictConfig) -> float:
+        from hydra.core.hydra_config import HydraConfig
+
+        from hapens_bench.launch.pack import plain, show_results
+        from hapens_bench.launch.run import Job, prepare, run_jobs
+        from hapens_bench.training.trial import TrialFailed
+
+        job = Job(plain(config), list(HydraConfig.get().overrides.task))
+        prepare([job])
+        run_jobs([job])
+        if job.state != "done":
+            raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
+        show_results([job], Console())
+        return job.objective()
+
+    return guarded(run)
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command and turn the errors that a user can mend into one sentence."""
+    from hapens_bench.training.trial import TrialFailed
+
+    try:
+        result = command()
+    except TrialFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    return result if isinstance(result, int) else 0
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line what was wrong with the configuration and what is allowed."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"there is no {group or 'config'} {name!r}; choose one of {', '.join(error.options or [])}"
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown:
+        section = unknown[1].rpartition(".")[0] or "the config"
+        return f"there is no key {unknown[1]}; add --cfg job to the command to see the keys of {section}"
+    return " ".join(text.split("Config search path")[0].split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

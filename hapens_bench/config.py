@@ -1,0 +1,115 @@
+"""The configuration: where it lives, what identifies a run, and whether it makes sense."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+
+from hapens_bench.checks import Key, problems
+from hapens_bench.errors import UserError
+from hapens_bench.evaluation.metrics import parse_metric
+
+SELECTIONS = ("test_peak", "valid", "valid_refit")
+COMPONENTS = ("model", "sampler", "loss")
+TRAINER_KEYS = {
+    "epochs": Key(int, low=1, shared=True),
+    "batch_size": Key(int, low=1, shared=True),
+    "drop_last": Key(bool, shared=True),
+    "lr": Key(float, above=0),
+    "l2": Key(float, low=0),
+    "eval_every": Key(int, low=1, shared=True),
+    "patience": Key(int, low=1, optional=True, shared=True),
+    "hardness_pairs": Key(int, low=1, shared=True),
+    "device": Key(str),
+    "threads": Key(int, low=1, optional=True),
+    "eval_memory_mb": Key(float, above=0),
+    "bitmap_mb": Key(float, low=0),
+    "checkpoint_seconds": Key(float, low=0),
+    "keep_checkpoint": Key(bool),
+}
+CANNOT_CHANGE_RESULTS = ("device", "threads", "eval_memory_mb", "bitmap_mb", "checkpoint_seconds", "keep_checkpoint")
+ROOT_KEYS = {
+    "seed": Key(int, low=0, high=2**62),
+    "resume": Key(str, choices=("auto", "force", "never")),
+}
+
+
+def conf_dir() -> Path:
+    """Give the folder of YAML defaults: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the part of a resolved config that can change the result."""
+    kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
+    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
+    return kept
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Hash the identity: equal ids mean equal results on the same data and code."""
+    return _digest(identity(config))
+
+
+def config_id(config: Mapping[str, Any]) -> str:
+    """Hash the identity less the seed: what replicates of one setting share."""
+    return _digest({k: v for k, v in identity(config).items() if k != "seed"})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """Make numbers that compare equal (1 and 1.0) look equal."""
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse a config that cannot be trained, before anything is read or written.
+
+    Raises:
+        UserError: with one sentence for each problem.
+    """
+    found = list(problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS}))
+    found += problems("trainer", TRAINER_KEYS, config["trainer"])
+    for section in COMPONENTS:
+        found += problems(section, component_class(config[section]).keys, config[section])
+    protocol = config["protocol"]
+    selection = Key(list, choices=SELECTIONS)
+    if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
+        found.append(
+            f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}"
+        )
+    if not Key(list).accepts(protocol["metrics"]) or protocol["monitor"] not in protocol["metrics"]:
+        found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
+    else:
+        for name in protocol["metrics"]:
+            parse_metric(name)
+    if found:
+        raise UserError("; ".join(text.lstrip(".") for text in found))
+
+
+def component_class(config: Mapping[str, Any]) -> Any:
+    """Import the class that a component's `_target_` names.
+
+    Raises:
+        UserError: when it cannot be imported.
+    """
+    try:
+        return get_class(config["_target_"])
+    except Exception as error:
+        raise UserError(f"cannot import {config.get('_target_')!r}: {error}") from error
+

@@ -1,0 +1,79 @@
+"""What the data layer hands on: logs of interactions, and the split that a protocol makes of one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A log with contiguous ids, one row an interaction, in the order of the source.
+
+    Shape:
+        user, item: [N] int64; time: [N] int64 seconds (any monotone unit) or None; rating: [N] float64 or None.
+    """
+
+    user: IntArray
+    item: IntArray
+    n_users: int
+    n_items: int
+    time: IntArray | None = None
+    rating: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray) -> Interactions:
+        """Keep the given rows (indices or mask); ids and their ranges stay as they are."""
+        return replace(
+            self,
+            user=self.user[rows],
+            item=self.item[rows],
+            time=None if self.time is None else self.time[rows],
+            rating=None if self.rating is None else self.rating[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs that a trial trains on, chooses its epoch by, and is judged by.
+
+    `train`, `valid` and `test` are disjoint; the published train set of a protocol whose validation part is
+    carved out of it is `train` and `valid` together (`full_train`).
+
+    Shape:
+        train, valid, test: [n, 2] int64 rows (user, item), sorted by user, then item, without duplicates.
+        relevant: [n, 2] every pair that is truly relevant (only where truth is known, i.e. `planted`), or None.
+    """
+
+    name: str
+    n_users: int
+    n_items: int
+    train: IntArray
+    valid: IntArray
+    test: IntArray
+    relevant: IntArray | None = None
+
+    @property
+    def full_train(self) -> IntArray:
+        """Train and validation pairs together, sorted."""
+        return sort_pairs(np.concatenate([self.train, self.valid]))
+
+    @property
+    def data_hash(self) -> str:
+        """Sixteen hex digits over the sizes and all pairs: equal hashes mean equal splits."""
+        digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
+        for part in (self.train, self.valid, self.test, self.relevant):
+            digest.update(b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+def sort_pairs(pairs: IntArray) -> IntArray:
+    """Sort rows (user, item) and drop duplicates."""
+    return np.unique(pairs.reshape(-1, 2), axis=0).astype(np.int64)

@@ -1,0 +1,92 @@
+"""What a sweep does: look at all its jobs first, then train what is not done, then say how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from hapens_bench.launch.run import Job, prepare, run_jobs
+from hapens_bench.training.trial import TrialFailed
+
+
+def launch(
+    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]
+) -> list[JobReturn]:
+    """Run the jobs of a multirun; every job is composed and checked before the first one trains.
+
+    Raises:
+        UserError: when any job of the sweep cannot be trained; nothing has been trained then.
+    """
+    jobs = [Job(plain(compose(overrides)), list(overrides)) for overrides in job_overrides]
+    prepare(jobs)
+    console = Console()
+    done = sum(job.state == "done" for job in jobs)
+    console.print(f"{len(jobs)} jobs: {done} done, {len(jobs) - done} to run")
+    run_jobs(jobs)
+    show_results(jobs, console)
+    show_failures(jobs, console)
+    return [_as_return(job) for job in jobs]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed config to plain containers, without Hydra's own part."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+def show_results(jobs: Sequence[Job], console: Console) -> None:
+    """Print mean and deviation over seeds of every setting, by selection."""
+    rows = []
+    for job in jobs:
+        if job.state != "done":
+            continue
+        summary, config = job.folder.read_summary(), job.config
+        varied = [o for o in job.overrides if o.split("=")[0] not in ("dataset", "model", "sampler", "seed")]
+        for selection, report in summary["selection"].items():
+            row = {"dataset": summary["dataset"], "model": summary["model"], "sampler": summary["sampler"]}
+            row |= {"setting": " ".join(varied), "selection": selection}
+            row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
+            rows.append(row | {"epoch": report["epoch"]})
+    if not rows:
+        return
+    frame = pd.DataFrame(rows)
+    keys = ["dataset", "model", "sampler", "setting", "selection"]
+    table = Table(title="test metrics in percent, mean ± standard deviation over seeds")
+    shown = [k for k in keys if frame[k].nunique() > 1 or k in ("sampler", "selection")]
+    metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
+    for column in (*shown, "n", *metrics, "epoch"):
+        table.add_column(column, justify="left" if column in keys else "right")
+    for group, part in frame.groupby(keys, sort=False):
+        named = dict(zip(keys, group, strict=True))
+        cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
+        epochs = sorted(set(part["epoch"]))
+        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
+        table.add_row(*[named[k] for k in shown], str(len(part)), *cells, span)
+    console.print(table)
+
+
+def show_failures(jobs: Sequence[Job], console: Console) -> None:
+    """Print what is missing from the sweep, why, and the command that runs it again."""
+    missing = [job for job in jobs if job.state != "done"]
+    if not missing:
+        return
+    table = Table("state", "why", "to run it again", title=f"{len(missing)} of {len(jobs)} jobs are not done")
+    for job in missing:
+        table.add_row(job.state, job.reason, job.command)
+    console.print(table)
+
+
+def _as_return(job: Job) -> JobReturn:
+    result = JobReturn(overrides=job.overrides)
+    if job.state == "done":
+        result.status, result.return_value = JobStatus.COMPLETED, job.objective()
+    else:
+        result.status, result.return_value = JobStatus.FAILED, TrialFailed(f"{job.command}: {job.reason}")
+    return result

@@ -1,0 +1,36 @@
+"""Matrix factorisation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded, Model, init_streams, rows, xavier_uniform
+
+
+class MF(Model):
+    """Matrix factorisation: s_ui = <e_u, e_i>, without biases.
+
+    Xavier-uniform on the user and the item table separately, as in the code of MixGCF (KDD 2021), DENS (WSDM 2023) and
+    AHNS (AAAI 2024).
+
+    Shape:
+        user: [T, U, D]; item: [T, I, D].
+    """
+
+    keys = {"D": Key(int, low=1, shared=True)}
+
+    def __init__(self, D: int, seeds: list[int], n_users: int, n_items: int) -> None:
+        super().__init__()
+        streams = init_streams(seeds)
+        self.user = xavier_uniform(streams, 0, n_users, D)
+        self.item = xavier_uniform(streams, n_users * D, n_items, D)
+
+    def encode(self) -> Encoded:
+        """Give the two tables themselves."""
+        return Encoded(self.user, self.item)
+
+    def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """See `Model.penalty`; ego and final embeddings are the same here."""
+        squares = rows(self.user, users).square().sum(-1) + rows(self.item, positives).square().sum(-1)
+        return 0.5 * (squares + rows(self.item, negatives).square().sum((-1, -2)))

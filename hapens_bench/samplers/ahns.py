@@ -1,0 +1,42 @@
+"""AHNS: negatives whose hardness adapts to the positive's score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded
+from hapens_bench.rng import Streams
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+
+
+class AHNS(Sampler):
+    """Adaptive hardness negative sampling, p < 0: j = argmin_{j in pool} |s_uj - beta (s_ui + alpha)^(p+1)|.
+
+    Lai et al., "Adaptive hardness negative sampling for collaborative filtering", AAAI 2024, eq. 2-3. At p = -1 the target is
+    the constant beta and alpha plays no part; at p = -2 it is beta / (s_ui + alpha), harder for low-scored positives. As in
+    the authors' code nothing is clamped: for s_ui < -alpha the p = -2 target is negative, although the paper assumes positive scores.
+    """
+
+    keys = {
+        "alpha": Key(float),
+        "beta": Key(float),
+        "p": Key(int, high=-1),
+        "M": Key(int, low=1, shared=True),
+    }
+
+    def __init__(self, alpha: Tensor, beta: Tensor, p: Tensor, M: int) -> None:
+        super().__init__()
+        self.register_buffer("alpha", alpha)
+        self.register_buffer("beta", beta)
+        self.register_buffer("p", p)
+        self.pool_size = M
+
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Take the candidate whose score lies nearest to the positive's target."""
+        query = encoded.query(batch.users)
+        cand = encoded.score(query, pool)
+        pos = (query * encoded.item(batch.items)).sum(-1, keepdim=True)
+        target = self.beta * torch.pow(pos + self.alpha, self.p + 1)
+        return pick(pool, (cand - target).abs().argmin(-1))

@@ -1,0 +1,68 @@
+"""What a negative sampler is: one method that picks negatives for a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded
+from hapens_bench.rng import Streams
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The positives of a step, and where in the training we are.
+
+    Shape:
+        users, items: [T, B] int64. `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs.
+    """
+
+    users: Tensor
+    items: Tensor
+    epoch: int = 0
+    epochs: int = 1
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What the loss is given for each positive.
+
+    Shape:
+        items: [T, B, K] int64.
+    """
+
+    items: Tensor
+
+
+class Sampler(nn.Module, ABC):
+    """A rule that picks K negatives for each positive of a batch.
+
+    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as tensors [T, 1, 1], so a
+    rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a positive, none of them
+    a train item of the user: excluding positives is the pool's duty, never the sampler's.
+    """
+
+    keys: ClassVar[dict[str, Key]] = {}
+    pool_size: int = 1
+
+    @abstractmethod
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Pick the negatives; no gradient flows through the choice.
+
+        Shape:
+            pool: [T, B, M] int64 -> Negatives.items [T, B, K].
+        """
+
+
+def pick(pool: Tensor, index: Tensor) -> Negatives:
+    """Give the one candidate at `index` of each pool.
+
+    Shape:
+        pool: [T, B, M]; index: [T, B] -> Negatives.items [T, B, 1].
+    """
+    return Negatives(pool.gather(-1, index[..., None]))

@@ -1,0 +1,52 @@
+"""Adam for packs: every trial has its own learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class PackAdam:
+    """Dense Adam over parameters with a leading trial axis (Kingma and Ba, ICLR 2015).
+
+    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;  w <- w - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps). The same
+    rule, defaults and order of operations as `torch.optim.Adam`; elementwise, so trials never touch each other.
+
+    Shape:
+        lr: [T, 1, 1]; parameters: [T, ...] with at least two further axes of any size.
+    """
+
+    def __init__(
+        self,
+        params: list[nn.Parameter],
+        lr: Tensor,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.params, self.lr, self.betas, self.eps = params, lr, betas, eps
+        self.steps = 0
+        self.m = [torch.zeros_like(p) for p in params]
+        self.v = [torch.zeros_like(p) for p in params]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Apply the gradients, then drop them."""
+        self.steps += 1
+        b1, b2 = self.betas
+        scale = self.lr / (1 - b1**self.steps)
+        root = math.sqrt(1 - b2**self.steps)
+        for p, m, v in zip(self.params, self.m, self.v, strict=True):
+            g = p.grad
+            assert g is not None
+            m.lerp_(g, 1 - b1)
+            v.mul_(b2).addcmul_(g, g, value=1 - b2)
+            p -= scale * m / (v.sqrt().div_(root).add_(self.eps))
+            p.grad = None
+
+    def keep(self, trials: Tensor) -> None:
+        """Keep the state of the given trials only (indices on the trial axis)."""
+        self.lr = self.lr[trials]
+        self.m = [m[trials] for m in self.m]
+        self.v = [v[trials] for v in self.v]

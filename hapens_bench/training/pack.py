@@ -1,0 +1,124 @@
+"""The trial axis: several trials of one shape, trained in the same kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hapens_bench.config import component_class
+from hapens_bench.losses.base import Loss
+from hapens_bench.models.base import Model
+from hapens_bench.rng import Purpose, Streams
+from hapens_bench.samplers.base import Batch, Sampler
+from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.training.adam import PackAdam
+
+Config = Mapping[str, Any]
+
+
+def build(sections: Sequence[Config], **context: Any) -> Any:
+    """Build one component for T trials from its T config sections.
+
+    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others as float32 tensors
+    [T, 1, 1]; `context` goes to the constructor unchanged.
+    """
+    cls = component_class(sections[0])
+    values: dict[str, Any] = {}
+    for name, key in cls.keys.items():
+        if key.shared:
+            value = sections[0][name]
+            values[name] = int(value) if key.kind is int and value is not None else value
+        else:
+            values[name] = per_trial([section[name] for section in sections])
+    return cls(**values, **context)
+
+
+def per_trial(values: Sequence[float]) -> Tensor:
+    """Stack one number a trial to [T, 1, 1]."""
+    return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+
+
+class Pack:
+    """Model, sampler, loss, optimiser and random streams of T trials.
+
+    Parameters and buffers of the modules, the optimiser's state and the streams all have the trial axis first, so that a
+    trial is a slice: `keep` drops trials, `trial_state` and `load_trial_state` save and restore one.
+    """
+
+    def __init__(self, configs: Sequence[Config], n_users: int, n_items: int, device: torch.device) -> None:
+        seeds = [int(config["seed"]) for config in configs]
+        model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items)
+        self.model: Model = model.to(device)
+        self.sampler: Sampler = build([c["sampler"] for c in configs]).to(device)
+        self.loss: Loss = build([c["loss"] for c in configs]).to(device)
+        self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
+        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)
+        self.adam = PackAdam(list(self.parameters().values()), lr)
+        self.pool_streams = Streams(seeds, Purpose.POOL, device)
+        self.sampler_streams = Streams(seeds, Purpose.SAMPLER, device)
+        self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
+
+    @property
+    def size(self) -> int:
+        """The number of trials, T."""
+        return len(self.l2)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Give all trained tensors by name."""
+        modules = {"model": self.model, "sampler": self.sampler}
+        return {f"{m}.{name}": p for m, module in modules.items() for name, p in module.named_parameters()}
+
+    def shuffled(self, epoch: int, n: int) -> Tensor:
+        """Give each trial's order of n interactions in an epoch, [T, n]."""
+        return self.shuffle_streams.bits(epoch * n, n).argsort(dim=-1, stable=True)
+
+    def step(self, batch: Batch, positives: Positives) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw negatives, take the gradient step, and tell what happened.
+
+        Shape:
+            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K].
+        """
+        M, B = self.sampler.pool_size, batch.users.shape[1]
+        encoded = self.model.encode()
+        with torch.no_grad():
+            pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
+            items = self.sampler.draw(batch, encoded.detach(), pool, self.sampler_streams).items
+        query = encoded.query(batch.users)
+        positive = (query * encoded.item(batch.items)).sum(-1)
+        negative = (query[..., None, :] * encoded.item(items)).sum(-1)
+        penalty = self.model.penalty(batch.users, batch.items, items).mean(-1)
+        losses = self.loss(positive, negative).mean(-1) + self.l2 * penalty
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        self.adam.step()
+        return losses.detach(), positive.detach(), negative.detach(), items
+
+    def keep(self, trials: Sequence[int]) -> None:
+        """Go on with the given trials only (indices on the trial axis)."""
+        index = torch.tensor(trials, dtype=torch.int64, device=self.l2.device)
+        for module in (self.model, self.sampler, self.loss):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data = tensor.data[index]
+        self.l2 = self.l2[index]
+        self.adam.keep(index)
+        for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams):
+            streams.keep(index)
+
+    def trial_state(self, t: int) -> dict[str, Any]:
+        """Copy what trial t needs to go on elsewhere: parameters, Adam's moments and step count."""
+        names = list(self.parameters())
+        return {
+            "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
+            "m": {name: m[t].cpu().clone() for name, m in zip(names, self.adam.m, strict=True)},
+            "v": {name: v[t].cpu().clone() for name, v in zip(names, self.adam.v, strict=True)},
+            "steps": self.adam.steps,
+        }
+
+    @torch.no_grad()
+    def load_trial_state(self, t: int, state: Mapping[str, Any]) -> None:
+        """Put a saved trial in place t."""
+        for (name, p), m, v in zip(self.parameters().items(), self.adam.m, self.adam.v, strict=True):
+            p[t], m[t], v[t] = state["parameters"][name], state["m"][name], state["v"][name]
+        self.adam.steps = state["steps"]

@@ -1,0 +1,147 @@
+"""One trial's way through its stages: what it has measured so far, and what it leaves on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from hapens_bench.config import config_id, run_id
+from hapens_bench.evaluation.ranking import PerUser
+from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.tracking.sink import SafeSinks
+from hapens_bench.training.selection import BestEpoch
+
+STAGES = ("held", "full")
+
+
+class TrialFailed(Exception):
+    """A trial that cannot go on (a loss that is not a number, say); its pack-mates can."""
+
+
+@dataclass
+class Progress:
+    """All that a trial has measured; plain values and tensors, so that a checkpoint can hold it.
+
+    `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
+    and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that.
+    """
+
+    stage: str = "held"
+    next_epoch: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+    refit_epoch: int = -1
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Trial:
+    """A resolved config, its run folder, its sinks and its progress."""
+
+    def __init__(self, config: Mapping[str, Any], folder: RunFolder, sinks: SafeSinks) -> None:
+        self.config, self.folder, self.sinks = config, folder, sinks
+        self.run_id, self.config_id = run_id(config), config_id(config)
+        self.selection: list[str] = list(config["protocol"]["selection"])
+        self.monitor: str = config["protocol"]["monitor"]
+        self.patience: int | None = config["trainer"]["patience"]
+        self.epochs: int = config["trainer"]["epochs"]
+        self.eval_every: int = config["trainer"]["eval_every"]
+        self.progress = Progress(stage=self.stages[0])
+        self.pack_state: dict[str, Any] | None = None
+        self.failure: str | None = None
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages its selections need: `held` trains on 90% and chooses an epoch, `full` trains on all of train."""
+        needs = {"held": {"valid", "valid_refit"}, "full": {"test_peak", "valid_refit"}}
+        return [stage for stage in STAGES if needs[stage] & set(self.selection)]
+
+    @property
+    def best(self) -> BestEpoch:
+        """The tracker of the present stage."""
+        return BestEpoch(self.patience, **{k: v for k, v in self.progress.best.items() if k != "patience"})
+
+    def monitors(self, stage: str, epoch: int) -> bool:
+        """Tell whether the monitored metric is wanted after this epoch."""
+        due = epoch % self.eval_every == 0 or epoch == self.epochs - 1
+        if stage == "full" and "test_peak" not in self.selection:
+            return epoch == self.progress.refit_epoch
+        return due
+
+    def judge(self, stage: str, epoch: int, result: PerUser) -> list[str]:
+        """Take an evaluation; give the selections that this epoch is now the report of."""
+        if stage == "held":
+            best = self.best
+            improved = best.update(epoch, result.mean()[self.monitor])
+            self.progress.best = best.state()
+            return ["valid"] if improved and "valid" in self.selection else []
+        chosen = []
+        if "test_peak" in self.selection:
+            best = self.best
+            chosen += ["test_peak"] if best.update(epoch, result.mean()[self.monitor]) else []
+            self.progress.best = best.state()
+        if epoch == self.progress.refit_epoch:
+            chosen.append("valid_refit")
+        return chosen
+
+    def report(self, selection: str, epoch: int, test: PerUser) -> None:
+        """Note the test metrics that a selection reports."""
+        report = {"epoch": epoch, "test": test.mean(), "users": test.users, "values": test.values}
+        self.progress.reports.setdefault(selection, {}).update(report)
+
+    def finished(self, stage: str, epoch: int) -> bool:
+        """Tell whether the stage ends after this epoch."""
+        if epoch == self.epochs - 1:
+            return True
+        if stage == "held":
+            return self.best.exhausted
+        return epoch >= self.progress.refit_epoch and ("test_peak" not in self.selection or self.best.exhausted)
+
+    def close_stage(self, stage: str) -> None:
+        """Settle what the stage chose and move on to the next one."""
+        progress = self.progress
+        evaluated = [row["epoch"] for row in progress.rows if row["stage"] == stage and row["evaluated"]]
+        if stage == "held":
+            progress.refit_epoch = self.best.epoch if "valid_refit" in self.selection else -1
+        if progress.best:
+            converged = self.best.epoch < evaluated[-1]
+            for selection in {"held": ("valid",), "full": ("test_peak",)}[stage]:
+                if selection in progress.reports:
+                    progress.reports[selection]["converged"] = converged
+            if stage == "held" and "valid_refit" in self.selection:
+                progress.reports["valid_refit"] = {"converged": converged}
+        later = self.stages[self.stages.index(stage) + 1 :]
+        progress.stage, progress.next_epoch, progress.best = (later[0] if later else "done"), 0, {}
+        self.pack_state = None
+
+    def save(self, pack_state: dict[str, Any] | None) -> None:
+        """Write the checkpoint and the history."""
+        self.folder.save_checkpoint({"progress": vars(self.progress), "pack": pack_state})
+        self.folder.write_history(self.progress.rows)
+
+    def restore(self) -> bool:
+        """Take up the checkpoint, where there is one."""
+        saved = self.folder.load_checkpoint()
+        if saved is None:
+            return False
+        self.progress, self.pack_state = Progress(**saved["progress"]), saved["pack"]
+        return True
+
+    def users_frame(self) -> pd.DataFrame:
+        """Give the per-user test metrics of each selection's reported epoch, a row a user."""
+        frames = [
+            pd.DataFrame({"selection": selection, "user": report["users"].numpy()}
+                         | {metric: v.numpy() for metric, v in report["values"].items()})
+            for selection, report in self.progress.reports.items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def results(self) -> dict[str, Any]:
+        """Give each selection's epoch, mean test metrics and whether it converged."""
+        return {
+            selection: {key: report[key] for key in ("epoch", "converged", "test")}
+            for selection, report in self.progress.reports.items()
+        }
