@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from hapens_bench import __version__
-from hapens_bench.config import conf_dir
+from hapens_bench.config import conf_dir, plain
 from hapens_bench.errors import UserError
 
 
@@ -47,7 +47,7 @@ def train(argv: list[str]) -> int:
     def run(config: DictConfig) -> float:
         from hydra.core.hydra_config import HydraConfig
 
-        from hapens_bench.launch.pack import plain, show_results
+        from hapens_bench.launch.pack import show_results
         from hapens_bench.launch.run import Job, prepare, run_jobs
         from hapens_bench.training.trial import TrialFailed
 

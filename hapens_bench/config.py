@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.checks import Key, problems
 from hapens_bench.errors import UserError
@@ -45,9 +47,24 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed config to plain containers, without Hydra's own part."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose what the command line would, without running it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return plain(compose("config", list(overrides)))
+
+
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give the part of a resolved config that can change the result."""
     kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
+    if "sources" in kept["dataset"]:  # the addresses of the files change nothing; the run notes the hash of what was in them
+        kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
     kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
     return kept
 

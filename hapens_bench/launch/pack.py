@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from hapens_bench.config import config_id, plain
 from hapens_bench.launch.run import Job, prepare, run_jobs
 from hapens_bench.training.trial import TrialFailed
 
@@ -34,13 +34,6 @@ def launch(
     return [_as_return(job) for job in jobs]
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """Resolve a composed config to plain containers, without Hydra's own part."""
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items() if key != "hydra"}
-
-
 def show_results(jobs: Sequence[Job], console: Console) -> None:
     """Print mean and deviation over seeds of every setting, by selection."""
     rows = []
@@ -50,19 +43,19 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         summary, config = job.folder.read_summary(), job.config
         varied = [o for o in job.overrides if o.split("=")[0] not in ("dataset", "model", "sampler", "seed")]
         for selection, report in summary["selection"].items():
-            row = {"dataset": summary["dataset"], "model": summary["model"], "sampler": summary["sampler"]}
-            row |= {"setting": " ".join(varied), "selection": selection}
+            row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
+            row |= {"sampler": summary["sampler"], "setting": " ".join(varied), "selection": selection}
             row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
             rows.append(row | {"epoch": report["epoch"]})
     if not rows:
         return
     frame = pd.DataFrame(rows)
-    keys = ["dataset", "model", "sampler", "setting", "selection"]
+    keys = ["id", "dataset", "model", "sampler", "setting", "selection"]
     table = Table(title="test metrics in percent, mean ± standard deviation over seeds")
-    shown = [k for k in keys if frame[k].nunique() > 1 or k in ("sampler", "selection")]
+    shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
     metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
     for column in (*shown, "n", *metrics, "epoch"):
-        table.add_column(column, justify="left" if column in keys else "right")
+        table.add_column(column, justify="left" if column in keys else "right", no_wrap=True)
     for group, part in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
         cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]

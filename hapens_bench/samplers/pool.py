@@ -36,7 +36,8 @@ class Positives:
         counts = np.bincount(users, minlength=n_users)
         self.most = int(counts.max(initial=0))
         self.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device)
-        self.items = torch.from_numpy(np.ascontiguousarray(items)).to(device)
+        padded = items if len(items) else np.zeros(1, dtype=np.int64)  # a place that searches may look at and ignore
+        self.items = torch.from_numpy(np.ascontiguousarray(padded)).to(device)
         self.row_bytes = (n_items + 7) // 8
         self.bitmap: Tensor | None = None
         if n_users * self.row_bytes <= bitmap_bytes:
@@ -70,7 +71,7 @@ class Positives:
     def _search(self, users: Tensor, before: Callable[[Tensor], Tensor]) -> Tensor:
         """Binary search each user's row for the first place where `before(place)` is false."""
         low, high = self.indptr[users], self.indptr[users + 1]
-        last = max(len(self.items) - 1, 0)
+        last = len(self.items) - 1
         for _ in range(self.most.bit_length()):
             middle = (low + high) >> 1
             go = before(middle.clamp(max=last)) & (low < high)

@@ -1,0 +1,49 @@
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench faults accuracy reproduce wheel lock
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.done  ## Install everything into .venv (Python >= 3.11)
+
+$(VENV)/.done: pyproject.toml requirements.lock
+	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hapens_bench needs Python 3.11 or newer; try: make setup PY=python3.12")'
+	$(PY) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$$(grep -m1 '^torch==' requirements.lock)"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+run: setup  ## Compare three samplers on a generated data set (under two minutes)
+	$(BIN)/hapens train -m sampler=rns,dns,ahns 'seed=range(3)'
+
+test: setup  ## Run the tests (set HAPENS_MIRROR for those that need real data)
+	$(BIN)/python -m pytest
+
+lint: setup  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
+	$(BIN)/python -m pytest -m faults
+
+accuracy: setup  ## Train on real data and compare with published numbers (minutes)
+	$(BIN)/python -m pytest -m accuracy
+
+bench: setup  ## Measure the stages of a training step
+	$(BIN)/python scripts/bench/pool.py
+
+reproduce: setup  ## Train and print the AHNS table, as far as this suite has its samplers (hours on a CPU)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/reproduce/ahns_table2.sh
+
+wheel: setup  ## Build the wheel and try it in an empty environment outside the checkout
+	$(BIN)/python -m build --wheel --quiet
+	bash scripts/try_wheel.sh dist/*.whl
+
+lock: setup  ## Write down the versions that are installed now
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

@@ -1,0 +1,41 @@
+"""`hapens table`: read run folders, print and write a paper's table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hapens_bench.analysis.ledger import finished_runs
+from hapens_bench.analysis.tables import long_table, read_definition, wide_rows, write_table
+
+
+def add_parser(commands: Any) -> None:
+    """Add `table` to the command line."""
+    parser = commands.add_parser("table", help="print and write a paper's table from the finished runs")
+    parser.add_argument("name", help="ahns_table2")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)")
+    parser.add_argument("--out", type=Path, default=Path("results/tables"), help="default: results/tables")
+    parser.set_defaults(run=run_table)
+
+
+def run_table(arguments: argparse.Namespace) -> int:
+    """Print the table on the screen and write its files."""
+    definition = read_definition(arguments.name)
+    runs, skipped = finished_runs(arguments.runs)
+    for line in skipped:
+        print(f"skipped {line}", file=sys.stderr)
+    write_table(arguments.name, runs, arguments.out)
+    header, lines = wide_rows(definition, long_table(definition, runs)[0])
+    table = Table(*header, title=definition["title"])
+    for line in lines:
+        if line[3] != "0":
+            table.add_row(*line)
+    console = Console()
+    console.print(table)
+    console.print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json")
+    return 0

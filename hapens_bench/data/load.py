@@ -1,0 +1,188 @@
+"""From a data set's YAML and a protocol to a split, parsed once and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from hapens_bench.checks import Key, problems
+from hapens_bench.data import filters, planted, splits
+from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
+from hapens_bench.data.readers import READERS, VERSION, Published
+from hapens_bench.data.sources import SourceFile, fetch_file
+from hapens_bench.errors import UserError
+
+LOG = logging.getLogger("hapens_bench.data")
+SPLIT_KEYS = {
+    "kind": Key(str, choices=("random", "chronological", "leave_one_out")),
+    "test": Key(float, above=0, high=0.9),
+    "seed": Key(int, low=0),
+}
+VALID_KEYS = {"share": Key(float, low=0, high=0.9), "seed": Key(int, low=0)}
+FILTER_KEYS = {
+    "min_rating": Key(float, optional=True),
+    "k_core": Key(int, low=1, optional=True),
+    "min_user": Key(int, low=1, optional=True),
+}
+
+
+def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
+    """Give the split that a protocol makes of a data set, from the cache where it is there.
+
+    Raises:
+        UserError: when the files cannot be had or read, or the protocol does not fit them.
+    """
+    found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
+    found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
+    found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
+    if found:
+        raise UserError("; ".join(found))
+    if "sources" not in dataset:
+        log, relevant = planted.generate(dataset)
+        return _checked(_split(dataset["name"], log, protocol, relevant))
+    source = choose_source(dataset, protocol)
+    rules = {key: protocol[key] for key in ("author_split", "split", "filter", "valid")}
+    key = hashlib.sha256(json.dumps([VERSION, source, rules], sort_keys=True).encode()).hexdigest()[:16]
+    path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{path}.lock")
+        lock.acquire()
+    except OSError as error:
+        LOG.warning("the cache cannot be used (%s); %s is parsed without it", error, dataset["name"])
+        return _parse(dataset["name"], source, protocol, cache, mirror)
+    try:
+        split = _read_cache(path, dataset["name"])
+        if split is None:
+            split = _parse(dataset["name"], source, protocol, cache, mirror)
+            _write_cache(path, split)
+        return split
+    finally:
+        lock.release()
+
+
+def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the published split where the protocol wants one and there is one, else what `dataset.source` names."""
+    sources = dataset["sources"]
+    name = "author" if protocol["author_split"] and "author" in sources else dataset["source"]
+    if name not in sources:
+        raise UserError(f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}")
+    return dict(sources[name]) | {"variant": name}
+
+
+def _parse(
+    name: str, source: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
+) -> Split:
+    paths = {part: fetch_file(SourceFile.of(f), cache, mirror) for part, f in source["files"].items()}
+    LOG.info("parsing %s (%s)", name, source["variant"])
+    read = READERS[source["reader"]](paths)
+    if isinstance(read, Published):
+        own = protocol["split"]["kind"] == "leave_one_out" and read.valid is not None
+        if own or source["variant"] == "author":
+            return _checked(_published(name, read, protocol))
+        read = read.as_log()
+    return _checked(_split(name, read, protocol, None))
+
+
+def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
+    train, test = sort_pairs(read.train), sort_pairs(read.test)
+    if read.valid is not None:
+        return Split(name, read.n_users, read.n_items, train, sort_pairs(read.valid), test)
+    held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
+    return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
+
+
+def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None) -> Split:
+    rules, rule = protocol["filter"], protocol["split"]
+    if rules["min_rating"] is not None:
+        log = filters.at_least_rating(log, rules["min_rating"])
+    log = filters.distinct(log)
+    if rules["k_core"] is not None:
+        log = filters.k_core(log, rules["k_core"])
+    if rules["min_user"] is not None:
+        log = filters.min_per_user(log, rules["min_user"])
+    if not len(log):
+        raise UserError(f"protocol.filter leaves nothing of {name}")
+    if relevant is None:
+        log = filters.renumber(log)
+    pairs = np.column_stack([log.user, log.item])
+    if rule["kind"] == "leave_one_out":
+        held, test = splits.leave_one_out(log)
+        train = pairs[~held & ~test]
+        valid = pairs[held]
+    else:
+        random = rule["kind"] == "random"
+        test = (
+            splits.random_per_user(log, rule["test"], rule["seed"])
+            if random
+            else splits.chronological_per_user(log, rule["test"])
+        )
+        rest = log.take(~test)
+        share, seed = protocol["valid"]["share"], protocol["valid"]["seed"]
+        rest_pairs = sort_pairs(pairs[~test]) if random else np.column_stack([rest.user, rest.item])
+        mask = (
+            splits.carve_validation(rest_pairs, share, seed)
+            if random
+            else splits.chronological_per_user(rest, share)
+        )
+        train, valid = rest_pairs[~mask], rest_pairs[mask]
+    return Split(
+        name, log.n_users, log.n_items, sort_pairs(train), sort_pairs(valid), sort_pairs(pairs[test]), relevant
+    )
+
+
+def _checked(split: Split) -> Split:
+    counts = np.bincount(split.full_train[:, 0], minlength=split.n_users)
+    if counts.max(initial=0) >= split.n_items:
+        raise UserError(
+            f"user {int(counts.argmax())} of {split.name} has interacted with all {split.n_items} items, so there is "
+            "nothing to draw as a negative; filter such users or take more items"
+        )
+    return split
+
+
+def _read_cache(path: Path, name: str) -> Split | None:
+    """Read a parsed split; one that is damaged counts as none."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            n_users, n_items = (int(n) for n in arrays["shape"])
+            split = Split(name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test")))
+            if str(arrays["data_hash"]) != split.data_hash:
+                raise ValueError("its hash is wrong")
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+        LOG.warning("%s is damaged (%s); it is made again", path, error)
+        return None
+    LOG.info("read %s from the cache", name)
+    return split
+
+
+def _write_cache(path: Path, split: Split) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(
+                file,
+                shape=np.array([split.n_users, split.n_items]),
+                train=split.train,
+                valid=split.valid,
+                test=split.test,
+                data_hash=np.array(split.data_hash),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        LOG.warning("%s cannot be written (%s); the next start parses again", path, error)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""`planted`: a generated data set whose truth is known for every pair, so false negatives are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hapens_bench.checks import Key, problems
+from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
+from hapens_bench.errors import UserError
+
+KEYS = {
+    "users": Key(int, low=2),
+    "items": Key(int, low=10),
+    "clusters": Key(int, low=1),
+    "observed": Key(int, low=2),
+    "hidden": Key(float, low=0),
+    "skew": Key(float, low=0),
+    "noise": Key(float, above=0, high=1),
+    "seed": Key(int, low=0),
+}
+
+
+def generate(config: Mapping[str, Any]) -> tuple[Interactions, IntArray]:
+    """Generate the log and all relevant pairs.
+
+    Items fall into clusters and have popularity proportional to rank^-skew. A user is drawn to one to three clusters; her relevant
+    items R_u are drawn without replacement by affinity times the square root of popularity, where affinity is her weight for the
+    item's cluster, and `noise` spread over all. The log is a part of R_u drawn by popularity (the exposed part), |R_u| / (1 + hidden)
+    of it, about `observed` rows a user. So R_u minus train are exactly the false negatives.
+
+    Shape:
+        -> log of N rows with times; relevant [n, 2].
+
+    Raises:
+        UserError: when a key is out of range or the items do not suffice.
+    """
+    found = list(problems("dataset", KEYS, {k: v for k, v in config.items() if k != "paper"}))
+    if found:
+        raise UserError("; ".join(found))
+    U, I, C = (int(config[key]) for key in ("users", "items", "clusters"))
+    generator = np.random.default_rng(int(config["seed"]))
+    popularity = np.arange(1, I + 1) ** -float(config["skew"])
+    generator.shuffle(popularity)
+    cluster = generator.integers(0, C, I)
+    observed = np.maximum(3, generator.poisson(generator.gamma(3.0, config["observed"] / 3.0, U)))
+    relevant = np.ceil(observed * (1 + float(config["hidden"]))).astype(np.int64)
+    if relevant.max() > I // 2:
+        raise UserError(
+            f"dataset.items is {I}, but a user of planted has {relevant.max()} relevant items; "
+            "take more items or lower dataset.observed or dataset.hidden"
+        )
+    users, items, truth = [], [], []
+    for u in range(U):
+        liked = generator.choice(C, size=min(C, int(generator.integers(1, 4))), replace=False)
+        weight = np.full(C, float(config["noise"]) / C)
+        weight[liked] += generator.dirichlet(np.ones(len(liked)))
+        true = _without_replacement(generator, weight[cluster] * np.sqrt(popularity), int(relevant[u]))
+        seen = true[_without_replacement(generator, popularity[true], int(observed[u]))]
+        truth.append(np.column_stack([np.full(len(true), u), true]))
+        users.append(np.full(len(seen), u))
+        items.append(seen)
+    user, item = np.concatenate(users).astype(np.int64), np.concatenate(items).astype(np.int64)
+    time = generator.permutation(len(user)).astype(np.int64)
+    return Interactions(user, item, U, I, time), sort_pairs(np.concatenate(truth))
+
+
+def _without_replacement(generator: np.random.Generator, weight: np.ndarray, n: int) -> IntArray:
+    """Draw n places without replacement by weight (Gumbel top-n)."""
+    keys = np.log(weight) + generator.gumbel(size=len(weight))
+    return np.argsort(-keys, kind="stable")[:n].astype(np.int64)

@@ -1,0 +1,136 @@
+"""Where the files of a data set come from: a local mirror first, then the public address, always checked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import os
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pooch
+from filelock import FileLock
+
+from hapens_bench.errors import UserError
+
+LOG = logging.getLogger("hapens_bench.data")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source.
+
+    `sha256` is the digest of the file as published, `mirror_sha256` that of a mirror's copy where it differs; a mirror may hold
+    the file gzipped (`name.gz`), and then the digest is that of the content. `md5` serves where only that is published.
+    """
+
+    name: str
+    mirror: str
+    url: str | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    mirror_sha256: str | None = None
+    manual: str = ""
+
+    @staticmethod
+    def of(section: Mapping[str, Any]) -> SourceFile:
+        """Make one from its section of a data set's YAML."""
+        return SourceFile(**section)
+
+
+def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:
+    """Give the file's place in the mirror or among the downloads, if it is there; nothing is fetched."""
+    places = [] if mirror is None else [mirror / file.mirror, mirror / f"{file.mirror}.gz"]
+    return next((p for p in [*places, download_path(file, cache)] if p.is_file()), None)
+
+
+def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
+    """Give a checked local copy of a file.
+
+    Raises:
+        UserError: when it can be had nowhere, or is not what it should be.
+    """
+    path = find_file(file, cache, mirror)
+    if path is None:
+        path = _download(file, cache)
+    problem = wrong_with(file, path)
+    if problem:
+        if path == download_path(file, cache):
+            path.unlink()
+        raise UserError(problem)
+    return path
+
+
+def wrong_with(file: SourceFile, path: Path) -> str | None:
+    """Check a copy against its checksum; give one sentence where it differs."""
+    expected = {e for e in (file.sha256, file.mirror_sha256) if e}
+    found = hashlib.sha256(read_bytes(path, inflate=path.suffix == ".gz" and not file.name.endswith(".gz"))).hexdigest()
+    if expected and found not in expected:
+        return f"{path} has sha256 {found}, but {' or '.join(sorted(expected))} was expected; remove it and fetch it again"
+    return None
+
+
+def read_bytes(path: Path, inflate: bool = True) -> bytes:
+    """Read a file, gunzipped where it is gzipped and `inflate` is set.
+
+    Raises:
+        UserError: when it is empty or cut off.
+    """
+    content = path.read_bytes()
+    if inflate and content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} is cut off or damaged ({error}); fetch it again") from None
+    if not content.strip():
+        raise UserError(f"{path} is empty")
+    return content
+
+
+def download_path(file: SourceFile, cache: Path) -> Path:
+    """Give the place where a download of this file is kept."""
+    key = hashlib.sha256(f"{file.url} {file.mirror}".encode()).hexdigest()[:8]
+    return cache / "files" / f"{key}-{file.name}"
+
+
+def _download(file: SourceFile, cache: Path) -> Path:
+    """Download with pooch: to a temporary name, checked, then renamed; one process at a time."""
+    by_hand = f"set HAPENS_MIRROR to a folder that holds {file.mirror}"
+    if file.manual:
+        by_hand = f"{file.manual}, then {by_hand}"
+    if file.url is None:
+        raise UserError(f"{file.name} cannot be downloaded; {by_hand}")
+    if urlsplit(file.url).scheme != "https":
+        raise UserError(f"{file.name} would come from {file.url}, but only https addresses are allowed")
+    target = download_path(file, cache)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    known = file.sha256 or (f"md5:{file.md5}" if file.md5 else None)
+    if known is None:
+        LOG.warning("%s has no published checksum; it is taken as it comes", file.name)
+    bar = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    try:
+        with FileLock(f"{target}.lock"):
+            pooch.retrieve(file.url, known_hash=known, fname=target.name, path=target.parent, downloader=bar)
+    except ValueError as error:
+        raise UserError(f"the download of {file.name} is not what was expected: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file.name} cannot be downloaded from {file.url} ({reason}); {by_hand}") from None
+    return target
+
+
+def cache_dir() -> Path:
+    """Give the folder for downloads and parsed data sets: $HAPENS_CACHE or ~/.cache/hapens_bench."""
+    return Path(os.environ.get("HAPENS_CACHE", "~/.cache/hapens_bench")).expanduser()
+
+
+def mirror_dir() -> Path | None:
+    """Give $HAPENS_MIRROR, or None."""
+    folder = os.environ.get("HAPENS_MIRROR")
+    return Path(folder).expanduser() if folder else None

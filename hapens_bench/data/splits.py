@@ -1,0 +1,85 @@
+"""How a log is divided: small pure functions that give a part number to each row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hapens_bench.data.interactions import IntArray, Interactions
+from hapens_bench.errors import UserError
+
+Mask = NDArray[np.bool_]
+
+
+def random_per_user(log: Interactions, test: float, seed: int) -> Mask:
+    """Mark floor(test * n_u + 1/2) random rows of each user as test, but never all of them.
+
+    Shape:
+        -> [N] bool.
+    """
+    noise = np.random.default_rng(seed).random(len(log))
+    return _last_share(log, noise, test)
+
+
+def chronological_per_user(log: Interactions, test: float) -> Mask:
+    """Mark each user's latest floor(test * n_u + 1/2) rows as test, but never all; equal times keep the order of the source.
+
+    Raises:
+        UserError: when the log has no times.
+    """
+    return _last_share(log, _time(log), test)
+
+
+def leave_one_out(log: Interactions) -> tuple[Mask, Mask]:
+    """Mark each user's latest row as test and the one before it as validation; users need three rows, others stay in train.
+
+    Raises:
+        UserError: when the log has no times.
+    """
+    place, count = _places(log, _time(log))
+    enough = count[log.user] >= 3
+    return enough & (place == count[log.user] - 2), enough & (place == count[log.user] - 1)
+
+
+def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
+    """Mark a uniform random share of train pairs as validation, but never a user's only remaining train pair.
+
+    Shape:
+        train: [n, 2] -> [n] bool with about share * n marks.
+    """
+    order = np.random.default_rng(seed).permutation(len(train))
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[order[: round(share * len(train))]] = True
+    n_users = int(train[:, 0].max(initial=0)) + 1
+    left = np.bincount(train[~chosen, 0], minlength=n_users)
+    emptied = np.flatnonzero((left == 0) & (np.bincount(train[:, 0], minlength=n_users) > 0))
+    for row in order:  # give back the first drawn pair of each user who would be left with none
+        if not len(emptied):
+            break
+        at = np.searchsorted(emptied, train[row, 0])
+        if at < len(emptied) and emptied[at] == train[row, 0]:
+            chosen[row] = False
+            emptied = np.delete(emptied, at)
+    return chosen
+
+
+def _last_share(log: Interactions, key: NDArray, share: float) -> Mask:
+    place, count = _places(log, key)
+    held = np.minimum(np.floor(share * count + 0.5), np.maximum(count - 1, 0)).astype(np.int64)
+    return np.asarray(place >= (count - held)[log.user], dtype=bool)
+
+
+def _places(log: Interactions, key: NDArray) -> tuple[IntArray, IntArray]:
+    """Give each row's place among its user's rows by ascending key (ties in source order), and each user's count."""
+    order = np.lexsort((np.arange(len(log)), key, log.user))
+    count = np.bincount(log.user, minlength=log.n_users)
+    start = np.concatenate([[0], np.cumsum(count)[:-1]])
+    place = np.empty(len(log), dtype=np.int64)
+    place[order] = np.arange(len(log)) - start[log.user[order]]
+    return place, count
+
+
+def _time(log: Interactions) -> IntArray:
+    if log.time is None:
+        raise UserError("this data source has no times, but protocol.split needs them; take protocol.split.kind=random")
+    return log.time

@@ -1,0 +1,55 @@
+"""Ranking metrics, for each user, from the hits of a ranked list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hapens_bench.errors import UserError
+
+NAMES = ("Recall", "NDCG", "Precision", "HitRate", "MRR")
+
+
+def parse_metric(name: str) -> tuple[str, int]:
+    """Split `Recall@20` into its kind and cut-off.
+
+    Raises:
+        UserError: when the kind is unknown or the cut-off is no whole number of at least 1.
+    """
+    match = re.fullmatch(rf"({'|'.join(NAMES)})@([1-9][0-9]*)", str(name))
+    if not match:
+        raise UserError(f"there is no metric {name!r}; a metric is one of {', '.join(NAMES)} with a cut-off, such as Recall@20")
+    return match[1], int(match[2])
+
+
+def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """Compute metrics of users from the hits in their ranked lists.
+
+    Recall@K = hits in the top K / |T_u|. NDCG@K = sum over hits of 1/log2(rank + 1), divided by the same sum of an ideal list of
+    min(K, |T_u|) hits. Precision@K = hits / K. HitRate@K = whether there is a hit. MRR@K = 1/rank of the first hit, 0 without.
+
+    Shape:
+        hits: [n, Kmax] bool in rank order; n_relevant: [n], |T_u| >= 1 -> each metric [n] float64.
+    """
+    hits = hits.double()
+    ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
+    gain = 1 / torch.log2(ranks + 1)
+    ideal = gain.cumsum(0)
+    values = {}
+    for name in names:
+        kind, K = parse_metric(name)
+        top = hits[:, :K]
+        if kind == "Recall":
+            values[name] = top.sum(1) / n_relevant
+        elif kind == "NDCG":
+            values[name] = (top * gain[:K]).sum(1) / ideal[n_relevant.clamp(max=K) - 1]
+        elif kind == "Precision":
+            values[name] = top.sum(1) / K
+        elif kind == "HitRate":
+            values[name] = top.amax(1)
+        else:
+            values[name] = (top / ranks[:K]).amax(1)
+    return values

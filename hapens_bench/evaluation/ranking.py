@@ -1,0 +1,120 @@
+"""Full ranking: every item against every other, for every user who has something to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hapens_bench.data.interactions import IntArray
+from hapens_bench.evaluation.metrics import parse_metric, per_user
+
+MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
+
+
+@dataclass(frozen=True)
+class PerUser:
+    """The metrics of one trial, user by user.
+
+    Shape:
+        users: [n] int64 ids of users with at least one target; values: metric -> [n] float64.
+    """
+
+    users: Tensor
+    values: dict[str, Tensor]
+
+    def mean(self) -> dict[str, float]:
+        """Give the mean over users of each metric."""
+        return {name: float(value.mean()) for name, value in self.values.items()}
+
+
+class FullRanking:
+    """Ranks all items but the excluded ones (the user's train items) and compares the top with the targets.
+
+    Users without targets are left out. Equal scores rank by ascending item id, also at the cut-off; a score that is not a
+    number ranks with the excluded. Where fewer items than K can be ranked, the missing places are misses. Memory is bounded by
+    `memory_mb` for the block of scores, and results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        exclude: IntArray,
+        targets: IntArray,
+        n_users: int,
+        n_items: int,
+        metrics: Sequence[str],
+        device: torch.device,
+        memory_mb: float,
+    ) -> None:
+        self.n_items, self.metrics = n_items, list(metrics)
+        self.K = min(max(parse_metric(name)[1] for name in metrics), n_items)
+        targets = np.unique(targets.reshape(-1, 2), axis=0)
+        users, counts = np.unique(targets[:, 0], return_counts=True)
+        self.users = torch.from_numpy(users.astype(np.int64)).to(device)
+        self.n_relevant = torch.from_numpy(counts).to(device)
+        self.keys = torch.from_numpy(targets[:, 0] * n_items + targets[:, 1]).to(device)
+
+        exclude = exclude[np.isin(exclude[:, 0], users)]
+        exclude = exclude[np.lexsort((exclude[:, 1], exclude[:, 0]))]
+        place = np.searchsorted(users, exclude[:, 0])
+        starts = np.searchsorted(place, np.arange(len(users) + 1))
+        self.exclude_start = starts.tolist()
+        self.exclude_row = torch.from_numpy(place).to(device)
+        self.exclude_item = torch.from_numpy(np.ascontiguousarray(exclude[:, 1])).to(device)
+        self.chunk = max(MIN_CHUNK, int(memory_mb * 2**20 / (4 * max(n_items, 1))))
+
+    @torch.no_grad()
+    def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
+        """Rank for each trial.
+
+        Shape:
+            user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
+        """
+        return [self._one(users, items) for users, items in zip(user_vectors, item_vectors, strict=True)]
+
+    def _one(self, user_table: Tensor, item_table: Tensor) -> PerUser:
+        parts = []
+        transposed = item_table.T.contiguous()
+        for begin in range(0, len(self.users), self.chunk):
+            end = min(begin + self.chunk, len(self.users))
+            query = user_table[self.users[begin:end]]
+            if end - begin < MIN_CHUNK:
+                query = torch.cat([query, query[:1].expand(MIN_CHUNK - (end - begin), -1)])
+            scores = (query @ transposed)[: end - begin]
+            parts.append(self._hits(scores, begin, end))
+        values = per_user(torch.cat(parts), self.n_relevant, self.metrics)
+        return PerUser(self.users.cpu(), {name: value.cpu() for name, value in values.items()})
+
+    def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
+        """Mark the targets among the top K of a block of users: [n, I] scores, overwritten -> [n, K] bool."""
+        first, last = self.exclude_start[begin], self.exclude_start[end]
+        scores.nan_to_num_(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
+        scores[self.exclude_row[first:last] - begin, self.exclude_item[first:last]] = float("-inf")
+        values, items = top_items(scores, self.K)
+        wanted = self.users[begin:end, None] * self.n_items + items
+        at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+        return (self.keys[at] == wanted) & (values > float("-inf"))
+
+
+def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """Give the K highest scores of each row and their items, equal scores by ascending item.
+
+    `topk` may take any of several equal scores; rows where that matters (place K equals place K + 1) are sorted in full.
+
+    Shape:
+        scores: [n, I] -> values [n, K], items [n, K].
+    """
+    values, items = scores.topk(min(K + 1, scores.shape[1]), dim=1)
+    items, order = items.sort(dim=1)
+    values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    items = items.gather(1, again)
+    if values.shape[1] > K:
+        tied = (values[:, K] == values[:, K - 1]).nonzero().squeeze(1)
+        values, items = values[:, :K], items[:, :K]
+        if len(tied):
+            full_values, full_items = scores[tied].sort(dim=1, descending=True, stable=True)
+            values[tied], items[tied] = full_values[:, :K], full_items[:, :K]
+    return values, items

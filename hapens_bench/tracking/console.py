@@ -1,0 +1,53 @@
+"""What a person sees while a trial trains: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hapens_bench.tracking.sink import RunInfo
+
+
+class ConsoleSink:
+    """A bar for one job on a terminal; else a line for each evaluation."""
+
+    def __init__(self, epochs: int, single: bool) -> None:
+        self.epochs = epochs
+        self.console = Console(stderr=True)
+        self.bar: Progress | None = None
+        if single and self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console)
+        self.name, self.monitor, self.tasks = "", "", {}  # type: tuple[str, str, dict[str, Any]]
+
+    def start(self, run: RunInfo) -> None:
+        """Show the run's name."""
+        self.name, self.monitor = run.name, run.config["protocol"]["monitor"]
+        if self.bar:
+            self.bar.start()
+
+    def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
+        """Show the loss and, after an evaluation, the monitored metric."""
+        found = [(part, row[f"{part}/{self.monitor}"]) for part in ("valid", "test") if f"{part}/{self.monitor}" in row]
+        news = f"loss {row['train/loss']:.4f}"
+        news += "".join(f"  {part}/{self.monitor} {value:.4f}" for part, value in found)
+        if self.bar:
+            if stage not in self.tasks:
+                self.tasks[stage] = self.bar.add_task(f"{self.name} {stage}", total=self.epochs, news="")
+            self.bar.update(self.tasks[stage], completed=epoch + 1, **({"news": news} if found else {}))
+        elif found:
+            self.console.print(f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+    def fail(self, reason: str) -> None:
+        """Take the bar away and say why."""
+        if self.bar:
+            self.bar.stop()
+        self.console.print(f"{self.name} failed: {reason}", highlight=False, soft_wrap=True)

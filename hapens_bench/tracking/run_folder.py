@@ -1,0 +1,178 @@
+"""The files of one trial: the truth about it. A kill at any instant leaves each file old or new, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+
+LOG = logging.getLogger("hapens_bench.tracking")
+
+
+class RunBusy(Exception):
+    """Another process is training this run."""
+
+
+class DamagedRun(Exception):
+    """A file of a run folder cannot be read; the message says which."""
+
+
+class RunFolder:
+    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt` of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; the operating system lets go of it when the process dies, however it dies.
+
+        Raises:
+            RunBusy: when another live process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunBusy(str(self.path)) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_config(self, text: str) -> None:
+        """Write the resolved config."""
+        self._write("config.yaml", text.encode())
+
+    def write_status(self, state: str, reason: str | None = None) -> None:
+        """Write `running`, `done` or `failed`, with the reason of a failure."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write_json("status.json", {"state": state, "reason": reason, "time": now, "pid": os.getpid()})
+
+    def read_status(self) -> dict[str, Any] | None:
+        """Read the status; None where there is none.
+
+        Raises:
+            DamagedRun: when it cannot be read.
+        """
+        return self._read_json("status.json") if (self.path / "status.json").exists() else None
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the history, a row an epoch."""
+        self._write_parquet("history.parquet", pd.DataFrame(list(rows)))
+
+    def write_users(self, frame: pd.DataFrame) -> None:
+        """Write the per-user metrics of each selection's reported epoch."""
+        self._write_parquet("users.parquet", frame)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write what the run found."""
+        self._write_json("summary.json", summary)
+
+    def read_summary(self) -> dict[str, Any]:
+        """Read what the run found.
+
+        Raises:
+            DamagedRun: when there is none or it cannot be read.
+        """
+        return self._read_json("summary.json")
+
+    def read_frame(self, name: str) -> pd.DataFrame:
+        """Read `history` or `users`.
+
+        Raises:
+            DamagedRun: when there is none or it cannot be read.
+        """
+        try:
+            return pd.read_parquet(self.path / f"{name}.parquet")
+        except Exception as error:
+            raise DamagedRun(f"{name}.parquet cannot be read: {error}") from error
+
+    def is_done(self) -> bool:
+        """Tell whether the run is finished and its summary readable."""
+        try:
+            status = self.read_status()
+            return status is not None and status.get("state") == "done" and bool(self.read_summary())
+        except DamagedRun:
+            return False
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write what a resume needs: tensors and plain values only."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        self._write("checkpoint.pt", buffer.getbuffer())
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Read the checkpoint; one that cannot be read is put aside with a warning and counts as none."""
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            return state
+        except Exception as error:
+            LOG.warning("%s cannot be read (%s); it is put aside and the run starts again", path, error)
+            os.replace(path, self.path / "checkpoint.corrupt")
+            return None
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, where there is one."""
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _write_parquet(self, name: str, frame: pd.DataFrame) -> None:
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        self._write(name, buffer.getbuffer())
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        self._write(name, (json.dumps(_strict(value), indent=1, allow_nan=False) + "\n").encode())
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DamagedRun(f"{name} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise DamagedRun(f"{name} holds no object")
+        return value
+
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        """Write under a temporary name, make it durable, then rename."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _strict(value: Any) -> Any:
+    """Replace numbers that JSON does not know (nan, inf) by null."""
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,39 @@
+import math
+
+import torch
+
+from hapens_bench.models.base import rows
+from hapens_bench.models.mf import MF
+
+
+def test_initial_values_are_xavier_uniform_by_table_and_trial():
+    model = MF(D=16, seeds=[1, 2], n_users=300, n_items=50)
+    for table, n in ((model.user, 300), (model.item, 50)):
+        bound = math.sqrt(6 / (n + 16))
+        assert table.shape == (2, n, 16)
+        assert table.abs().max() <= bound and table.abs().max() > 0.98 * bound
+        assert abs(float(table.std()) - bound / math.sqrt(3)) < 0.03 * bound
+    assert not torch.equal(model.user[0], model.user[1])
+    assert torch.equal(model.user[1:], MF(D=16, seeds=[2], n_users=300, n_items=50).user)
+
+
+def test_rows_looks_up_each_trials_own_table():
+    table = torch.arange(24.0).view(2, 4, 3)
+    index = torch.tensor([[[0, 3]], [[1, 1]]])
+    expected = torch.stack([table[t][index[t]] for t in range(2)])
+    assert torch.equal(rows(table, index), expected)
+
+
+def test_scores_and_penalty_equal_plain_loops():
+    model = MF(D=4, seeds=[1, 2], n_users=5, n_items=6)
+    users, positives = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
+    negatives = torch.tensor([[[2, 3], [0, 0]], [[5, 1], [4, 4]]])
+    encoded = model.encode()
+    scores = encoded.score(encoded.query(users), negatives)
+    penalty = model.penalty(users, positives, negatives)
+    for t in range(2):
+        for b in range(2):
+            u, i = model.user[t, users[t, b]], model.item[t, positives[t, b]]
+            js = [model.item[t, j] for j in negatives[t, b]]
+            assert torch.allclose(scores[t, b], torch.stack([u @ j for j in js]))
+            assert torch.allclose(penalty[t, b], (u @ u + i @ i + sum(j @ j for j in js)) / 2)

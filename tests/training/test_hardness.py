@@ -1,0 +1,63 @@
+import numpy as np
+import torch
+
+from hapens_bench.models.base import Encoded
+from hapens_bench.samplers.base import Batch
+from hapens_bench.samplers.pool import Positives
+from hapens_bench.training.hardness import HardnessMeter, PairSet
+
+CPU = torch.device("cpu")
+
+
+def test_pair_set_membership():
+    pairs = PairSet(np.array([[0, 1], [2, 0], [2, 3]]), 4, CPU)
+    users, items = torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij")
+    assert pairs.contains(users, items).nonzero().tolist() == [[0, 1], [2, 0], [2, 3]]
+    assert not PairSet(np.empty((0, 2), dtype=np.int64), 4, CPU).contains(users, items).any()
+
+
+def test_measures_equal_slow_loops():
+    generator = torch.Generator().manual_seed(0)
+    U, I, B, K, T = 6, 15, 10, 2, 2
+    train = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.3).astype(np.int64)
+    held = np.argwhere(np.random.default_rng(1).random((U, I)) < 0.3).astype(np.int64)
+    positives = Positives(train, U, I)
+    encoded = Encoded(torch.randn(T, U, 4, generator=generator), torch.randn(T, I, 4, generator=generator))
+    meter = HardnessMeter(PairSet(held, I, CPU), positives, pairs=10_000)
+    steps = []
+    for _ in range(3):
+        chosen = torch.from_numpy(train)[torch.randint(0, len(train), (T, B), generator=generator)]
+        users, items = chosen[..., 0], chosen[..., 1]
+        negatives = torch.randint(0, I, (T, B, K), generator=generator)
+        positive = torch.randn(T, B, generator=generator)
+        negative = torch.randn(T, B, K, generator=generator)
+        meter.add(users, positive, negative, negatives)
+        steps.append((users, positive, negative, negatives))
+    users, positive, negative, negatives = steps[-1]
+    rows = meter.report(Batch(users, items), encoded, (positive, negative), negatives)
+
+    known, held_out = {tuple(p) for p in train.tolist()}, {tuple(p) for p in held.tolist()}
+    for t in range(T):
+        ratio, sigmoid, false = [], [], []
+        for s_users, s_pos, s_neg, s_items in steps:
+            for b in range(B):
+                for k in range(K):
+                    ratio.append(float(s_neg[t, b, k]) / float(s_pos[t, b]))
+                    sigmoid.append(1 / (1 + np.exp(float(s_pos[t, b]) - float(s_neg[t, b, k]))))
+                    false.append((int(s_users[t, b]), int(s_items[t, b, k])) in held_out)
+        assert np.isclose(rows[t]["hardness/ratio"], np.mean(ratio))
+        assert np.isclose(rows[t]["hardness/sigmoid"], np.mean(sigmoid))
+        assert np.isclose(rows[t]["hardness/false_negative_rate"], np.mean(false))
+        percentile = []
+        for b in range(B):
+            u = int(users[t, b])
+            scores = (encoded.items[t] @ encoded.users[t, u]).tolist()
+            free = [j for j in range(I) if (u, j) not in known]
+            for k in range(K):
+                own = scores[int(negatives[t, b, k])]
+                percentile.append(sum(scores[j] < own for j in free) / len(free))
+        assert np.isclose(rows[t]["hardness/percentile"], np.mean(percentile))
+        last = np.array(sigmoid[-B * K :])
+        for q in (0.1, 0.5, 0.9):
+            assert np.isclose(rows[t][f"hardness/sigmoid_q{int(100 * q)}"], np.quantile(last, q), atol=1e-6)
+            assert np.isclose(rows[t][f"hardness/percentile_q{int(100 * q)}"], np.quantile(percentile, q), atol=1e-6)
