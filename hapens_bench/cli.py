@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from hapens_bench import __version__
 from hapens_bench.config import conf_dir, plain
@@ -43,23 +44,27 @@ def train(argv: list[str]) -> int:
     sys.argv = ["hapens train", *argv]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
 
+    mistakes: list[Exception] = []  # of a single run: kept from Hydra, which would print them in its own way first
+
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def run(config: DictConfig) -> float:
-        from hydra.core.hydra_config import HydraConfig
-
-        from hapens_bench.launch.pack import show_results
-        from hapens_bench.launch.run import Job, prepare, run_jobs
+        from hapens_bench.launch.pack import run_single
         from hapens_bench.training.trial import TrialFailed
 
-        job = Job(plain(config), list(HydraConfig.get().overrides.task))
-        prepare([job])
-        run_jobs([job])
-        if job.state != "done":
-            raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
-        show_results([job], Console())
-        return job.objective()
+        try:
+            return run_single(plain(config), list(HydraConfig.get().overrides.task))
+        except (UserError, TrialFailed) as error:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            mistakes.append(error)
+            return float("nan")
 
-    return guarded(run)
+    def run_and_tell() -> None:
+        run()
+        if mistakes:
+            raise mistakes[0]
+
+    return guarded(run_and_tell)
 
 
 def guarded(command: Callable[[], Any]) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.checks import Key, problems
@@ -34,7 +34,14 @@ TRAINER_KEYS = {
     "checkpoint_seconds": Key(float, low=0),
     "keep_checkpoint": Key(bool),
 }
-CANNOT_CHANGE_RESULTS = ("device", "threads", "eval_memory_mb", "bitmap_mb", "checkpoint_seconds", "keep_checkpoint")
+CANNOT_CHANGE_RESULTS = (
+    "device",
+    "threads",
+    "eval_memory_mb",
+    "bitmap_mb",
+    "checkpoint_seconds",
+    "keep_checkpoint",
+)
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
@@ -63,7 +70,9 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give the part of a resolved config that can change the result."""
     kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
-    if "sources" in kept["dataset"]:  # the addresses of the files change nothing; the run notes the hash of what was in them
+    if (
+        "sources" in kept["dataset"]
+    ):  # the addresses of the files change nothing; the run notes the hash of what was in them
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
     kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
     return kept
@@ -107,9 +116,7 @@ def check(config: Mapping[str, Any]) -> None:
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
-        found.append(
-            f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}"
-        )
+        found.append(f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}")
     if not Key(list).accepts(protocol["metrics"]) or protocol["monitor"] not in protocol["metrics"]:
         found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
     else:
@@ -125,8 +132,8 @@ def component_class(config: Mapping[str, Any]) -> Any:
     Raises:
         UserError: when it cannot be imported.
     """
+    module, _, name = str(config.get("_target_")).rpartition(".")
     try:
-        return get_class(config["_target_"])
-    except Exception as error:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"cannot import {config.get('_target_')!r}: {error}") from error
-

@@ -27,8 +27,8 @@ def run_table(arguments: argparse.Namespace) -> int:
     """Print the table on the screen and write its files."""
     definition = read_definition(arguments.name)
     runs, skipped = finished_runs(arguments.runs)
-    for line in skipped:
-        print(f"skipped {line}", file=sys.stderr)
+    for what in skipped:
+        print(f"skipped {what}", file=sys.stderr)
     write_table(arguments.name, runs, arguments.out)
     header, lines = wide_rows(definition, long_table(definition, runs)[0])
     table = Table(*header, title=definition["title"])

@@ -74,7 +74,11 @@ def run_list(arguments: argparse.Namespace) -> int:
             here = all(find_file(part, cache_dir(), mirror_dir()) for part in parts)
             where = "" if parts[0].url else " (by hand)"
             table.add_row(
-                name, variant, ", ".join(p.name for p in parts) + where, "yes" if here else "no", source["licence"]
+                name,
+                variant,
+                ", ".join(p.name for p in parts) + where,
+                "yes" if here else "no",
+                source["licence"],
             )
     CONSOLE.print(table)
     return 0

@@ -48,6 +48,4 @@ def renumber(log: Interactions) -> Interactions:
     """Close the gaps that filters left in the ids, keeping their order."""
     users, user = np.unique(log.user, return_inverse=True)
     items, item = np.unique(log.item, return_inverse=True)
-    return Interactions(
-        user.astype(np.int64), item.astype(np.int64), len(users), len(items), log.time, log.rating
-    )
+    return Interactions(user.astype(np.int64), item.astype(np.int64), len(users), len(items), log.time, log.rating)

@@ -130,13 +130,17 @@ def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: 
         share, seed = protocol["valid"]["share"], protocol["valid"]["seed"]
         rest_pairs = sort_pairs(pairs[~test]) if random else np.column_stack([rest.user, rest.item])
         mask = (
-            splits.carve_validation(rest_pairs, share, seed)
-            if random
-            else splits.chronological_per_user(rest, share)
+            splits.carve_validation(rest_pairs, share, seed) if random else splits.chronological_per_user(rest, share)
         )
         train, valid = rest_pairs[~mask], rest_pairs[mask]
     return Split(
-        name, log.n_users, log.n_items, sort_pairs(train), sort_pairs(valid), sort_pairs(pairs[test]), relevant
+        name,
+        log.n_users,
+        log.n_items,
+        sort_pairs(train),
+        sort_pairs(valid),
+        sort_pairs(pairs[test]),
+        relevant,
     )
 
 

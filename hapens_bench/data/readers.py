@@ -61,7 +61,12 @@ def amazon(paths: Paths) -> Interactions:
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         try:
             review = json.loads(line)
-            row = (review["reviewerID"], review["asin"], float(review["overall"]), int(review["unixReviewTime"]))
+            row = (
+                review["reviewerID"],
+                review["asin"],
+                float(review["overall"]),
+                int(review["unixReviewTime"]),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}, line {number}: expected a JSON object with reviewerID, asin, overall and unixReviewTime ({error})"
@@ -96,7 +101,9 @@ def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
         except ValueError:
             raise UserError(f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs") from None
         if len(negatives[-1]) != len(negatives[0]):
-            raise UserError(f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}")
+            raise UserError(
+                f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}"
+            )
     return np.array(positives, dtype=np.int64), np.array(negatives, dtype=np.int64)
 
 
@@ -166,8 +173,7 @@ def leave_one_out(paths: Paths) -> Published:
 
 
 READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
-    f.__name__: f
-    for f in (movielens, amazon, ncf, adjacency, user_behavior, tmall, events, leave_one_out)
+    f.__name__: f for f in (movielens, amazon, ncf, adjacency, user_behavior, tmall, events, leave_one_out)
 }
 
 

@@ -72,7 +72,9 @@ def wrong_with(file: SourceFile, path: Path) -> str | None:
     expected = {e for e in (file.sha256, file.mirror_sha256) if e}
     found = hashlib.sha256(read_bytes(path, inflate=path.suffix == ".gz" and not file.name.endswith(".gz"))).hexdigest()
     if expected and found not in expected:
-        return f"{path} has sha256 {found}, but {' or '.join(sorted(expected))} was expected; remove it and fetch it again"
+        return (
+            f"{path} has sha256 {found}, but {' or '.join(sorted(expected))} was expected; remove it and fetch it again"
+        )
     return None
 
 
@@ -118,7 +120,9 @@ def _download(file: SourceFile, cache: Path) -> Path:
         with FileLock(f"{target}.lock"):
             pooch.retrieve(file.url, known_hash=known, fname=target.name, path=target.parent, downloader=bar)
     except ValueError as error:
-        raise UserError(f"the download of {file.name} is not what was expected: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"the download of {file.name} is not what was expected: {' '.join(str(error).split())}"
+        ) from None
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file.name} cannot be downloaded from {file.url} ({reason}); {by_hand}") from None

@@ -21,7 +21,9 @@ def parse_metric(name: str) -> tuple[str, int]:
     """
     match = re.fullmatch(rf"({'|'.join(NAMES)})@([1-9][0-9]*)", str(name))
     if not match:
-        raise UserError(f"there is no metric {name!r}; a metric is one of {', '.join(NAMES)} with a cut-off, such as Recall@20")
+        raise UserError(
+            f"there is no metric {name!r}; a metric is one of {', '.join(NAMES)} with a cut-off, such as Recall@20"
+        )
     return match[1], int(match[2])
 
 

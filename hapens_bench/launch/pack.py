@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from hydra.core.utils import JobReturn, JobStatus
@@ -15,9 +16,7 @@ from hapens_bench.launch.run import Job, prepare, run_jobs
 from hapens_bench.training.trial import TrialFailed
 
 
-def launch(
-    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]
-) -> list[JobReturn]:
+def launch(job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]) -> list[JobReturn]:
     """Run the jobs of a multirun; every job is composed and checked before the first one trains.
 
     Raises:
@@ -32,6 +31,21 @@ def launch(
     show_results(jobs, console)
     show_failures(jobs, console)
     return [_as_return(job) for job in jobs]
+
+
+def run_single(config: dict[str, Any], overrides: list[str]) -> float:
+    """Run one trial and print its result; gives the monitored metric.
+
+    Raises:
+        UserError: when it cannot be trained. TrialFailed: when it was, and failed.
+    """
+    job = Job(config, overrides)
+    prepare([job])
+    run_jobs([job])
+    if job.state != "done":
+        raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
+    show_results([job], Console())
+    return job.objective()
 
 
 def show_results(jobs: Sequence[Job], console: Console) -> None:
@@ -61,7 +75,7 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
         epochs = sorted(set(part["epoch"]))
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
-        table.add_row(*[named[k] for k in shown], str(len(part)), *cells, span)
+        table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
     console.print(table)
 
 

@@ -63,7 +63,7 @@ class Job:
 
 def quote(override: str) -> str:
     """Quote an override for the shell where it needs it."""
-    return f"'{override}'" if set(override) & set(" ()[]{}*?$&;|<>\"") else override
+    return f"'{override}'" if set(override) & set(' ()[]{}*?$&;|<>"') else override
 
 
 @lru_cache(maxsize=4)
@@ -279,4 +279,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
     }
-

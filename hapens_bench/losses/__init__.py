@@ -1,0 +1,1 @@
+"""Losses over positives and their negatives."""

@@ -1,0 +1,1 @@
+"""Recommenders, T copies side by side."""

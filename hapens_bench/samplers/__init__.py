@@ -1,0 +1,1 @@
+"""Negative samplers and the pool they draw from."""

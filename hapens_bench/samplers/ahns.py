@@ -26,6 +26,10 @@ class AHNS(Sampler):
         "M": Key(int, low=1, shared=True),
     }
 
+    alpha: Tensor
+    beta: Tensor
+    p: Tensor
+
     def __init__(self, alpha: Tensor, beta: Tensor, p: Tensor, M: int) -> None:
         super().__init__()
         self.register_buffer("alpha", alpha)

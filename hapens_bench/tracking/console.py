@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from hapens_bench.tracking.sink import RunInfo
 
@@ -19,9 +19,15 @@ class ConsoleSink:
         self.console = Console(stderr=True)
         self.bar: Progress | None = None
         if single and self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console)
-        self.name, self.monitor, self.tasks = "", "", {}  # type: tuple[str, str, dict[str, Any]]
+        self.name, self.monitor = "", ""
+        self.tasks: dict[str, TaskID] = {}
 
     def start(self, run: RunInfo) -> None:
         """Show the run's name."""
@@ -37,7 +43,9 @@ class ConsoleSink:
         if self.bar:
             if stage not in self.tasks:
                 self.tasks[stage] = self.bar.add_task(f"{self.name} {stage}", total=self.epochs, news="")
-            self.bar.update(self.tasks[stage], completed=epoch + 1, **({"news": news} if found else {}))
+            self.bar.update(self.tasks[stage], completed=epoch + 1)
+            if found:
+                self.bar.update(self.tasks[stage], news=news)
         elif found:
             self.console.print(f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from hapens_bench.tracking.sink import RunInfo
+
+Mode = Literal["online", "offline"]
 
 
 class WandbSink:
@@ -15,7 +17,7 @@ class WandbSink:
     The package is imported when a run starts, so `logger=none` needs none of it.
     """
 
-    def __init__(self, project: str, entity: str | None, mode: str, group: str | None) -> None:
+    def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
         self.project, self.entity, self.mode, self.group = project, entity, mode, group
         self.run: Any = None
 
@@ -34,7 +36,10 @@ class WandbSink:
             name=run.name,
             group=self.group or run.group,
             job_type="train",
-            config={**run.config, **{f"{key}_name" if key in run.config else key: v for key, v in run.flat.items()}},
+            config={
+                **run.config,
+                **{f"{key}_name" if key in run.config else key: v for key, v in run.flat.items()},
+            },
             reinit="finish_previous",
         )
         for stage in ("held", "full"):

@@ -42,7 +42,7 @@ class PackAdam:
             assert g is not None
             m.lerp_(g, 1 - b1)
             v.mul_(b2).addcmul_(g, g, value=1 - b2)
-            p -= scale * m / (v.sqrt().div_(root).add_(self.eps))
+            p.sub_(scale * m / (v.sqrt().div_(root).add_(self.eps)))
             p.grad = None
 
     def keep(self, trials: Tensor) -> None:

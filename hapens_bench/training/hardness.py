@@ -67,7 +67,9 @@ class HardnessMeter:
         )
         self.sums = sums if self.sums is None else self.sums + sums
 
-    def report(self, batch: Batch, encoded: Encoded, scores: tuple[Tensor, Tensor], items: Tensor) -> list[dict[str, float]]:
+    def report(
+        self, batch: Batch, encoded: Encoded, scores: tuple[Tensor, Tensor], items: Tensor
+    ) -> list[dict[str, float]]:
         """Close the epoch with its last step; one flat dict a trial.
 
         Shape:

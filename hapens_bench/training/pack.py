@@ -91,7 +91,7 @@ class Pack:
         negative = (query[..., None, :] * encoded.item(items)).sum(-1)
         penalty = self.model.penalty(batch.users, batch.items, items).mean(-1)
         losses = self.loss(positive, negative).mean(-1) + self.l2 * penalty
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        losses.sum().backward()
         self.adam.step()
         return losses.detach(), positive.detach(), negative.detach(), items
 

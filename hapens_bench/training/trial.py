@@ -133,8 +133,10 @@ class Trial:
     def users_frame(self) -> pd.DataFrame:
         """Give the per-user test metrics of each selection's reported epoch, a row a user."""
         frames = [
-            pd.DataFrame({"selection": selection, "user": report["users"].numpy()}
-                         | {metric: v.numpy() for metric, v in report["values"].items()})
+            pd.DataFrame(
+                {"selection": selection, "user": report["users"].numpy()}
+                | {metric: v.numpy() for metric, v in report["values"].items()}
+            )
             for selection, report in self.progress.reports.items()
         ]
         return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,88 @@
+import json
+
+import pandas as pd
+import pytest
+
+from hapens_bench.analysis import tables
+from hapens_bench.analysis.ledger import finished_runs
+from hapens_bench.errors import UserError
+from hapens_bench.tracking.run_folder import RunFolder
+
+
+def fake_run(cell: tables.Cell, seed: int, recall: float, converged: bool = True) -> dict:
+    test = {"Recall@20": recall, "NDCG@20": recall / 2, "NDCG@50": recall / 1.5}
+    report = {"epoch": 25, "converged": converged, "test": test}
+    return {
+        "run_id": f"{cell.config_id}{seed}",
+        "config_id": cell.config_id,
+        "dataset": cell.dataset,
+        "model": "mf",
+        "sampler": cell.sampler,
+        "seed": seed,
+        "git_sha": "abc",
+        "data_hash": "h",
+        "selection": {"test_peak": report},
+    }
+
+
+@pytest.fixture(scope="module")
+def definition() -> dict:
+    return tables.read_definition("ahns_table2")
+
+
+@pytest.fixture(scope="module")
+def by_name(definition) -> dict:
+    return {(cell.dataset, cell.sampler): cell for cell in tables.cells(definition)}
+
+
+def test_cells_differ(definition, by_name):
+    assert len({cell.config_id for cell in by_name.values()}) == len(by_name) == 16
+
+
+def test_means_deviations_and_differences(definition, by_name):
+    runs = [fake_run(by_name["tools", "rns"], s, r) for s, r in enumerate([0.055, 0.056, 0.054])]
+    runs += [fake_run(by_name["tools", "ahns_p2"], 0, 0.0742)]
+    runs += [fake_run(by_name["tools", "rns"], 9, 0.9) | {"config_id": "another setting"}]
+    table, used = tables.long_table(definition, runs)
+    assert list(table.columns)[:10] == tables.COLUMNS and len(used) == 4
+    row = table[(table.sampler == "rns") & (table.metric == "Recall@20")].iloc[0]
+    assert (row["n"], row["paper"]) == (3, 5.53)
+    assert row["mean"] == pytest.approx(5.5) and row["std"] == pytest.approx(0.1)
+    assert row["delta_pct"] == pytest.approx(100 * (5.5 - 5.53) / 5.53)
+    single = table[(table.sampler == "ahns_p2") & (table.metric == "Recall@20")].iloc[0]
+    assert single["n"] == 1 and pd.isna(single["std"])
+
+
+def test_files_and_provenance(by_name, tmp_path):
+    runs = [fake_run(by_name["tools", "dns"], s, 0.06, converged=s == 0) for s in range(2)]
+    markdown = tables.write_table("ahns_table2", runs, tmp_path)
+    assert "| tools | dns | test_peak | 2 | 6.66 | 6.00 ± 0.00 ! | -9.9 |" in markdown
+    assert "| phones | rns | test_peak | 0 | 11.06 | – | – |" in markdown
+    assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
+    csv = pd.read_csv(tmp_path / "ahns_table2.csv")
+    assert list(csv.columns) == tables.COLUMNS and len(csv) == 3
+    latex = (tmp_path / "ahns_table2.tex").read_text()
+    assert latex.count(r"\\") >= 48 and r"6.00 $\pm$ 0.00 !" in latex and r"test\_peak" in latex
+    note = json.loads((tmp_path / "ahns_table2.provenance.json").read_text())
+    assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 2
+    assert {"command", "git_sha", "versions", "git_sha_of_runs"} <= set(note)
+
+
+def test_nothing_to_show_is_told(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        tables.write_table("ahns_table2", [], tmp_path)
+    with pytest.raises(UserError, match="choose one of ahns_table2"):
+        tables.read_definition("nope")
+
+
+def test_the_ledger_names_what_it_skips(tmp_path):
+    good, bad, running = (RunFolder(tmp_path / "d" / "m" / "s" / name) for name in "abc")
+    for folder in (good, bad):
+        folder.write_summary({"run_id": folder.path.name})
+        folder.write_status("done")
+    running.write_status("running")
+    (bad.path / "summary.json").write_text('{"run_')
+    (tmp_path / "d" / "stray").write_text("a foreign file")
+    runs, skipped = finished_runs(tmp_path)
+    assert [run["run_id"] for run in runs] == ["a"]
+    assert len(skipped) == 1 and "summary.json" in skipped[0]

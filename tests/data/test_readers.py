@@ -1,0 +1,124 @@
+import gzip
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from hapens_bench.data import readers
+from hapens_bench.errors import UserError
+
+
+def write(path, text):
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def rows(log):
+    return list(zip(log.user.tolist(), log.item.tolist(), log.time.tolist(), strict=True))
+
+
+def test_movielens_plain_and_zipped(tmp_path):
+    text = "1::1193::5::978300760\n1::661::3::978302109\n7::1193::4::978301968\n"
+    plain = readers.movielens({"log": write(tmp_path / "ratings.dat", text)})
+    assert rows(plain) == [(0, 0, 978300760), (0, 1, 978302109), (1, 0, 978301968)]
+    assert plain.rating.tolist() == [5, 3, 4]
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", text)
+    assert rows(readers.movielens({"log": tmp_path / "ml-1m.zip"})) == rows(plain)
+
+
+def test_amazon_json_lines_gzipped(tmp_path):
+    reviews = [
+        {"reviewerID": "A1", "asin": "B0", "overall": 5.0, "unixReviewTime": 30, "summary": "ok"},
+        {"reviewerID": "A2", "asin": "B0", "overall": 2.0, "unixReviewTime": 20},
+        {"reviewerID": "A1", "asin": "B7", "overall": 4.0, "unixReviewTime": 10},
+    ]
+    path = write(tmp_path / "r.json.gz", gzip.compress("\n".join(map(json.dumps, reviews)).encode()))
+    assert rows(readers.amazon({"log": path})) == [(0, 0, 30), (1, 0, 20), (0, 1, 10)]
+
+
+def test_ncf_ratings_and_negatives(tmp_path):
+    train = write(tmp_path / "a.train.rating", "0\t32\t4\t978824330\n1\t3\t1\t5\n")
+    test = write(tmp_path / "a.test.rating", "0\t25\t5\t978824351\n")
+    read = readers.ncf({"train": train, "test": test})
+    assert read.train.tolist() == [[0, 32], [1, 3]] and read.test.tolist() == [[0, 25]]
+    assert (read.n_users, read.n_items) == (2, 33)
+    negatives = write(tmp_path / "a.test.negative", "(0,25)\t1064\t174\n(1,133)\t1072\t3154\n")
+    positives, drawn = readers.ncf_negatives(negatives)
+    assert positives.tolist() == [[0, 25], [1, 133]] and drawn.tolist() == [[1064, 174], [1072, 3154]]
+    with pytest.raises(UserError, match="line 2: 1 negatives where line 1 has 2"):
+        readers.ncf_negatives(write(tmp_path / "b", "(0,25)\t1064\t174\n(1,133)\t1072\n"))
+
+
+def test_adjacency_keeps_ids_and_allows_users_without_items(tmp_path):
+    train = write(tmp_path / "train.txt", "0 5 2\n1\n2 9\n\n")
+    test = write(tmp_path / "test.txt.gz", gzip.compress(b"3 1\n"))
+    read = readers.adjacency({"train": train, "test": test})
+    assert read.train.tolist() == [[0, 5], [0, 2], [2, 9]] and read.test.tolist() == [[3, 1]]
+    assert (read.n_users, read.n_items) == (4, 10)
+
+
+def test_user_behavior_counts_every_behaviour(tmp_path):
+    text = "100,2268318,2520377,pv,1511544070\n100,2333346,2520771,buy,1511561733\n115,2268318,149192,fav,1511572885\n"
+    log = readers.user_behavior({"log": write(tmp_path / "UserBehavior.csv", text)})
+    assert rows(log) == [(0, 0, 1511544070), (0, 1, 1511561733), (1, 0, 1511572885)]
+
+
+def test_tmall_reads_its_header(tmp_path):
+    text = "user_id,item_id,cat_id,seller_id,brand_id,time_stamp,action_type\n"
+    text += "328862,323294,833,2882,2660.0,829,0\n328862,844400,1271,2882,,829,2\n"
+    log = readers.tmall({"log": write(tmp_path / "log.csv", text)})
+    assert rows(log) == [(0, 0, 829), (0, 1, 829)]
+    with pytest.raises(UserError, match="lacks item_id, time_stamp"):
+        readers.tmall({"log": write(tmp_path / "other.csv", "user_id,day\n1,2\n")})
+
+
+def test_events_npz(tmp_path):
+    np.savez(tmp_path / "e.npz", user=[5, 5, 2], item=[1, 0, 1], time=[3, 2, 1], behaviour=[0, 0, 0])
+    assert rows(readers.events({"log": tmp_path / "e.npz"})) == [(0, 0, 3), (0, 1, 2), (1, 0, 1)]
+
+
+def test_an_npz_with_a_pickle_is_refused(tmp_path):
+    np.savez(tmp_path / "e.npz", user=np.array([{"a": 1}], dtype=object), item=[1], time=[1])
+    with pytest.raises(UserError, match="plain arrays"):
+        readers.events({"log": tmp_path / "e.npz"})
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "message"),
+    [
+        ("movielens", "1::2::5::9\n1::x::5::9\n", "line 2: expected"),
+        ("movielens", "1::2::5\n", "line 1: expected"),
+        ("movielens", b"PK\x03\x04 not a zip", "no archive"),
+        ("amazon", '{"reviewerID": "A"}\n', "line 1: expected a JSON object"),
+        ("amazon", '{"reviewerID": "A", "asin": "B", "overall": 5, "unixReviewTime": 1}\n{oops\n', "line 2"),
+        ("user_behavior", "1,2,3,pv,5\n1,2,3,pv,5.5\n", "line 2: expected"),
+        ("user_behavior", "1,2,3,pv,5\n1,2\n", "line 2: expected"),
+        ("tmall", "user_id,item_id,time_stamp\n1,2,3\n1,,3\n", "line 3: expected"),
+        ("events", b"not an npz", "no readable npz"),
+        ("user_behavior", "", "is empty"),
+        ("amazon", b"\x1f\x8b\x08\x00cut", "cut off or damaged"),
+    ],
+)
+def test_bad_files_are_told_in_one_sentence(tmp_path, reader, content, message):
+    path = write(tmp_path / "file", content)
+    with pytest.raises(UserError, match=message) as caught:
+        readers.READERS[reader]({"log": path})
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_bad_adjacency_line_is_named(tmp_path):
+    good = write(tmp_path / "good", "0 1\n")
+    for text, message in (
+        ("0 1\n1 2 x\n", "line 2: expected whole numbers"),
+        ("0 -1\n", "negative"),
+        ("", "is empty"),
+    ):
+        with pytest.raises(UserError, match=message):
+            readers.adjacency({"train": good, "test": write(tmp_path / "bad", text)})
+
+
+def test_the_raw_taobao_sample_is_read(mirror):
+    log = readers.user_behavior({"log": mirror / "taobao_raw_sample" / "UserBehavior.csv.gz"})
+    assert (len(log), log.n_users, log.n_items) == (84_287, 814, 55_233)

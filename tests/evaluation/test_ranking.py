@@ -1,0 +1,134 @@
+import ir_measures
+import numpy as np
+import pytest
+import torch
+
+from hapens_bench.errors import UserError
+from hapens_bench.evaluation.metrics import parse_metric
+from hapens_bench.evaluation.ranking import FullRanking, top_items
+
+METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
+CPU = torch.device("cpu")
+U, I, D = 70, 50, 3
+
+
+def case(seed: int, levels: int | None):
+    """Random vectors (coarse ones give ties), train and test pairs with empty users and users with many test items."""
+    generator = np.random.default_rng(seed)
+    shape = (2, U + I, D)
+    vectors = generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
+    vectors = torch.from_numpy(vectors.astype(np.float32))
+    known = generator.random((U, I)) < 0.2
+    targets = (generator.random((U, I)) < generator.random((U, 1)) * 0.6) & ~known
+    targets[::7] = False
+    return vectors[:, :U], vectors[:, U:], np.argwhere(known), np.argwhere(targets)
+
+
+def slow(scores: np.ndarray, known: set, targets: set, name: str) -> float:
+    kind, K = parse_metric(name)
+    ranked = sorted((i for i in range(I) if i not in known), key=lambda i: (-scores[i], i))[:K]
+    hits = [rank for rank, item in enumerate(ranked, 1) if item in targets]
+    if kind == "Recall":
+        return len(hits) / len(targets)
+    if kind == "Precision":
+        return len(hits) / K
+    if kind == "HitRate":
+        return float(bool(hits))
+    if kind == "MRR":
+        return 1 / hits[0] if hits else 0.0
+    ideal = sum(1 / np.log2(rank + 1) for rank in range(1, min(K, len(targets)) + 1))
+    return sum(1 / np.log2(rank + 1) for rank in hits) / ideal
+
+
+def by_user(pairs):
+    found = {}
+    for user, item in pairs.tolist():
+        found.setdefault(user, set()).add(item)
+    return found
+
+
+@pytest.mark.parametrize("levels", [None, 2, 4])
+def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels):
+    users, items, known, targets = case(1, levels)
+    results = FullRanking(known, targets, U, I, METRICS, CPU, 1).evaluate(users, items)
+    excluded, wanted = by_user(known), by_user(targets)
+    # trec_eval breaks ties by document id, descending: ids that fall as items rise make its rule ours
+    name = {i: f"{I - i:04d}" for i in range(I)}
+    qrels = {str(u): {name[i]: 1 for i in found} for u, found in wanted.items()}
+    oracle = {
+        f"{ours}@{K}": ir_measures.parse_measure(theirs.format(K=K))
+        for ours, theirs in (
+            ("Recall", "R@{K}"),
+            ("NDCG", "nDCG@{K}"),
+            ("Precision", "P@{K}"),
+            ("HitRate", "Success@{K}"),
+            ("MRR", "RR@{K}"),
+        )
+        for K in (1, 3, 10, 60)
+    }
+    for t, result in enumerate(results):
+        assert result.users.tolist() == sorted(wanted)
+        scores = (users[t] @ items[t].T).numpy()
+        run = {
+            str(u): {name[i]: float(scores[u, i]) for i in range(I) if i not in excluded.get(u, set())} for u in wanted
+        }
+        theirs = {(m.query_id, m.measure): m.value for m in ir_measures.iter_calc(list(oracle.values()), qrels, run)}
+        for metric in METRICS:
+            got = result.values[metric].tolist()
+            expected = [slow(scores[u], excluded.get(u, set()), wanted[u], metric) for u in sorted(wanted)]
+            assert np.allclose(got, expected, atol=1e-12), metric
+            if metric.startswith("MRR") and levels is not None:
+                continue  # the library's RR@K breaks ties by another rule than trec_eval; the slow loop covers these
+            reference = [theirs[str(u), oracle[metric]] for u in sorted(wanted)]
+            assert np.allclose(got, reference, atol=1e-9), metric
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_results_do_not_depend_on_the_chunk_size_nor_on_pack_mates(levels):
+    users, items, known, targets = case(2, levels)
+    results = []
+    for chunk in (16, 17, 33, 1000):
+        ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1)
+        ranking.chunk = chunk
+        results.append(ranking.evaluate(users, items))
+    ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1)
+    results.append([ranking.evaluate(users[t : t + 1], items[t : t + 1])[0] for t in range(2)])
+    for other in results[1:]:
+        for mine, theirs in zip(results[0], other, strict=True):
+            assert all(torch.equal(mine.values[m], theirs.values[m]) for m in METRICS)
+
+
+def test_memory_bounds_the_chunk():
+    _, _, known, targets = case(0, None)
+    assert FullRanking(known, targets, U, 50_000, METRICS, CPU, 16).chunk == 16 * 2**20 // (4 * 50_000)
+    assert FullRanking(known, targets, U, I, METRICS, CPU, 1e-9).chunk == 16
+
+
+def test_top_items_breaks_ties_by_item_also_at_the_cut():
+    scores = torch.tensor([[1.0, 3, 3, 3, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]])
+    assert top_items(scores, 2)[1].tolist() == [[1, 2], [0, 1], [0, 1]]
+    assert top_items(scores, 5)[1].tolist() == [[1, 2, 3, 4, 0], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+
+
+def test_excluded_items_never_count_even_when_few_items_are_left():
+    known = np.array([[0, i] for i in range(I - 1)])
+    targets = np.array([[0, I - 1], [1, 0]])
+    vectors = torch.zeros(1, U, D), torch.zeros(1, I, D)
+    (result,) = FullRanking(known, targets, U, I, ["Precision@10", "HitRate@1"], CPU, 1).evaluate(*vectors)
+    assert result.values["Precision@10"].tolist() == [0.1, 0.1] and result.values["HitRate@1"].tolist() == [
+        1,
+        1,
+    ]
+
+
+def test_scores_that_are_no_numbers_are_misses():
+    users = torch.full((1, U, D), float("nan"))
+    _, items, known, targets = case(0, None)
+    (result,) = FullRanking(known, targets, U, I, ["Recall@10"], CPU, 1).evaluate(users, items[:1])
+    assert result.mean() == {"Recall@10": 0.0}
+
+
+@pytest.mark.parametrize("name", ["Recall", "Recall@0", "AUC@5", "ndcg@5", "NDCG@x", 5])
+def test_unknown_metrics_are_refused(name):
+    with pytest.raises(UserError, match="Recall, NDCG, Precision, HitRate, MRR"):
+        parse_metric(name)

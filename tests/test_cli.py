@@ -1,0 +1,126 @@
+"""The command line as a user types it, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = [
+    "dataset.users=60",
+    "dataset.items=600",
+    "trainer.batch_size=128",
+    "trainer.epochs=3",
+    "trainer.eval_every=1",
+]
+
+
+def hapens(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hapens_bench.cli", *arguments]
+    variables = {**os.environ, "HAPENS_CACHE": str(folder / "cache"), "COLUMNS": "200", **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables)
+
+
+def states(folder: Path) -> list[str]:
+    return sorted(json.loads(p.read_text())["state"] for p in folder.glob("runs/**/status.json"))
+
+
+def test_one_run_leaves_the_promised_files(tmp_path):
+    done = hapens(tmp_path, "train", *TINY)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (p.parent for p in tmp_path.glob("runs/planted/mf/rns/*/summary.json"))
+    assert {p.name for p in folder.iterdir()} - {".lock"} == {
+        "config.yaml",
+        "status.json",
+        "history.parquet",
+        "users.parquet",
+        "summary.json",
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["run_id"] == folder.name
+    assert set(summary["selection"]) == {"test_peak", "valid", "valid_refit"}
+    assert "Recall@20" in done.stdout and "valid_refit" in done.stdout
+
+
+def test_a_sweep_typed_again_runs_only_what_is_missing(tmp_path):
+    first = hapens(tmp_path, "train", "-m", *TINY, "sampler=rns,dns", "seed=0,1")
+    assert first.returncode == 0 and "4 jobs: 0 done, 4 to run" in first.stdout, first.stderr
+    again = hapens(tmp_path, "train", "-m", *TINY, "sampler=rns,dns,ahns", "seed=0,1")
+    assert again.returncode == 0 and "6 jobs: 4 done, 2 to run" in again.stdout, again.stderr
+    assert states(tmp_path) == ["done"] * 6
+
+
+def test_a_failed_trial_takes_nothing_with_it(tmp_path):
+    done = hapens(tmp_path, "train", "-m", *TINY, "trainer.lr=1e38,1e-3")
+    assert done.returncode == 1
+    assert states(tmp_path) == ["done", "failed"]
+    assert "1 of 2 jobs are not done" in done.stdout and "trainer.lr=1e38" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_rerun_command_of_a_failed_job_names_it(tmp_path):
+    done = hapens(tmp_path, "train", *TINY, "trainer.lr=1e38")
+    assert done.returncode == 1 and "the loss is" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_resume_force_and_never(tmp_path):
+    assert hapens(tmp_path, "train", *TINY).returncode == 0
+    (status,) = tmp_path.glob("runs/**/status.json")
+    before = status.stat().st_mtime_ns
+    assert hapens(tmp_path, "train", *TINY).returncode == 0
+    assert status.stat().st_mtime_ns == before
+    refused = hapens(tmp_path, "train", *TINY, "resume=never", "trainer.threads=1")
+    assert refused.returncode == 0, "a finished run is shown, not touched"
+    assert hapens(tmp_path, "train", *TINY, "resume=force").returncode == 0
+    assert status.stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sampler=nope"], "there is no sampler 'nope'; choose one of ahns, ahns_p1, dns, rns"),
+        (["dataset=nope"], "there is no dataset 'nope'"),
+        (["sampler=dns", "sampler.foo=1"], "there is no key sampler.foo"),
+        (["sampler=dns", "sampler.M=100000"], "sampler.M is 100000, but planted has 2000 items"),
+        (["trainer.lr=0"], "trainer.lr is 0, but it takes a number above 0"),
+        (["trainer.batch_size=1000000"], "take a smaller batch or trainer.drop_last=false"),
+        (["trainer.device=tpu"], "trainer.device is 'tpu'"),
+        (["protocol.valid.share=0"], "leaves no validation part"),
+        (["dataset=tools"], "HAPENS_MIRROR"),
+        (["seed="], "seed"),
+        (["trainer..lr=3"], "trainer..lr"),
+        (["-m", "sampler=rns,nope"], "there is no sampler 'nope'"),
+        (["-m", "trainer.lr=1e-3,-1"], "trainer.lr is -1"),
+        (["dataset.users=3", "dataset.items=12"], "dataset"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message):
+    proxies = {"https_proxy": "http://127.0.0.1:9", "HAPENS_MIRROR": ""}
+    done = hapens(tmp_path, "train", *arguments, **proxies)
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and message in lines[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert states(tmp_path) == []
+
+
+def test_help_and_config_are_shown(tmp_path):
+    assert "train" in hapens(tmp_path, "--help").stdout
+    shown = hapens(tmp_path, "train", "--cfg", "job", "sampler=ahns").stdout
+    assert "hapens_bench.samplers.ahns.AHNS" in shown
+
+
+def test_other_commands_refuse_in_one_sentence_too(tmp_path):
+    for arguments in (
+        ["table", "nope"],
+        ["table", "ahns_table2"],
+        ["data", "stats", "nope"],
+        ["data", "fetch", "nope"],
+    ):
+        done = hapens(tmp_path, *arguments)
+        assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+        assert done.stderr.count("\n") == 1
+    assert "gowalla" in hapens(tmp_path, "data", "list").stdout
+    assert hapens(tmp_path, "data", "stats", "planted").returncode == 0

@@ -1,0 +1,124 @@
+"""Every YAML is composed, instantiated and bound to what it configures; mistakes are told before training."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, run_id
+from hapens_bench.errors import UserError
+from hapens_bench.training.pack import build
+from tests.conftest import make_config
+
+CONF = conf_dir()
+YAMLS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
+OPTIONS = [path for path in YAMLS if len(path.parts) == 2 and path.parts[0] != "table"]
+TUNED = [path for path in YAMLS if path.parts[0] == "tuned" and len(path.parts) == 3]
+
+
+def test_all_files_are_accounted_for():
+    tables = [path for path in YAMLS if path.parts[0] == "table"]
+    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(tables) + 1  # config.yaml
+    assert len(YAMLS) >= 30
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=str)
+def test_every_file_says_what_it_is_and_how_to_use_it(path):
+    assert (CONF / path).read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=str)
+def test_every_option_composes_and_passes_the_checks(path):
+    group, name = path.parts[0], path.stem
+    if group == "local":
+        pytest.skip("a user's own defaults")
+    config = make_config(f"{group}={name}")
+    check(config)
+    if group in ("sampler", "loss"):
+        assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
+        build([config[group]] * 2)
+    if group == "trainer":
+        assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
+    if "name" in config.get(group, {}):
+        assert config[group]["name"] == name
+
+
+@pytest.mark.parametrize("path", TUNED, ids=str)
+def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
+    dataset, _, rest = path.stem.rpartition("-mf-")
+    config = make_config(f"dataset={dataset}", f"sampler={rest}", f"tuned={path.parts[1]}")
+    check(config)
+    tuned = OmegaConf.to_container(OmegaConf.load(CONF / path))
+    for section, values in tuned.items():
+        for key, value in values.items():
+            assert config[section][key] == value
+            typed = make_config(f"dataset={dataset}", f"sampler={rest}", f"{section}.{key}=3")
+            assert typed[section][key] == 3
+
+
+def test_a_run_id_ignores_what_cannot_change_the_result():
+    base = make_config("dataset=tools")
+    for same in (
+        "trainer.device=cpu",
+        "trainer.threads=1",
+        "trainer.eval_memory_mb=5",
+        "paths.runs=/elsewhere",
+        "resume=force",
+        "logger=wandb",
+        "dataset.sources.author.licence=other",
+        "trainer.lr=1e-3",
+        "trainer.l2=0.00010",
+    ):
+        assert run_id(make_config("dataset=tools", same)) == run_id(base), same
+    ids = {run_id(base)}
+    for other in (
+        "seed=1",
+        "trainer.lr=0.002",
+        "sampler=dns",
+        "protocol.valid.seed=3",
+        "model.D=32",
+        "trainer.epochs=9",
+    ):
+        ids.add(run_id(make_config("dataset=tools", other)))
+    assert len(ids) == 7
+
+
+def test_a_config_id_is_shared_by_seeds_only():
+    assert config_id(make_config("seed=5")) == config_id(make_config("seed=0"))
+    assert config_id(make_config("seed=5")) != config_id(make_config("trainer.l2=1"))
+
+
+def test_a_whole_number_is_the_same_setting_however_it_is_written():
+    assert run_id(make_config("sampler=ahns", "sampler.alpha=1")) == run_id(
+        make_config("sampler=ahns", "sampler.alpha=1.0")
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.lr=0", "trainer.lr is 0, but it takes a number above 0"),
+        ("trainer.lr=-1", "trainer.lr is -1, but it takes a number above 0"),
+        ("trainer.lr=fast", "trainer.lr is 'fast', but it takes a number above 0"),
+        ("trainer.l2=nan", "trainer.l2 is nan, but it takes a number at least 0"),
+        ("trainer.epochs=1.5", "trainer.epochs is 1.5, but it takes a whole number at least 1"),
+        ("trainer.drop_last=2", "trainer.drop_last is 2, but it takes true or false"),
+        ("trainer.patience=0", "trainer.patience is 0, but it takes a whole number at least 1 or null"),
+        ("model.D=0", "model.D is 0, but it takes a whole number at least 1"),
+        ("seed=-1", "seed is -1, but it takes a whole number at least 0"),
+        ("resume=maybe", "resume is 'maybe', but it takes one of auto, force, never"),
+        ("protocol.selection=[best]", "test_peak, valid, valid_refit"),
+        ("protocol.selection=[]", "test_peak, valid, valid_refit"),
+        ("protocol.monitor=AUC", "protocol.monitor is 'AUC', but it must stand in protocol.metrics"),
+        ("protocol.metrics=[Recall@20,Foo@3]", "there is no metric 'Foo@3'"),
+        ("+sampler.foo=1", "there is no key sampler.foo; sampler takes no keys"),
+        ("sampler._target_=nowhere.Sampler", "cannot import 'nowhere.Sampler'"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(override, message):
+    with pytest.raises(UserError) as caught:
+        check(make_config(override))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(UserError, match=r"seed is -3.*trainer\.lr.*model\.D"):
+        check(make_config("seed=-3", "trainer.lr=0", "model.D=0"))

@@ -1,0 +1,166 @@
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from hapens_bench.tracking.run_folder import DamagedRun, RunBusy, RunFolder
+from hapens_bench.tracking.sink import RunInfo, SafeSinks
+from hapens_bench.tracking.wandb import WandbSink
+from tests.conftest import make_config
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_summary({"a": 1})
+
+    def full(fd):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        folder.write_summary({"a": 2})
+    assert folder.read_summary() == {"a": 1}
+    assert sorted(p.name for p in folder.path.iterdir()) == ["summary.json"]
+
+
+def test_json_is_strict(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_summary({"x": float("nan"), "y": [float("inf"), 1.5]})
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"x": None, "y": [None, 1.5]}
+
+
+def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from hapens_bench.tracking.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunBusy), RunFolder(tmp_path).lock():
+        pass
+    holder.kill()
+    holder.wait()
+    with RunFolder(tmp_path).lock():
+        pass
+
+
+def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_put_aside(tmp_path, caplog):
+    folder = RunFolder(tmp_path)
+    assert folder.load_checkpoint() is None
+    state = {"pack": {"w": torch.randn(3, 2)}, "rows": [{"epoch": 0, "loss": 0.1}], "none": None}
+    folder.save_checkpoint(state)
+    loaded = folder.load_checkpoint()
+    assert torch.equal(loaded["pack"]["w"], state["pack"]["w"]) and loaded["rows"] == state["rows"]
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    assert folder.load_checkpoint() is None and "put aside" in caplog.text
+    assert (tmp_path / "checkpoint.corrupt").exists() and not path.exists()
+
+
+def test_done_needs_a_readable_summary(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert not folder.is_done() and folder.read_status() is None
+    folder.write_status("done")
+    assert not folder.is_done()
+    folder.write_summary({"run_id": "x"})
+    assert folder.is_done()
+    (tmp_path / "summary.json").write_text("{")
+    assert not folder.is_done()
+    with pytest.raises(DamagedRun, match="summary"):
+        folder.read_summary()
+
+
+def test_frames(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_history([{"epoch": 0, "a": 1.0}, {"epoch": 1, "b": 2.0}])
+    assert folder.read_frame("history")["epoch"].tolist() == [0, 1]
+    folder.write_users(pd.DataFrame({"user": [1]}))
+    (tmp_path / "users.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DamagedRun, match="users"):
+        folder.read_frame("users")
+
+
+class Broken:
+    def __init__(self):
+        self.calls = 0
+
+    def start(self, run):
+        self.calls += 1
+
+    def log(self, stage, epoch, row):
+        self.calls += 1
+        raise RuntimeError("the server is down")
+
+    finish = fail = start
+
+
+def test_a_sink_that_throws_costs_a_warning_only(caplog):
+    broken = Broken()
+    sinks = SafeSinks([broken])
+    sinks.start(None)
+    sinks.log("full", 0, {})
+    sinks.log("full", 1, {})
+    sinks.finish({})
+    assert broken.calls == 2 and "the server is down" in caplog.text
+
+
+def info(path, seed) -> RunInfo:
+    config = make_config(f"seed={seed}")
+    flat = {"dataset": "planted", "model": "mf", "sampler": "rns", "seed": seed}
+    return RunInfo(f"id{seed}", f"planted-mf-rns-s{seed}", "g", path, config, flat)
+
+
+def wandb_records(content: bytes):
+    """Split a W&B offline file: a 7-byte header, then LevelDB log blocks of 32 KiB (records: crc, length, type, data)."""
+    at, parts = 7, []
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        parts.append(content[at + 7 : at + 7 + length])
+        at += 7 + length
+        if kind in (1, 4):  # a full record, or the last part of one
+            yield b"".join(parts)
+            parts = []
+
+
+def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys):
+    from wandb.proto import wandb_internal_pb2
+
+    for seed in (0, 1):
+        path = tmp_path / str(seed)
+        path.mkdir()
+        sink = WandbSink("hapens_bench", None, "offline", None)
+        sink.start(info(path, seed))
+        for epoch in range(3):
+            sink.log("full", epoch, {"train/loss": 0.5 - seed, "seconds": 1.0})
+        sink.finish({"selection": {"test_peak": {"epoch": 2, "test": {"Recall@20": 0.25 + seed}}}})
+    assert capsys.readouterr().out.count("wandb sync") == 2
+    for seed in (0, 1):
+        (file,) = (tmp_path / str(seed)).glob("wandb/offline-run-*/run-*.wandb")
+        losses, summary = [], {}
+        for data in wandb_records(file.read_bytes()):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(data)
+            for item in record.history.item:
+                if "/".join(item.nested_key) == "full/train/loss" or item.key == "full/train/loss":
+                    losses.append(json.loads(item.value_json))
+            for item in record.summary.update:
+                summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+        assert losses == [0.5 - seed] * 3
+        assert summary["test_peak/test/Recall@20"] == 0.25 + seed
+
+
+def test_logger_none_imports_nothing_of_wandb(tmp_path):
+    code = (
+        "import sys; from hapens_bench.cli import train; "
+        f"rc = train(['debug=fast', 'dataset.users=50', 'trainer.batch_size=64', 'paths.runs={tmp_path}']); "
+        "assert rc == 0, rc; assert 'wandb' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+
+from hapens_bench.data.load import load
+from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.tracking.sink import SafeSinks
+from hapens_bench.training.trainer import Trainer
+from hapens_bench.training.trial import Trial
+from tests.conftest import make_config
+
+CPU = torch.device("cpu")
+SMALL = [
+    "dataset.users=80",
+    "dataset.items=300",
+    "trainer.batch_size=128",
+    "trainer.epochs=12",
+    "trainer.lr=0.01",
+]
+
+
+def make_trials(tmp_path, variants, *overrides):
+    configs = [make_config(*SMALL, *overrides, *variant) for variant in variants]
+    return [Trial(c, RunFolder(tmp_path / f"run{k}"), SafeSinks([])) for k, c in enumerate(configs)]
+
+
+def train(tmp_path, variants, *overrides):
+    trials = make_trials(tmp_path, variants, *overrides)
+    split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
+    Trainer(trials, split, CPU).run()
+    return trials
+
+
+def comparable(trial):
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in trial.progress.rows]
+    return trial.failure, trial.results(), rows
+
+
+VARIANTS = {
+    "rns": [["seed=1"], ["seed=2", "trainer.lr=0.03"], ["seed=3", "trainer.l2=0.1"]],
+    "dns": [["seed=1"], ["seed=2", "trainer.lr=0.03"], ["seed=3"]],
+    "ahns": [["seed=1"], ["seed=2", "sampler.alpha=0.1"], ["seed=3", "sampler.beta=0.7", "sampler.p=-1"]],
+}
+
+
+@pytest.mark.parametrize("sampler", sorted(VARIANTS))
+def test_a_trial_has_the_same_result_alone_and_in_a_pack_bit_for_bit(tmp_path, sampler):
+    overrides = [f"sampler={sampler}", "trainer.patience=3", "trainer.eval_every=1"]
+    packed = train(tmp_path / "pack", VARIANTS[sampler], *overrides)
+    epochs = {len(trial.progress.rows) for trial in packed}
+    assert sampler != "rns" or len(epochs) > 1, "this case should have trials that stop at different epochs"
+    for place, variant in enumerate(VARIANTS[sampler]):
+        (alone,) = train(tmp_path / str(place), [variant], *overrides)
+        assert comparable(alone) == comparable(packed[place])
+        for selection, report in alone.progress.reports.items():
+            other = packed[place].progress.reports[selection]
+            assert all(torch.equal(v, other["values"][m]) for m, v in report["values"].items())
+
+
+def test_training_learns(tmp_path):
+    (trial,) = train(tmp_path, [["seed=0"]], "trainer.epochs=30")
+    rows = [row for row in trial.progress.rows if row["stage"] == "full"]
+    assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
+    assert trial.results()["test_peak"]["test"]["Recall@20"] > 0.15  # random order: 0.07
+
+
+def test_a_trial_that_diverges_fails_alone(tmp_path):
+    bad, good = train(tmp_path / "pack", [["trainer.lr=1e38"], ["seed=4"]])
+    assert "the loss is" in bad.failure and good.failure is None
+    (alone,) = train(tmp_path / "alone", [["seed=4"]])
+    assert comparable(alone) == comparable(good)
+
+
+def test_stages_and_selections(tmp_path):
+    def selected(name, *selections):
+        (trial,) = train(tmp_path / name, [["seed=0"]], f"protocol.selection=[{','.join(selections)}]")
+        return trial
+
+    everything = selected("all", "test_peak", "valid", "valid_refit")
+    results = everything.results()
+    assert set(results) == {"test_peak", "valid", "valid_refit"}
+    assert results["valid"]["epoch"] == results["valid_refit"]["epoch"]
+    # each selection gives what it gives alone
+    for name in ("test_peak", "valid", "valid_refit"):
+        assert selected(name, name).results() == {name: results[name]}
+    # the refit is a row of the training on all of train, and the test peak is its best row
+    full = {row["epoch"]: row for row in everything.progress.rows if row["stage"] == "full" and row["evaluated"]}
+    refit = results["valid_refit"]
+    assert full[refit["epoch"]]["test/Recall@20"] == refit["test"]["Recall@20"]
+    assert max(row["test/Recall@20"] for row in full.values()) == results["test_peak"]["test"]["Recall@20"]
+    # nothing of test is looked at for choosing in the held stage
+    held = [row for row in everything.progress.rows if row["stage"] == "held"]
+    assert not any(key.startswith("test/") for row in held for key in row)
+
+
+def test_a_run_that_is_best_at_its_end_is_marked_not_converged(tmp_path):
+    (trial,) = train(tmp_path, [["seed=0", "trainer.lr=0.0001", "trainer.epochs=3", "trainer.eval_every=1"]])
+    assert trial.results()["test_peak"]["converged"] == (trial.results()["test_peak"]["epoch"] < 2)
+
+
+@pytest.mark.parametrize("stop", [0, 3, 7])
+def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, monkeypatch):
+    overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1"]
+    (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
+
+    class Stop(Exception):
+        pass
+
+    saved = Trial.save
+    count = iter(range(1000))
+
+    def save_then_stop(self, state):
+        saved(self, state)
+        if next(count) == stop:
+            raise Stop
+
+    monkeypatch.setattr(Trial, "save", save_then_stop)
+    with pytest.raises(Stop):
+        train(tmp_path / "cut", [["seed=5"]], *overrides)
+    monkeypatch.setattr(Trial, "save", saved)
+    (again,) = make_trials(tmp_path / "cut", [["seed=5"]], *overrides)
+    assert again.restore()
+    split = load(again.config["dataset"], again.config["protocol"], tmp_path / "cache", None)
+    Trainer([again], split, CPU).run()
+    assert comparable(again) == comparable(whole)
+
+
+def test_hardness_is_logged_every_epoch_and_false_negatives_of_planted_are_real(tmp_path):
+    (trial,) = train(tmp_path, [["sampler=dns", "sampler.M=16"]])
+    (uniform,) = train(tmp_path / "rns", [["sampler=rns"]])
+    for row in trial.progress.rows:
+        for name in ("ratio", "sigmoid", "percentile", "false_negative_rate"):
+            assert np.isfinite(row[f"hardness/{name}"])
+    last, base = trial.progress.rows[-1], uniform.progress.rows[-1]
+    assert last["hardness/percentile"] > 0.85 > base["hardness/percentile"]
+    assert last["hardness/false_negative_rate"] > base["hardness/false_negative_rate"] > 0
