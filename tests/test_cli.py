@@ -56,7 +56,7 @@ def test_a_failed_trial_takes_nothing_with_it(tmp_path):
     done = hapens(tmp_path, "train", "-m", *TINY, "trainer.lr=1e38,1e-3")
     assert done.returncode == 1
     assert states(tmp_path) == ["done", "failed"]
-    assert "1 of 2 jobs are not done" in done.stdout and "trainer.lr=1e38" in done.stdout
+    assert "1 of 2 jobs are not done" in done.stdout and "trainer.lr=1e+38\n" in done.stdout
     assert "Traceback" not in done.stderr
 
 

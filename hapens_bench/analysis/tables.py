@@ -63,11 +63,20 @@ def long_table(
 
     Values are in the paper's unit (percent); std is the sample standard deviation over seeds, empty for n = 1.
     delta_pct = 100 (mean - paper) / paper.
+
+    Raises:
+        UserError: when the runs of a cell were made on different data.
     """
     rows, used = [], []
     for cell in cells(definition):
         mine = [run for run in runs if run["config_id"] == cell.config_id]
         used += mine
+        hashes = sorted({run["data_hash"] for run in mine})
+        if len(hashes) > 1:
+            raise UserError(
+                f"the runs of {cell.sampler} on {cell.dataset} were made on different data ({', '.join(hashes)}); "
+                "move the run folders of one of them away"
+            )
         for k, metric in enumerate(definition["metrics"]):
             paper = definition["paper"][cell.dataset][cell.sampler][k]
             for selection in definition["selections"]:

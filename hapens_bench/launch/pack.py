@@ -84,10 +84,9 @@ def show_failures(jobs: Sequence[Job], console: Console) -> None:
     missing = [job for job in jobs if job.state != "done"]
     if not missing:
         return
-    table = Table("state", "why", "to run it again", title=f"{len(missing)} of {len(jobs)} jobs are not done")
+    console.print(f"\n{len(missing)} of {len(jobs)} jobs are not done; to run them again:")
     for job in missing:
-        table.add_row(job.state, job.reason, job.command)
-    console.print(table)
+        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, soft_wrap=True)
 
 
 def _as_return(job: Job) -> JobReturn:

@@ -68,6 +68,12 @@ def test_files_and_provenance(by_name, tmp_path):
     assert {"command", "git_sha", "versions", "git_sha_of_runs"} <= set(note)
 
 
+def test_runs_on_different_data_are_not_averaged(definition, by_name):
+    cell = by_name["tools", "rns"]
+    with pytest.raises(UserError, match="different data"):
+        tables.long_table(definition, [fake_run(cell, 0, 0.05), fake_run(cell, 1, 0.05) | {"data_hash": "other"}])
+
+
 def test_nothing_to_show_is_told(tmp_path):
     with pytest.raises(UserError, match="no finished run"):
         tables.write_table("ahns_table2", [], tmp_path)
