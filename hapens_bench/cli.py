@@ -73,6 +73,9 @@ def guarded(command: Callable[[], Any]) -> int:
 
     try:
         result = command()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     except TrialFailed as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

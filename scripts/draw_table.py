@@ -1,6 +1,6 @@
 """Draw a table's measured rows as the SVG of a terminal.
 
-    python scripts/draw_table.py results/tables/ahns_table2.csv tools docs/images/ahns_table2.svg
+python scripts/draw_table.py results/tables/ahns_table2.csv tools docs/images/ahns_table2.svg
 """
 
 import sys

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 
-def command(runs: Path, overrides: list[str]) -> list[str]:
+def start(runs: Path, overrides: list[str]) -> subprocess.Popen:
     fixed = [f"paths.runs={runs}", "trainer.checkpoint_seconds=0", "trainer.device=cpu"]
-    return [sys.executable, "-m", "hapens_bench", *overrides, *fixed]
+    command = [sys.executable, "-m", "hapens_bench", *overrides, *fixed]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def summary(runs: Path) -> dict:
@@ -36,32 +37,32 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         calm, rough = Path(place) / "calm", Path(place) / "rough"
         begun = time.monotonic()
-        subprocess.run(command(calm, overrides), check=True, capture_output=True)
+        undisturbed = start(calm, overrides)
+        while undisturbed.poll() is None and not list(calm.glob("*/*/*/*/status.json")):
+            time.sleep(0.05)
+        start_up = time.monotonic() - begun
+        if undisturbed.wait() != 0:
+            return 1
         whole = time.monotonic() - begun
-        start_up = 4.0 if whole > 8 else whole / 2  # a process needs this long before it trains
         kills = 0
         while kills < options.kills:
-            process = subprocess.Popen(
-                command(rough, overrides),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            try:
-                process.wait(timeout=chance.uniform(0, start_up + (whole - start_up) / 3))
+            process = start(rough, overrides)
+            try:  # so that, on average, all kills together leave half of the training to the last, undisturbed start
+                process.wait(timeout=chance.uniform(0, start_up + (whole - start_up) / options.kills))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 kills += 1
                 continue
             break  # it got to its end before the next kill
-        subprocess.run(command(rough, overrides), check=True, capture_output=True)
+        if start(rough, overrides).wait() != 0:
+            return 1
         first, second = summary(calm), summary(rough)
     same = first["selection"] == second["selection"] and first["epochs_trained"] == second["epochs_trained"]
     print(f"uninterrupted: {whole:.1f} s; killed {kills} times; metrics {'equal bit for bit' if same else 'DIFFER'}")
     if not same:
         print(json.dumps([first["selection"], second["selection"]], indent=1))
-    return 0 if same and kills else 1
+    return 0 if same and kills == options.kills else 1
 
 
 if __name__ == "__main__":

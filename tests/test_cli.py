@@ -75,6 +75,9 @@ def test_resume_force_and_never(tmp_path):
     assert refused.returncode == 0, "a finished run is shown, not touched"
     assert hapens(tmp_path, "train", *TINY, "resume=force").returncode == 0
     assert status.stat().st_mtime_ns > before
+    status.write_text(status.read_text().replace("done", "running"))
+    begun = hapens(tmp_path, "train", *TINY, "resume=never")
+    assert begun.returncode == 2 and "was begun and resume=never" in begun.stderr
 
 
 @pytest.mark.parametrize(

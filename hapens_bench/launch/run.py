@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import resource
 import subprocess
@@ -68,26 +69,14 @@ def quote(override: str) -> str:
 
 @lru_cache(maxsize=4)
 def _load_split(dataset: str, protocol: str, cache: str, mirror: str | None) -> Split:
-    make = OmegaConf.create
-    as_dict = OmegaConf.to_container
-    return load(
-        as_dict(make(dataset)),  # type: ignore[arg-type]
-        as_dict(make(protocol)),  # type: ignore[arg-type]
-        Path(cache).expanduser(),
-        Path(mirror).expanduser() if mirror else None,
-    )
+    folder = Path(mirror).expanduser() if mirror else None
+    return load(json.loads(dataset), json.loads(protocol), Path(cache).expanduser(), folder)
 
 
 def load_split(config: Config) -> Split:
     """Load the split of a config; the last few are kept, so a sweep reads each data set once."""
-    yaml = OmegaConf.to_yaml
     paths = config["paths"]
-    return _load_split(
-        yaml(OmegaConf.create(config["dataset"])),
-        yaml(OmegaConf.create(config["protocol"])),
-        str(paths["cache"]),
-        paths["mirror"],
-    )
+    return _load_split(json.dumps(config["dataset"]), json.dumps(config["protocol"]), paths["cache"], paths["mirror"])
 
 
 def check_against_data(config: Config, split: Split) -> None:
@@ -145,13 +134,16 @@ def prepare(jobs: Sequence[Job]) -> None:
         check(job.config)
         pick_device(job.config["trainer"]["device"])
         try:
-            job.folder.path.mkdir(parents=True, exist_ok=True)
+            Path(job.config["paths"]["runs"]).expanduser().mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write to paths.runs: {error}") from None
+            raise UserError(f"paths.runs cannot be written: {error}") from None
     for job in jobs:
         check_against_data(job.config, load_split(job.config))
-        if job.config["resume"] != "force" and job.folder.is_done():
+        resume = job.config["resume"]
+        if resume != "force" and job.folder.is_done():
             job.state = "done"
+        elif resume == "never" and (job.folder.path / "status.json").exists():
+            raise UserError(f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force")
 
 
 def run_jobs(jobs: Sequence[Job]) -> None:
@@ -160,24 +152,19 @@ def run_jobs(jobs: Sequence[Job]) -> None:
         if job.state == "to run":
             try:
                 run_job(job, single=len(jobs) == 1)
-            except UserError:
-                raise
+            except RunBusy:
+                job.state, job.reason = "busy", "another process is training it"
             except Exception as error:
                 job.state, job.reason = "failed", f"{type(error).__name__}: {error}"
 
 
 def run_job(job: Job, single: bool) -> None:
     """Train one trial into its run folder, under its lock."""
-    config, folder = job.config, job.folder
-    if config["resume"] == "never" and folder.read_status() is not None:
-        raise UserError(f"{folder.path} exists and resume=never; take resume=auto or resume=force")
-    try:
-        with folder.lock():
-            if config["resume"] == "force":
-                folder.remove_checkpoint()
-            job.state, job.reason = _train(config, folder, single)
-    except RunBusy:
-        job.state, job.reason = "busy", "another process is training it"
+    folder = job.folder
+    with folder.lock():
+        if job.config["resume"] == "force":
+            folder.remove_checkpoint()
+        job.state, job.reason = _train(job.config, folder, single)
 
 
 def _train(config: Config, folder: RunFolder, single: bool) -> tuple[str, str]:
