@@ -35,8 +35,8 @@ faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
 accuracy: setup  ## Train on real data and compare with published numbers (minutes)
 	$(BIN)/python -m pytest -m accuracy
 
-bench: setup  ## Measure the stages of a training step
-	$(BIN)/python scripts/bench/pool.py
+bench: setup  ## Measure the candidate pool (BENCH="tools ml-1m" for real data sets)
+	$(BIN)/python scripts/bench/pool.py $(BENCH)
 
 reproduce: setup  ## Train and print the AHNS table, as far as this suite has its samplers (hours on a CPU)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/reproduce/ahns_table2.sh

@@ -27,7 +27,7 @@ class PerUser:
     values: dict[str, Tensor]
 
     def mean(self) -> dict[str, float]:
-        """Give the mean over users of each metric."""
+        """Give the mean over users of each metric, nan where no user has a target."""
         return {name: float(value.mean()) for name, value in self.values.items()}
 
 
@@ -35,8 +35,8 @@ class FullRanking:
     """Ranks all items but the excluded ones (the user's train items) and compares the top with the targets.
 
     Users without targets are left out. Equal scores rank by ascending item id, also at the cut-off; a score that is not a
-    number ranks with the excluded. Where fewer items than K can be ranked, the missing places are misses. Memory is bounded by
-    `memory_mb` for the block of scores, and results do not depend on it.
+    number ranks with the excluded. Where fewer items than K can be ranked, the missing places are misses. `memory_mb` bounds the
+    block of float32 scores (never below MIN_CHUNK rows); results do not depend on it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class FullRanking:
         return [self._one(users, items) for users, items in zip(user_vectors, item_vectors, strict=True)]
 
     def _one(self, user_table: Tensor, item_table: Tensor) -> PerUser:
-        parts = []
+        hits = torch.zeros(len(self.users), self.K, dtype=torch.bool, device=self.users.device)
         transposed = item_table.T.contiguous()
         for begin in range(0, len(self.users), self.chunk):
             end = min(begin + self.chunk, len(self.users))
@@ -84,8 +84,8 @@ class FullRanking:
             if end - begin < MIN_CHUNK:
                 query = torch.cat([query, query[:1].expand(MIN_CHUNK - (end - begin), -1)])
             scores = (query @ transposed)[: end - begin]
-            parts.append(self._hits(scores, begin, end))
-        values = per_user(torch.cat(parts), self.n_relevant, self.metrics)
+            hits[begin:end] = self._hits(scores, begin, end)
+        values = per_user(hits, self.n_relevant, self.metrics)
         return PerUser(self.users.cpu(), {name: value.cpu() for name, value in values.items()})
 
     def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
@@ -102,7 +102,8 @@ class FullRanking:
 def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:
     """Give the K highest scores of each row and their items, equal scores by ascending item.
 
-    `topk` may take any of several equal scores; rows where that matters (place K equals place K + 1) are sorted in full.
+    `topk` may take any of several equal scores; rows where that matters (place K equals place K + 1) are sorted in full, a quarter
+    of the block at a time to bound memory. Places that hold -inf are no ranked items, so any item may fill them.
 
     Shape:
         scores: [n, I] -> values [n, K], items [n, K].
@@ -112,9 +113,9 @@ def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:
     values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
     items = items.gather(1, again)
     if values.shape[1] > K:
-        tied = (values[:, K] == values[:, K - 1]).nonzero().squeeze(1)
+        tied = ((values[:, K] == values[:, K - 1]) & (values[:, K] > float("-inf"))).nonzero().squeeze(1)
         values, items = values[:, :K], items[:, :K]
-        if len(tied):
-            full_values, full_items = scores[tied].sort(dim=1, descending=True, stable=True)
-            values[tied], items[tied] = full_values[:, :K], full_items[:, :K]
+        for rows in tied.split(max(1, len(scores) // 4)):
+            full_values, full_items = scores[rows].sort(dim=1, descending=True, stable=True)
+            values[rows], items[rows] = full_values[:, :K], full_items[:, :K]
     return values, items

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
@@ -38,6 +39,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run; the operating system lets go of it when the process dies, however it dies.
 
+        Half-written temporary files that a killed holder left are removed.
+
         Raises:
             RunBusy: when another live process holds it.
         """
@@ -48,6 +51,8 @@ class RunFolder:
         except Timeout:
             raise RunBusy(str(self.path)) from None
         try:
+            for leftover in self.path.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -120,7 +125,9 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            if not isinstance(state, dict):
+                raise DamagedRun("it holds no dictionary")
             return state
         except Exception as error:
             LOG.warning("%s cannot be read (%s); it is put aside and the run starts again", path, error)
@@ -168,7 +175,9 @@ class RunFolder:
 
 
 def _strict(value: Any) -> Any:
-    """Replace numbers that JSON does not know (nan, inf) by null."""
+    """Turn numpy scalars into plain values, and replace numbers that JSON does not know (nan, inf) by null."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, Mapping):
         return {str(k): _strict(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

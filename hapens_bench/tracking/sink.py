@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Sink(Protocol):
 
 
 class SafeSinks:
-    """Several sinks as one; a sink that throws is dropped with a warning and never costs a run."""
+    """Several sinks as one; a sink that throws is told to `fail`, dropped with a warning, and never costs a run."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = list(sinks)
@@ -68,3 +69,5 @@ class SafeSinks:
             except Exception as error:
                 LOG.warning("%s failed and is left out from here on: %s", type(sink).__name__, error)
                 self.sinks.remove(sink)
+                with contextlib.suppress(Exception):
+                    sink.fail(f"the tracker failed: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ Mode = Literal["online", "offline"]
 class WandbSink:
     """Mirrors a run's history, and its test results as summary values, to W&B.
 
-    The package is imported when a run starts, so `logger=none` needs none of it.
+    The trials of a pack are open at the same time, so every run is one of its own (`reinit="create_new"`) and nothing goes through the
+    module's current run. The package is imported when a run starts, so `logger=none` needs none of it.
     """
 
     def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
@@ -23,7 +25,7 @@ class WandbSink:
 
     def start(self, run: RunInfo) -> None:
         """Open the W&B run, under our run id, inside the run folder."""
-        os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_SILENT", "true")  # read at import
         import wandb
 
         self.run = wandb.init(
@@ -36,11 +38,9 @@ class WandbSink:
             name=run.name,
             group=self.group or run.group,
             job_type="train",
-            config={
-                **run.config,
-                **{f"{key}_name" if key in run.config else key: v for key, v in run.flat.items()},
-            },
-            reinit="finish_previous",
+            config={**run.flat, "config": run.config},
+            reinit="create_new",
+            settings=wandb.Settings(console="off"),
         )
         for stage in ("held", "full"):
             self.run.define_metric(f"{stage}/epoch")
@@ -66,7 +66,7 @@ class WandbSink:
         self._close(1)
 
     def _close(self, exit_code: int) -> None:
-        place = self.run.dir
+        place = os.path.dirname(self.run.dir)
         self.run.finish(exit_code=exit_code)
         if self.mode == "offline":
-            print(f"to upload this run: wandb sync {os.path.dirname(place)}")
+            print(f"to upload this run: wandb sync {shlex.quote(place)}")

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -29,8 +30,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_json_is_strict(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_summary({"x": float("nan"), "y": [float("inf"), 1.5]})
-    assert json.loads((tmp_path / "summary.json").read_text()) == {"x": None, "y": [None, 1.5]}
+    folder.write_summary({"x": float("nan"), "y": [float("inf"), 1.5], "z": (np.float32("nan"), np.int64(3), np.True_)})
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"x": None, "y": [None, 1.5], "z": [None, 3, True]}
 
 
 def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path):
@@ -48,6 +49,19 @@ def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path)
         pass
 
 
+def test_what_a_kill_leaves_half_written_is_removed_by_the_next_holder(tmp_path):
+    RunFolder(tmp_path).write_summary({"a": 1})
+    code = (
+        "import os, sys; from pathlib import Path; from hapens_bench.tracking.run_folder import RunFolder\n"
+        "os.replace = lambda *names: os.kill(os.getpid(), 9)\n"
+        "folder = RunFolder(Path(sys.argv[1]))\nwith folder.lock():\n    folder.write_summary({'a': 2})"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    assert list(tmp_path.glob(".*.tmp"))
+    with RunFolder(tmp_path).lock():
+        assert not list(tmp_path.glob(".*.tmp")) and RunFolder(tmp_path).read_summary() == {"a": 1}
+
+
 def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_put_aside(tmp_path, caplog):
     folder = RunFolder(tmp_path)
     assert folder.load_checkpoint() is None
@@ -56,8 +70,10 @@ def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_put_aside(tmp
     loaded = folder.load_checkpoint()
     assert torch.equal(loaded["pack"]["w"], state["pack"]["w"]) and loaded["rows"] == state["rows"]
     path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    assert folder.load_checkpoint() is None and "put aside" in caplog.text
+    torch.save(torch.zeros(2), path)
+    assert folder.load_checkpoint() is None and "no dictionary" in caplog.text
+    path.write_bytes(b"PK" + bytes(98))
+    assert folder.load_checkpoint() is None and caplog.text.count("put aside") == 2
     assert (tmp_path / "checkpoint.corrupt").exists() and not path.exists()
 
 
@@ -84,28 +100,41 @@ def test_frames(tmp_path):
         folder.read_frame("users")
 
 
-class Broken:
-    def __init__(self):
-        self.calls = 0
+class Recorder:
+    """Notes what it is told; throws where it is asked to."""
+
+    def __init__(self, *broken):
+        self.broken, self.calls = broken, []
+
+    def _note(self, name):
+        self.calls.append(name)
+        if name in self.broken:
+            raise RuntimeError("the server is down")
 
     def start(self, run):
-        self.calls += 1
+        self._note("start")
 
     def log(self, stage, epoch, row):
-        self.calls += 1
-        raise RuntimeError("the server is down")
+        self._note("log")
 
-    finish = fail = start
+    def finish(self, summary):
+        self._note("finish")
+
+    def fail(self, reason):
+        self._note("fail")
 
 
-def test_a_sink_that_throws_costs_a_warning_only(caplog):
-    broken = Broken()
-    sinks = SafeSinks([broken])
+@pytest.mark.parametrize("broken", [("log",), ("log", "fail")])
+def test_a_sink_that_throws_costs_a_warning_only(caplog, broken):
+    bad, good = Recorder(*broken), Recorder()
+    sinks = SafeSinks([bad, good])
     sinks.start(None)
     sinks.log("full", 0, {})
     sinks.log("full", 1, {})
     sinks.finish({})
-    assert broken.calls == 2 and "the server is down" in caplog.text
+    assert bad.calls == ["start", "log", "fail"], "it is closed once, then left alone"
+    assert good.calls == ["start", "log", "log", "finish"]
+    assert caplog.text.count("the server is down") == 1
 
 
 def info(path, seed) -> RunInfo:
@@ -129,31 +158,45 @@ def wandb_records(content: bytes):
             parts = []
 
 
-def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys):
+@pytest.mark.parametrize("packed", [False, True])
+def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys, monkeypatch, packed):
     from wandb.proto import wandb_internal_pb2
 
-    for seed in (0, 1):
-        path = tmp_path / str(seed)
-        path.mkdir()
-        sink = WandbSink("hapens_bench", None, "offline", None)
-        sink.start(info(path, seed))
-        for epoch in range(3):
-            sink.log("full", epoch, {"train/loss": 0.5 - seed, "seconds": 1.0})
-        sink.finish({"selection": {"test_peak": {"epoch": 2, "test": {"Recall@20": 0.25 + seed}}}})
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    sinks = {seed: WandbSink("hapens_bench", None, "offline", None) for seed in (0, 1)}
+
+    def start(seed):
+        (tmp_path / str(seed)).mkdir()
+        sinks[seed].start(info(tmp_path / str(seed), seed))
+
+    def log(seed, epoch):
+        sinks[seed].log("full", epoch, {"train/loss": 0.5 - seed, "seconds": 1.0})
+
+    def finish(seed):
+        sinks[seed].finish({"selection": {"test_peak": {"epoch": 2, "test": {"Recall@20": 0.25 + seed}}}})
+
+    calls = [[(start, s), *((log, s, epoch) for epoch in range(3)), (finish, s)] for s in (0, 1)]
+    # one after the other, as in a sweep, or open at the same time, as in a pack
+    for call, *given in (c for step in zip(*calls) for c in step) if packed else calls[0] + calls[1]:
+        call(*given)
     assert capsys.readouterr().out.count("wandb sync") == 2
     for seed in (0, 1):
         (file,) = (tmp_path / str(seed)).glob("wandb/offline-run-*/run-*.wandb")
-        losses, summary = [], {}
+        losses, summary, config = [], {}, {}
         for data in wandb_records(file.read_bytes()):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(data)
             for item in record.history.item:
                 if "/".join(item.nested_key) == "full/train/loss" or item.key == "full/train/loss":
                     losses.append(json.loads(item.value_json))
+            for item in [*record.run.config.update, *record.config.update]:
+                config[item.key] = json.loads(item.value_json)
             for item in record.summary.update:
                 summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
         assert losses == [0.5 - seed] * 3
         assert summary["test_peak/test/Recall@20"] == 0.25 + seed
+        assert [config[key] for key in ("dataset", "model", "sampler", "seed")] == ["planted", "mf", "rns", seed]
+        assert config["config"]["seed"] == seed and config["config"]["dataset"]["name"] == "planted"
 
 
 def test_logger_none_imports_nothing_of_wandb(tmp_path):
