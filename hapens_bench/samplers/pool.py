@@ -10,15 +10,13 @@ from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray
 from hapens_bench.rng import GAMMA, Streams, mix, to_below
-from hapens_bench.samplers import pool_cpu
 
 
 class Positives:
     """Each user's train items as sorted rows (CSR), with membership and rank-select.
 
     Membership looks into a packed user x item bitmap while that fits `bitmap_bytes`, else it is a binary search in
-    the user's row; both give the same answer. On the CPU, `compiled` picks the compiled pool instead of the plain one; the draws
-    are the same.
+    the user's row; both give the same answer.
 
     Shape:
         indptr: [U+1] int64; items: [N] int64 ascending inside each user; bitmap: [U, ceil(I/8)] uint8 or None.
@@ -31,9 +29,7 @@ class Positives:
         n_items: int,
         device: torch.device | str = "cpu",
         bitmap_bytes: int = 1 << 29,
-        compiled: bool = True,
     ) -> None:
-        self.compiled = compiled
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         users, items = pairs[order, 0], pairs[order, 1]
         self.n_users, self.n_items = n_users, n_items
@@ -94,8 +90,6 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
         users: [T, B] -> [T, B, M] int64. Uses the outputs counter .. counter + B*M - 1 of each trial's stream.
     """
     T, B = users.shape
-    if positives.compiled and not users.is_cuda:
-        return _draw_compiled(positives, users, M, streams, counter)
     bits = streams.bits(counter, B, M)
     items = to_below(bits, positives.n_items, positives.n_items)
     hit = positives.contains(users[..., None], items)
@@ -105,25 +99,6 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     where = hit.flatten().nonzero().squeeze(-1)
     owner = users.flatten()[where // M]
     items.view(-1)[where] = _second_draw(positives, owner, bits.flatten()[where])
-    return items
-
-
-def _draw_compiled(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int) -> Tensor:
-    """Let the compiled pool do the same."""
-    bitmap = torch.empty(0, dtype=torch.uint8) if positives.bitmap is None else positives.bitmap
-    items = torch.empty(*users.shape, M, dtype=torch.int64)
-    pool_cpu.draw(
-        users.numpy(),
-        streams.keys.numpy(),
-        counter,
-        M,
-        positives.indptr.numpy(),
-        positives.items.numpy(),
-        bitmap.numpy(),
-        positives.row_bytes,
-        positives.n_items,
-        items.numpy(),
-    )
     return items
 
 

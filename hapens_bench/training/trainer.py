@@ -43,14 +43,7 @@ class Trainer:
     def _run_stage(self, stage: str, active: list[Trial]) -> None:
         split = self.split
         pairs = split.train if stage == "held" else split.full_train
-        positives = Positives(
-            pairs,
-            split.n_users,
-            split.n_items,
-            self.device,
-            int(self.settings["bitmap_mb"] * 2**20),
-            compiled=self.settings["engine"] == "auto",
-        )
+        positives = Positives(pairs, split.n_users, split.n_items, self.device, int(self.settings["bitmap_mb"] * 2**20))
         ranking = self._ranking(split.train, split.valid) if stage == "held" else self.test_ranking
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
         false_negatives = PairSet(np.concatenate(truth), split.n_items, self.device)
