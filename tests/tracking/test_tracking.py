@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -151,6 +152,8 @@ def wandb_records(content: bytes):
             at += 32768 - at % 32768
             continue
         length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        if at + 7 + length > len(content):
+            return  # not fully written yet
         parts.append(content[at + 7 : at + 7 + length])
         at += 7 + length
         if kind in (1, 4):  # a full record, or the last part of one
@@ -158,10 +161,22 @@ def wandb_records(content: bytes):
             parts = []
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys, monkeypatch, packed):
+def wandb_run(path):
+    """Read a run's records; W&B's own process writes the last of them a moment after `finish` has returned."""
     from wandb.proto import wandb_internal_pb2
 
+    (file,) = path.glob("wandb/offline-run-*/run-*.wandb")
+    end = time.monotonic() + 20
+    while True:
+        records = [wandb_internal_pb2.Record.FromString(data) for data in wandb_records(file.read_bytes())]
+        if records and records[-1].HasField("exit"):
+            return records
+        assert time.monotonic() < end, "the run was never closed"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys, monkeypatch, packed):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     sinks = {seed: WandbSink("hapens_bench", None, "offline", None) for seed in (0, 1)}
 
@@ -181,11 +196,8 @@ def test_wandb_offline_needs_no_account_and_keeps_runs_apart(tmp_path, capsys, m
         call(*given)
     assert capsys.readouterr().out.count("wandb sync") == 2
     for seed in (0, 1):
-        (file,) = (tmp_path / str(seed)).glob("wandb/offline-run-*/run-*.wandb")
         losses, summary, config = [], {}, {}
-        for data in wandb_records(file.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
+        for record in wandb_run(tmp_path / str(seed)):
             for item in record.history.item:
                 if "/".join(item.nested_key) == "full/train/loss" or item.key == "full/train/loss":
                     losses.append(json.loads(item.value_json))
