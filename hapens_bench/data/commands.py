@@ -13,7 +13,7 @@ from rich.table import Table
 from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import choose_source, load
-from hapens_bench.data.sources import SourceFile, cache_dir, fetch_file, find_file, mirror_dir, wrong_with
+from hapens_bench.data.sources import SourceFile, cache_dir, checksums, fetch_file, find_file, mirror_dir, wrong_with
 from hapens_bench.errors import UserError
 
 CONSOLE = Console()
@@ -30,7 +30,9 @@ def add_parser(commands: Any) -> None:
         return added
 
     action("list", "what there is, where it comes from, and what lies here", run_list)
-    action("fetch", "get a data set's files", run_fetch).add_argument("name")
+    fetch = action("fetch", "get a data set's files", run_fetch)
+    fetch.add_argument("name")
+    fetch.add_argument("--source", help="which of its sources (default: the published split, else dataset.source)")
     action("verify", "check the files that lie here", run_verify).add_argument("name", nargs="?")
     stats = action("stats", "sizes beside the paper's, and what differs", run_stats)
     stats.add_argument("name")
@@ -85,12 +87,13 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:
-    """Get the files that the ahns protocol would read of a data set."""
+    """Get the files of one source of a data set; by default those that the ahns protocol reads."""
     dataset = read(arguments.name)
     if "sources" not in dataset:
         CONSOLE.print(f"{arguments.name} is generated; there is nothing to fetch")
         return 0
-    source = choose_source(dataset, {"author_split": True})
+    chosen = dataset | ({"source": arguments.source} if arguments.source else {})
+    source = choose_source(chosen, {"author_split": arguments.source is None})
     for section in source["files"].values():
         CONSOLE.print(str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True)
     return 0
@@ -106,11 +109,11 @@ def run_verify(arguments: argparse.Namespace) -> int:
             state = "missing"
             if path is not None:
                 try:
-                    problem = wrong_with(file, path)
+                    problem = wrong_with(file, path, cache_dir())
                 except UserError as error:
                     problem = str(error)
                 wrong += problem is not None
-                known = file.sha256 or file.mirror_sha256
+                known = checksums(file, path, cache_dir())
                 state = problem or ("ok" if known else "here, but no checksum is known")
             table.add_row(name, variant, file.name, state)
     CONSOLE.print(table)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from filelock import FileLock
 from hapens_bench.checks import Key, problems
 from hapens_bench.data import filters, planted, splits
 from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
+from hapens_bench.data.parsing import DAMAGED
 from hapens_bench.data.readers import READERS, VERSION, Published
 from hapens_bench.data.sources import SourceFile, fetch_file
 from hapens_bench.errors import UserError
@@ -51,7 +51,8 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
         return _checked(_split(dataset["name"], log, protocol, relevant))
     source = choose_source(dataset, protocol)
     rules = {key: protocol[key] for key in ("author_split", "split", "filter", "valid")}
-    key = hashlib.sha256(json.dumps([VERSION, source, rules], sort_keys=True).encode()).hexdigest()[:16]
+    unpinned = _unpinned(source, cache, mirror)
+    key = hashlib.sha256(json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()).hexdigest()[:16]
     path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,13 @@ def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> di
     return dict(sources[name]) | {"variant": name}
 
 
+def _unpinned(source: Mapping[str, Any], cache: Path, mirror: Path | None) -> list[tuple[int, int]]:
+    """Give size and time of the files that have no checksum, so that a cached split is not taken for a changed file's."""
+    parts = (SourceFile.of(section) for section in source["files"].values())
+    states = [fetch_file(f, cache, mirror).stat() for f in parts if not (f.sha256 or f.md5 or f.mirror_sha256)]
+    return [(state.st_size, state.st_mtime_ns) for state in states]
+
+
 def _parse(
     name: str, source: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
 ) -> Split:
@@ -86,19 +94,37 @@ def _parse(
     LOG.info("parsing %s (%s)", name, source["variant"])
     read = READERS[source["reader"]](paths)
     if isinstance(read, Published):
-        own = protocol["split"]["kind"] == "leave_one_out" and read.valid is not None
-        if own or source["variant"] == "author":
+        if source.get("pairs_sha256", read.pairs_sha256) != read.pairs_sha256:
+            raise UserError(
+                f"the pairs in {' and '.join(map(str, paths.values()))} have sha256 {read.pairs_sha256}, "
+                f"but {source['pairs_sha256']} was expected; remove them and fetch them again"
+            )
+        if read.kind == protocol["split"]["kind"] or source["variant"] == "author":
             return _checked(_published(name, read, protocol))
         read = read.as_log()
     return _checked(_split(name, read, protocol, None))
 
 
 def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
-    train, test = sort_pairs(read.train), sort_pairs(read.test)
+    """Keep a published split; second copies of its held-out pairs leave the train part.
+
+    Where it has no validation part: one random pair of each user for leave-one-out, else the protocol's share of train.
+    """
+    test = sort_pairs(read.test)
     if read.valid is not None:
-        return Split(name, read.n_users, read.n_items, train, sort_pairs(read.valid), test)
-    held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
+        valid = sort_pairs(read.valid)
+        train = _without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
+        return Split(name, read.n_users, read.n_items, train, valid, test)
+    train = _without(sort_pairs(read.train), test, read.n_items)
+    if read.kind == "leave_one_out":
+        held = splits.one_per_user(train, protocol["valid"]["seed"])
+    else:
+        held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
     return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
+
+
+def _without(pairs: IntArray, held: IntArray, n_items: int) -> IntArray:
+    return pairs[~np.isin(pairs[:, 0] * n_items + pairs[:, 1], held[:, 0] * n_items + held[:, 1])]
 
 
 def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None) -> Split:
@@ -159,12 +185,12 @@ def _read_cache(path: Path, name: str) -> Split | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             n_users, n_items = (int(n) for n in arrays["shape"])
             split = Split(name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test")))
             if str(arrays["data_hash"]) != split.data_hash:
                 raise ValueError("its hash is wrong")
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+    except DAMAGED as error:
         LOG.warning("%s is damaged (%s); it is made again", path, error)
         return None
     LOG.info("read %s from the cache", name)

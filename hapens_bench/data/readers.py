@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hapens_bench.data.interactions import IntArray, Interactions
+from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
+from hapens_bench.data.parsing import DAMAGED, is_whole, read_npz, read_table, require_arrays
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.errors import UserError
 
-VERSION = 1  # part of the cache key: raise it when a reader's result changes
+VERSION = 2  # part of the cache key: raise it when a reader's result changes
 Paths = Mapping[str, Path]
 
 
 @dataclass(frozen=True)
 class Published:
-    """A split that was published with the data.
+    """A split that was published with the data; `kind` is "ratio" or "leave_one_out" (one test pair a user).
 
     Shape:
         train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
@@ -33,11 +35,20 @@ class Published:
     n_users: int
     n_items: int
     valid: IntArray | None = None
+    kind: str = "ratio"
 
     def as_log(self) -> Interactions:
         """Join the parts to one log."""
         pairs = np.concatenate([self.train, self.test] + ([] if self.valid is None else [self.valid]))
         return Interactions(pairs[:, 0], pairs[:, 1], self.n_users, self.n_items)
+
+    @property
+    def pairs_sha256(self) -> str:
+        """Digest of the pairs of both parts, whatever their order in the files."""
+        digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
+        for part in (self.train, self.test):
+            digest.update(b"|" + np.ascontiguousarray(sort_pairs(part), dtype="<i8").tobytes())
+        return digest.hexdigest()
 
 
 def movielens(paths: Paths) -> Interactions:
@@ -47,11 +58,14 @@ def movielens(paths: Paths) -> Interactions:
     if content[:2] == b"PK":
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                name = next(n for n in archive.namelist() if n.endswith("ratings.dat"))
-                content = archive.read(name)
-        except (zipfile.BadZipFile, StopIteration, OSError) as error:
-            raise UserError(f"{path} is no archive with a ratings.dat ({error}); fetch it again") from None
-    table = _table(path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"})
+                content = archive.read(
+                    next((n for n in archive.namelist() if n.endswith("ratings.dat")), "ratings.dat")
+                )
+        except DAMAGED as error:
+            raise UserError(
+                f"{path} is no archive with a ratings.dat ({error}); remove it and fetch it again"
+            ) from None
+    table = read_table(path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"})
     return from_frame(table)
 
 
@@ -80,9 +94,11 @@ def ncf(paths: Paths) -> Published:
     parts = {}
     for part in ("train", "test"):
         columns = ["user", "item", "rating", "time"]
-        table = _table(paths[part], read_bytes(paths[part]), "\t", columns, {"rating"})
+        table = read_table(paths[part], read_bytes(paths[part]), "\t", columns, {"rating"})
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
-    return _published(parts["train"], parts["test"])
+        if parts[part].min() < 0:
+            raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
+    return replace(_published(parts["train"], parts["test"]), kind="leave_one_out")
 
 
 def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
@@ -118,11 +134,13 @@ def read_adjacency(path: Path) -> IntArray:
     try:
         tokens = [np.array(line.split(), dtype=np.int64) for line in lines]
     except (ValueError, OverflowError):
-        number = next(n for n, line in enumerate(lines, 1) if not all(t.isdigit() for t in line.split()))
+        number = next(n for n, line in enumerate(lines, 1) if not all(is_whole(t) for t in line.split()))
         raise UserError(f"{path}, line {number}: expected whole numbers `user item item ...`") from None
     pairs = [np.column_stack([np.full(len(t) - 1, t[0]), t[1:]]) for t in tokens if len(t)]
     joined = np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)
-    if len(joined) and joined.min() < 0:
+    if not len(joined):
+        raise UserError(f"{path} holds no pair of a user and an item")
+    if joined.min() < 0:
         raise UserError(f"{path}: ids start at 0, but there are negative numbers")
     return joined
 
@@ -131,7 +149,7 @@ def user_behavior(paths: Paths) -> Interactions:
     """Read Taobao's `UserBehavior.csv` (user, item, category, behaviour, seconds; no header); every behaviour counts."""
     columns = ["user", "item", "category", "behaviour", "time"]
     path = paths["log"]
-    return from_frame(_table(path, read_bytes(path), ",", columns, set(), texts={"behaviour"}))
+    return from_frame(read_table(path, read_bytes(path), ",", columns, set(), texts={"behaviour"}))
 
 
 def tmall(paths: Paths) -> Interactions:
@@ -140,27 +158,32 @@ def tmall(paths: Paths) -> Interactions:
     `user_log_format1.csv` (IJCAI-15) has cat_id, seller_id, brand_id and action_type beside them. Times are days.
     """
     path = paths["log"]
-    content = read_bytes(path)
-    header = [name.strip().lower() for name in content.split(b"\n", 1)[0].decode("utf-8", "replace").split(",")]
+    head, _, body = read_bytes(path).partition(b"\n")
+    header = [name.strip().lower() for name in head.decode("utf-8", "replace").split(",")]
     wanted = {"user_id": "user", "item_id": "item", "time_stamp": "time"}
     missing = [name for name in wanted if name not in header]
     if missing:
         raise UserError(f"{path}: the header lacks {', '.join(missing)}")
-    body = content.split(b"\n", 1)[1]
+    if not body.strip():
+        raise UserError(f"{path} has a header, but no rows")
     others = {name for name in header if name not in wanted}
-    return from_frame(_table(path, body, ",", [wanted.get(n, n) for n in header], set(), texts=others, first_line=2))
+    return from_frame(
+        read_table(path, body, ",", [wanted.get(n, n) for n in header], set(), texts=others, first_line=2)
+    )
 
 
 def events(paths: Paths) -> Interactions:
     """Read a gathered `events.npz` (user, item, behaviour, time); every behaviour counts; ids are made contiguous."""
-    arrays = _npz(paths["log"], ("user", "item", "time"))
+    arrays = read_npz(paths["log"], ("user", "item", "time"))
     return from_frame(pd.DataFrame({name: arrays[name].astype(np.int64) for name in ("user", "item", "time")}))
 
 
 def leave_one_out(paths: Paths) -> Published:
     """Read a gathered leave-one-out split: `ml1m_srns.npz`, or `pinterest_37501.npz` (only users with train data are kept)."""
     path = paths["log"]
-    arrays = _npz(path, ("shape",))
+    arrays = read_npz(path, ("shape",))
+    gathered = ("train_user", "train_item", "valid_item_all55187", "test_item_all55187")
+    require_arrays(path, arrays, ("train", "valid", "test") if "train" in arrays else gathered)
     n_users, n_items = (int(n) for n in arrays["shape"])
     if "train" in arrays:
         train, valid, test = (arrays[part].astype(np.int64) for part in ("train", "valid", "test"))
@@ -169,7 +192,7 @@ def leave_one_out(paths: Paths) -> Published:
         train = np.column_stack([arrays["train_user"], arrays["train_item"]]).astype(np.int64)
         valid = np.column_stack([users, arrays["valid_item_all55187"][:n_users]]).astype(np.int64)
         test = np.column_stack([users, arrays["test_item_all55187"][:n_users]]).astype(np.int64)
-    return Published(train, test, n_users, n_items, valid)
+    return Published(train, test, n_users, n_items, valid, "leave_one_out")
 
 
 READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
@@ -194,51 +217,3 @@ def from_frame(table: pd.DataFrame) -> Interactions:
 def _published(train: IntArray, test: IntArray) -> Published:
     both = np.concatenate([train, test])
     return Published(train, test, int(both[:, 0].max()) + 1, int(both[:, 1].max()) + 1)
-
-
-def _table(
-    path: Path,
-    content: bytes,
-    separator: str,
-    columns: list[str],
-    floats: set[str],
-    texts: frozenset[str] | set[str] = frozenset(),
-    first_line: int = 1,
-) -> pd.DataFrame:
-    """Parse lines of separated values; name the first line that is not as it should be.
-
-    Raises:
-        UserError: with file and line.
-    """
-    kinds = {c: "str" if c in texts else "float64" if c in floats else "int64" for c in columns}
-    plain = dict(header=None, names=columns, index_col=False, sep=separator)
-    try:
-        return pd.read_csv(io.BytesIO(content), dtype=kinds, on_bad_lines="error", **plain)  # type: ignore[call-overload]
-    except (ValueError, OverflowError):
-        for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), first_line):
-            fields = line.split(separator)
-            if len(fields) != len(columns) or not all(_is(f, kinds[c]) for f, c in zip(fields, columns, strict=True)):
-                shown = ", ".join(f"{c} ({kinds[c]})" for c in columns)
-                raise UserError(f"{path}, line {number}: expected {shown} but found {line[:60]!r}") from None
-        raise UserError(f"{path} cannot be read as a table of {', '.join(columns)}") from None
-
-
-def _is(field: str, kind: str) -> bool:
-    try:
-        {"int64": int, "float64": float, "str": str}[kind](field)
-    except ValueError:
-        return False
-    return True
-
-
-def _npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read plain arrays; pickles are refused."""
-    try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{path} is no readable npz file of plain arrays ({error})") from None
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
-    return arrays

@@ -26,8 +26,8 @@ LOG = logging.getLogger("hapens_bench.data")
 class SourceFile:
     """One file of a source.
 
-    `sha256` is the digest of the file as published, `mirror_sha256` that of a mirror's copy where it differs; a mirror may hold
-    the file gzipped (`name.gz`), and then the digest is that of the content. `md5` serves where only that is published.
+    `sha256` is the digest of the file as published (`md5` where only that is published), `mirror_sha256` that of a mirror's copy
+    where its bytes differ. A mirror may hold the file gzipped (`name.gz`), and then the digest is that of the content.
     """
 
     name: str
@@ -59,7 +59,7 @@ def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
     path = find_file(file, cache, mirror)
     if path is None:
         path = _download(file, cache)
-    problem = wrong_with(file, path)
+    problem = wrong_with(file, path, cache)
     if problem:
         if path == download_path(file, cache):
             path.unlink()
@@ -67,29 +67,45 @@ def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
     return path
 
 
-def wrong_with(file: SourceFile, path: Path) -> str | None:
-    """Check a copy against its checksum; give one sentence where it differs."""
-    expected = {e for e in (file.sha256, file.mirror_sha256) if e}
-    found = hashlib.sha256(read_bytes(path, inflate=path.suffix == ".gz" and not file.name.endswith(".gz"))).hexdigest()
-    if expected and found not in expected:
-        return (
-            f"{path} has sha256 {found}, but {' or '.join(sorted(expected))} was expected; remove it and fetch it again"
-        )
+def checksums(file: SourceFile, path: Path, cache: Path) -> dict[str, tuple[str, ...]]:
+    """Give the digests, by algorithm, that a copy at this place may have; none where none is known."""
+    mirrored = path != download_path(file, cache)
+    sha256 = tuple(digest for digest in (file.sha256, file.mirror_sha256 if mirrored else None) if digest)
+    if sha256:
+        return {"sha256": sha256}
+    return {"md5": (file.md5,)} if file.md5 else {}
+
+
+def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
+    """Check a copy against its checksum; give one sentence where it differs.
+
+    Raises:
+        UserError: when it cannot be read.
+    """
+    inflate = path.suffix == ".gz" and not file.name.endswith(".gz")
+    for algorithm, expected in checksums(file, path, cache).items():
+        try:
+            with gzip.open(path) if inflate else open(path, "rb") as stream:
+                found = hashlib.file_digest(stream, algorithm).hexdigest()
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} cannot be read ({error}); remove it and fetch it again") from None
+        if found not in expected:
+            return f"{path} has {algorithm} {found}, but {' or '.join(expected)} was expected; remove it and fetch it again"
     return None
 
 
-def read_bytes(path: Path, inflate: bool = True) -> bytes:
-    """Read a file, gunzipped where it is gzipped and `inflate` is set.
+def read_bytes(path: Path) -> bytes:
+    """Read a file, gunzipped where it is gzipped.
 
     Raises:
-        UserError: when it is empty or cut off.
+        UserError: when it is empty, cut off or not readable.
     """
-    content = path.read_bytes()
-    if inflate and content[:2] == b"\x1f\x8b":
-        try:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} is cut off or damaged ({error}); fetch it again") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is cut off or damaged ({error}); remove it and fetch it again") from None
     if not content.strip():
         raise UserError(f"{path} is empty")
     return content
@@ -111,7 +127,12 @@ def _download(file: SourceFile, cache: Path) -> Path:
     if urlsplit(file.url).scheme != "https":
         raise UserError(f"{file.name} would come from {file.url}, but only https addresses are allowed")
     target = download_path(file, cache)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{file.name} cannot be kept in the cache ({error}); set HAPENS_CACHE to a folder that can be written, or {by_hand}"
+        ) from None
     known = file.sha256 or (f"md5:{file.md5}" if file.md5 else None)
     if known is None:
         LOG.warning("%s has no published checksum; it is taken as it comes", file.name)

@@ -63,6 +63,19 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     return chosen
 
 
+def one_per_user(train: IntArray, seed: int) -> Mask:
+    """Mark one uniform random pair of each user who has at least two.
+
+    Shape:
+        train: [n, 2] -> [n] bool.
+    """
+    order = np.random.default_rng(seed).permutation(len(train))
+    _, first, count = np.unique(train[order, 0], return_index=True, return_counts=True)
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[order[first[count >= 2]]] = True
+    return chosen
+
+
 def _last_share(log: Interactions, key: NDArray, share: float) -> Mask:
     place, count = _places(log, key)
     held = np.minimum(np.floor(share * count + 0.5), np.maximum(count - 1, 0)).astype(np.int64)

@@ -104,3 +104,12 @@ def test_validation_never_takes_the_last_pair_of_a_user():
         assert 0.25 < mask.mean() <= 0.5
     assert not splits.carve_validation(train, 0.0, 0).any()
     assert np.array_equal(splits.carve_validation(train, 0.5, 3), splits.carve_validation(train, 0.5, 3))
+
+
+def test_one_per_user_is_uniform_and_spares_single_rows():
+    train = np.array([(2, 0), (0, 0), (2, 1), (2, 2), (5, 1), (5, 0)], dtype=np.int64)
+    masks = np.array([splits.one_per_user(train, seed) for seed in range(900)])
+    assert not masks[:, 1].any()
+    assert (masks[:, [0, 2, 3]].sum(axis=1) == 1).all() and (masks[:, 4:].sum(axis=1) == 1).all()
+    assert masks[:, [0, 2, 3]].mean(axis=0) == pytest.approx([1 / 3] * 3, abs=0.06)
+    assert np.array_equal(masks[7], splits.one_per_user(train, 7))

@@ -1,4 +1,6 @@
+import gzip
 import hashlib
+import json
 import logging
 import subprocess
 import sys
@@ -8,7 +10,7 @@ import numpy as np
 import pooch
 import pytest
 
-from hapens_bench.data import sources
+from hapens_bench.data import readers, sources
 from hapens_bench.data.commands import names
 from hapens_bench.data.load import load
 from hapens_bench.data.sources import SourceFile, fetch_file
@@ -96,6 +98,78 @@ def test_a_file_that_is_nowhere_is_told_with_the_way_to_get_it(toy, monkeypatch)
         load(dataset, protocol, cache, None)
 
 
+def test_md5_is_checked_where_only_that_is_published(tmp_path):
+    (tmp_path / "x").write_bytes(TRAIN)
+    good = SourceFile("x", "x", md5=hashlib.md5(TRAIN).hexdigest())
+    assert fetch_file(good, tmp_path / "cache", tmp_path) == tmp_path / "x"
+    with pytest.raises(UserError, match=r"has md5 .* was expected"):
+        fetch_file(SourceFile("x", "x", md5="0" * 32), tmp_path / "cache", tmp_path)
+
+
+def test_the_checksum_of_a_mirrors_copy_does_not_bind_the_download(tmp_path, monkeypatch):
+    mirrored = hashlib.sha256(TEST).hexdigest()
+    file = SourceFile("t", "t", "https://example.org/t", mirror_sha256=mirrored)
+    monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TRAIN))
+    assert fetch_file(file, tmp_path / "cache", None).read_bytes() == TRAIN
+    (tmp_path / "t").write_bytes(TRAIN)
+    with pytest.raises(UserError, match=mirrored):
+        fetch_file(file, tmp_path / "cache", tmp_path)
+
+
+def test_a_gzipped_mirror_is_checked_by_its_content_and_told_when_cut_off(tmp_path):
+    file = SourceFile("t.txt", "t.txt", sha256=hashlib.sha256(TRAIN).hexdigest())
+    packed = tmp_path / "t.txt.gz"
+    packed.write_bytes(gzip.compress(TRAIN))
+    assert fetch_file(file, tmp_path / "cache", tmp_path) == packed
+    packed.write_bytes(gzip.compress(TRAIN)[:-9])
+    with pytest.raises(UserError, match="cannot be read"):
+        fetch_file(file, tmp_path / "cache", tmp_path)
+
+
+def test_a_download_into_a_cache_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match="HAPENS_CACHE"):
+        fetch_file(SourceFile("x", "x", "https://example.org/x"), tmp_path / "cache", None)
+
+
+def test_other_pairs_than_expected_are_refused(toy):
+    dataset, protocol, cache, mirror = toy
+    source = dataset["sources"]["author"]
+    source["pairs_sha256"] = readers.adjacency({p: mirror / f"{p}.txt" for p in ("train", "test")}).pairs_sha256
+    (mirror / "train.txt").write_bytes(b"2 6 5 4\n1 2 0\n0 3 2 1\n")  # the same pairs in another order
+    del source["files"]["train"]["sha256"]
+    load(dataset, protocol, cache, mirror)
+    (mirror / "train.txt").write_bytes(
+        TRAIN + b"2 1\n"
+    )  # no checksum pins it, yet the cached split is not taken for it
+    with pytest.raises(UserError, match="the pairs in"):
+        load(dataset, protocol, cache, mirror)
+
+
+def test_leave_one_out_of_ncf_keeps_the_test_items_and_draws_validation_from_train(tmp_path):
+    train = "0\t1\t1\t0\n0\t2\t1\t0\n0\t3\t1\t0\n0\t3\t1\t0\n1\t2\t1\t0\n2\t1\t1\t0\n2\t4\t1\t0\n"
+    (tmp_path / "train").write_text(train)
+    (tmp_path / "test").write_text("0\t3\t1\t0\n1\t4\t1\t0\n2\t2\t1\t0\n")
+    files = {part: {"name": part, "mirror": part} for part in ("train", "test")}
+    dataset = {"name": "toy", "source": "raw", "sources": {"raw": {"reader": "ncf", "licence": "none", "files": files}}}
+    protocol = make_config()["protocol"]
+    protocol["split"]["kind"] = "leave_one_out"
+    split = load(dataset, protocol, tmp_path / "cache", tmp_path)
+    assert split.test.tolist() == [[0, 3], [1, 4], [2, 2]]
+    assert split.valid[:, 0].tolist() == [0, 2], "user 1 has a single train pair and keeps it"
+    assert split.full_train.tolist() == [[0, 1], [0, 2], [1, 2], [2, 1], [2, 4]], "both copies of (0, 3) left train"
+
+
+def test_a_user_with_every_item_is_refused(toy):
+    dataset, protocol, cache, mirror = toy
+    source = dataset["sources"]["author"]
+    for part, content in (("train", b"0 0 1 2\n1 0\n"), ("test", b"1 2\n")):
+        (mirror / f"{part}.txt").write_bytes(content)
+        source["files"][part]["sha256"] = hashlib.sha256(content).hexdigest()
+    with pytest.raises(UserError, match="user 0 of toy has interacted with all 3 items"):
+        load(dataset, protocol, cache, mirror)
+
+
 def test_only_https_is_downloaded_from(tmp_path):
     file = SourceFile("x", "x", "http://example.org/x")
     with pytest.raises(UserError, match="only https"):
@@ -127,21 +201,37 @@ def test_a_truncated_download_leaves_nothing_behind(tmp_path, monkeypatch):
     assert fetch_file(file, tmp_path, None).read_bytes() == TRAIN
 
 
-def test_two_processes_on_an_empty_cache_parse_once(mirror, tmp_path):
-    code = (
-        "import logging, sys; from pathlib import Path; logging.basicConfig(level=logging.INFO);"
-        "from tests.conftest import make_config; from hapens_bench.data.load import load;"
-        "c = make_config('dataset=tools');"
-        f"print(load(c['dataset'], c['protocol'], Path({str(tmp_path)!r}), Path({str(mirror)!r})).data_hash)"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=120) for process in both]
+def test_two_processes_on_an_empty_cache_parse_once(toy, tmp_path):
+    dataset, protocol, cache, mirror = toy
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps([dataset, protocol, str(cache), str(mirror)]))
+    code = f"""
+import json, logging, pathlib, time
+from hapens_bench.data import load
+logging.basicConfig(level=logging.INFO)
+dataset, protocol, cache, mirror = json.loads(pathlib.Path({str(job)!r}).read_text())
+adjacency = load.READERS["adjacency"]
+
+def slow(paths):
+    time.sleep(2)
+    return adjacency(paths)
+
+load.READERS["adjacency"] = slow
+print("ready", flush=True)
+input()
+print(load.load(dataset, protocol, pathlib.Path(cache), pathlib.Path(mirror)).data_hash)
+"""
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    both = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:  # both start while the other has not finished
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0] != ""
-    said = Counter("parsing" if "parsing tools" in err else "cache" for _, err in outputs)
+    said = Counter("parsing" if "parsing toy" in err else "cache" for _, err in outputs)
     assert said == {"parsing": 1, "cache": 1}
 
 

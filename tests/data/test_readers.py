@@ -95,6 +95,13 @@ def test_an_npz_with_a_pickle_is_refused(tmp_path):
         ("amazon", '{"reviewerID": "A", "asin": "B", "overall": 5, "unixReviewTime": 1}\n{oops\n', "line 2"),
         ("user_behavior", "1,2,3,pv,5\n1,2,3,pv,5.5\n", "line 2: expected"),
         ("user_behavior", "1,2,3,pv,5\n1,2\n", "line 2: expected"),
+        ("user_behavior", "1,2,3,pv,5\n\n1,2,x,pv,5\n", "line 3: expected"),
+        ("user_behavior", "1,2,3,pv,5,6\n1,2,3,pv,5,6\n", "line 1: expected"),
+        ("user_behavior", "1,2,99999999999999999999,pv,5\n", "line 1: expected"),
+        ("movielens", "1::2::::9\n", "line 1: expected"),
+        ("movielens", "1::2::nan::9\n", "line 1: expected"),
+        ("tmall", "user_id,item_id,time_stamp,action_type\n1,2,3\n", "line 2: expected"),
+        ("tmall", "user_id,item_id,time_stamp", "no rows"),
         ("tmall", "user_id,item_id,time_stamp\n1,2,3\n1,,3\n", "line 3: expected"),
         ("events", b"not an npz", "no readable npz"),
         ("user_behavior", "", "is empty"),
@@ -113,10 +120,38 @@ def test_a_bad_adjacency_line_is_named(tmp_path):
     for text, message in (
         ("0 1\n1 2 x\n", "line 2: expected whole numbers"),
         ("0 -1\n", "negative"),
+        ("0 99999999999999999999\n", "line 1: expected whole numbers"),
+        ("0\n1\n", "holds no pair"),
         ("", "is empty"),
     ):
         with pytest.raises(UserError, match=message):
             readers.adjacency({"train": good, "test": write(tmp_path / "bad", text)})
+
+
+def test_damaged_archives_are_told_in_one_sentence_wherever_the_damage_is(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-1m/ratings.dat", "1::1193::5::978300760\n" * 50)
+    np.savez_compressed(tmp_path / "whole.npz", user=[5, 5, 2], item=[1, 0, 1], time=[3, 2, 1])
+    for reader, name in (("movielens", "whole"), ("events", "whole.npz")):
+        content = (tmp_path / name).read_bytes()
+        for place in range(4, len(content), 3):
+            for damaged in (content[:place], content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]):
+                try:
+                    readers.READERS[reader]({"log": write(tmp_path / "file", damaged)})
+                except UserError as error:
+                    assert "\n" not in str(error)
+
+
+def test_a_leave_one_out_file_that_lacks_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "l.npz", shape=[2, 2])
+    with pytest.raises(UserError, match="lacks the arrays train_user"):
+        readers.leave_one_out({"log": tmp_path / "l.npz"})
+
+
+def test_negative_ids_in_an_ncf_file_are_refused(tmp_path):
+    train = write(tmp_path / "train", "0\t-3\t1\t0\n")
+    with pytest.raises(UserError, match="negative"):
+        readers.ncf({"train": train, "test": train})
 
 
 def test_the_raw_taobao_sample_is_read(mirror):

@@ -1,0 +1,60 @@
+import pytest
+
+from hapens_bench import cli
+from hapens_bench.data import commands
+
+
+@pytest.fixture
+def hapens(tmp_path, monkeypatch, capsys):
+    """Run `hapens data ...` on an empty cache; gives exit code and what was printed."""
+    monkeypatch.setenv("HAPENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(commands.CONSOLE, "width", 300)
+
+    def run(*arguments):
+        code = cli.main(["data", *arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_list_names_every_data_set(hapens):
+    code, text = hapens("list")
+    assert code == 0 and all(name in text for name in commands.names())
+
+
+def test_an_unknown_data_set_is_told_in_one_sentence(hapens):
+    code, text = hapens("fetch", "movies")
+    assert code == 2 and "there is no data set 'movies'; choose one of" in text and text.count("\n") == 1
+
+
+def test_an_unknown_source_is_told_in_one_sentence(hapens):
+    code, text = hapens("fetch", "ml-1m", "--source", "row")
+    assert code == 2 and "ml-1m has author, raw, gathered" in text
+
+
+def test_a_file_behind_a_login_is_told_with_the_way_to_get_it(hapens, monkeypatch):
+    monkeypatch.delenv("HAPENS_MIRROR", raising=False)
+    code, text = hapens("fetch", "taobao", "--source", "raw")
+    assert code == 2 and "tianchi.aliyun.com/dataset/649" in text and "HAPENS_MIRROR" in text
+
+
+def test_verify_tells_missing_right_and_wrong_files(hapens, tmp_path, monkeypatch):
+    monkeypatch.setenv("HAPENS_MIRROR", str(tmp_path))
+    assert hapens("verify", "tools")[0] == 0
+    (tmp_path / "ahns_tool").mkdir()
+    (tmp_path / "ahns_tool" / "train.txt").write_text("0 1\n")
+    code, text = hapens("verify", "tools")
+    assert code == 1 and "was expected" in text and "missing" in text
+
+
+def test_the_mirror_verifies(hapens, mirror):
+    code, text = hapens("verify", "gowalla")
+    assert code == 0 and "missing" not in text
+
+
+def test_stats_stand_beside_the_papers(hapens, mirror):
+    code, text = hapens("stats", "tools")
+    assert code == 0 and "equal to AHNS Table 1" in text and "16,638" in text
+    code, text = hapens("stats", "taobao")
+    assert code == 0 and "differs from SDNS Table 1" in text and "users: +8,906" in text
