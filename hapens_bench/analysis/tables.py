@@ -205,11 +205,12 @@ def write_table(name: str, runs: Sequence[Mapping[str, Any]], out: Path) -> str:
     table, used = long_table(definition, runs)
     if not used:
         raise UserError(f"no finished run belongs to table {name!r}; scripts/reproduce/{name}.sh holds its commands")
+    origin = json.dumps(provenance(used), indent=1) + "\n"  # before any file is written: it notes a changed checkout
     header, lines = wide_rows(definition, table)
     markdown = to_markdown(definition["title"], header, lines, notes(definition, table))
     out.mkdir(parents=True, exist_ok=True)
     table[COLUMNS].round(4).to_csv(out / f"{name}.csv", index=False)
     (out / f"{name}.md").write_text(markdown, encoding="utf-8")
     (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines), encoding="utf-8")
-    (out / f"{name}.provenance.json").write_text(json.dumps(provenance(used), indent=1) + "\n", encoding="utf-8")
+    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
     return markdown

@@ -93,7 +93,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         CONSOLE.print(f"{arguments.name} is generated; there is nothing to fetch")
         return 0
     chosen = dataset | ({"source": arguments.source} if arguments.source else {})
-    source = choose_source(chosen, {"author_split": arguments.source is None})
+    source = choose_source(chosen, {"author_split": arguments.source is None, "split": {"kind": "random"}})
     for section in source["files"].values():
         CONSOLE.print(str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True)
     return 0

@@ -72,9 +72,10 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
 
 
 def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the published split where the protocol wants one and there is one, else what `dataset.source` names."""
+    """Pick the published random split where the protocol wants one and there is one, else what `dataset.source` names."""
     sources = dataset["sources"]
-    name = "author" if protocol["author_split"] and "author" in sources else dataset["source"]
+    published = protocol["author_split"] and protocol["split"]["kind"] == "random" and "author" in sources
+    name = "author" if published else dataset["source"]
     if name not in sources:
         raise UserError(f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}")
     return dict(sources[name]) | {"variant": name}
@@ -99,7 +100,8 @@ def _parse(
                 f"the pairs in {' and '.join(map(str, paths.values()))} have sha256 {read.pairs_sha256}, "
                 f"but {source['pairs_sha256']} was expected; remove them and fetch them again"
             )
-        if read.kind == protocol["split"]["kind"] or source["variant"] == "author":
+        kind = protocol["split"]["kind"]
+        if read.kind == kind and (kind == "leave_one_out" or protocol["author_split"]):
             return _checked(_published(name, read, protocol))
         read = read.as_log()
     return _checked(_split(name, read, protocol, None))

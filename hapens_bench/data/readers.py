@@ -24,7 +24,7 @@ Paths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Published:
-    """A split that was published with the data; `kind` is "ratio" or "leave_one_out" (one test pair a user).
+    """A split that was published with the data; `kind` is "random" or "leave_one_out" (one test pair a user).
 
     Shape:
         train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
@@ -35,7 +35,7 @@ class Published:
     n_users: int
     n_items: int
     valid: IntArray | None = None
-    kind: str = "ratio"
+    kind: str = "random"
 
     def as_log(self) -> Interactions:
         """Join the parts to one log."""

@@ -160,6 +160,17 @@ def test_leave_one_out_of_ncf_keeps_the_test_items_and_draws_validation_from_tra
     assert split.full_train.tolist() == [[0, 1], [0, 2], [1, 2], [2, 1], [2, 4]], "both copies of (0, 3) left train"
 
 
+def test_a_published_random_split_serves_only_protocols_that_want_one(toy):
+    dataset, protocol, cache, mirror = toy
+    published = load(*toy)
+    other = load(dataset, protocol | {"author_split": False}, cache, mirror)
+    assert other.data_hash != published.data_hash
+    assert sum(map(len, (other.train, other.valid, other.test))) == 11
+    for kind in ("chronological", "leave_one_out"):
+        with pytest.raises(UserError, match=r"no times.*split.kind=random"):
+            load(dataset, protocol | {"split": protocol["split"] | {"kind": kind}}, cache, mirror)
+
+
 def test_a_user_with_every_item_is_refused(toy):
     dataset, protocol, cache, mirror = toy
     source = dataset["sources"]["author"]
