@@ -42,6 +42,7 @@ def main() -> int:
             time.sleep(0.05)
         start_up = time.monotonic() - begun
         if undisturbed.wait() != 0:
+            print("the undisturbed run failed; type it without this script to see why")
             return 1
         whole = time.monotonic() - begun
         kills = 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -31,11 +32,12 @@ def run_table(arguments: argparse.Namespace) -> int:
         print(f"skipped {what}", file=sys.stderr)
     write_table(arguments.name, runs, arguments.out)
     header, lines = wide_rows(definition, long_table(definition, runs)[0])
-    table = Table(*header, title=definition["title"])
+    table = Table(*header, title=definition["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
         if line[3] != "0":
             table.add_row(*line)
     console = Console()
+    console.width = max(console.width, 150)  # numbers are never cut off; a narrow terminal wraps the lines
     console.print(table)
     console.print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json")
     return 0

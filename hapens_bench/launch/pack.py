@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -65,11 +66,12 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         return
     frame = pd.DataFrame(rows)
     keys = ["id", "dataset", "model", "sampler", "setting", "selection"]
-    table = Table(title="test metrics in percent, mean ± standard deviation over seeds")
+    title = "test metrics in percent, mean ± standard deviation over seeds"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
     metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
     for column in (*shown, "n", *metrics, "epoch"):
-        table.add_column(column, justify="left" if column in keys else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in keys else "right")
     for group, part in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
         cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
