@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench faults accuracy reproduce wheel lock
+.PHONY: help setup run test lint bench faults reproduce wheel lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,9 +31,6 @@ lint: setup  ## Check style and types
 
 faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
 	$(BIN)/python -m pytest -m faults
-
-accuracy: setup  ## Train on real data and compare with published numbers (minutes)
-	$(BIN)/python -m pytest -m accuracy
 
 bench: setup  ## Measure the candidate pool (BENCH="tools ml-1m" for real data sets)
 	$(BIN)/python scripts/bench/pool.py $(BENCH)
