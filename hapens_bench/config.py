@@ -28,6 +28,7 @@ TRAINER_KEYS = {
     "patience": Key(int, low=1, optional=True, shared=True),
     "hardness_pairs": Key(int, low=1, shared=True),
     "device": Key(str),
+    "engine": Key(str, choices=("auto", "reference")),
     "threads": Key(int, low=1, optional=True),
     "eval_memory_mb": Key(float, above=0),
     "bitmap_mb": Key(float, low=0),
@@ -36,6 +37,7 @@ TRAINER_KEYS = {
 }
 CANNOT_CHANGE_RESULTS = (
     "device",
+    "engine",
     "threads",
     "eval_memory_mb",
     "bitmap_mb",

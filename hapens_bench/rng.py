@@ -58,15 +58,15 @@ class Streams:
         """Keep the streams of the given trials only (indices on the trial axis)."""
         self.keys = self.keys[trials]
 
-    def bits(self, counter: int, *shape: int) -> Tensor:
+    def bits(self, counter: int | Tensor, *shape: int) -> Tensor:
         """Draw uniform 64-bit words, as int64 [T, *shape]."""
         n = 1
         for size in shape:
             n *= size
-        index = torch.arange(counter, counter + n, dtype=torch.int64, device=self.keys.device)
+        index = torch.arange(n, dtype=torch.int64, device=self.keys.device) + counter
         return mix(self.keys[:, None] + index * GAMMA).view(-1, *shape)
 
-    def uniform(self, counter: int, *shape: int) -> Tensor:
+    def uniform(self, counter: int | Tensor, *shape: int) -> Tensor:
         """Draw float32 numbers uniform on [0, 1), [T, *shape]; they are multiples of 2^-24."""
         return to_unit(self.bits(counter, *shape))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +61,12 @@ class Split:
     test: IntArray
     relevant: IntArray | None = None
 
-    @property
+    @cached_property
     def full_train(self) -> IntArray:
         """Train and validation pairs together, sorted."""
         return sort_pairs(np.concatenate([self.train, self.valid]))
 
-    @property
+    @cached_property
     def data_hash(self) -> str:
         """Sixteen hex digits over the sizes and all pairs: equal hashes mean equal splits."""
         digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
@@ -76,4 +77,8 @@ class Split:
 
 def sort_pairs(pairs: IntArray) -> IntArray:
     """Sort rows (user, item) and drop duplicates."""
-    return np.unique(pairs.reshape(-1, 2), axis=0).astype(np.int64)
+    pairs = pairs.reshape(-1, 2).astype(np.int64)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    new = np.ones(len(pairs), dtype=bool)
+    new[1:] = (pairs[1:] != pairs[:-1]).any(1)
+    return pairs[new]

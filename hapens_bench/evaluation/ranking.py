@@ -11,8 +11,10 @@ from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray
 from hapens_bench.evaluation.metrics import parse_metric, per_user
+from hapens_bench.kernels import Engine, cpu
 
 MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
+CPU_CHUNK = 256  # so many rows of scores are still in the cache when they are ranked; measured against 128 .. 4096
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,24 @@ class FullRanking:
         metrics: Sequence[str],
         device: torch.device,
         memory_mb: float,
+        engine: Engine = Engine.PLAIN,
     ) -> None:
-        self.n_items, self.metrics = n_items, list(metrics)
+        self.n_items, self.metrics, self.engine = n_items, list(metrics), engine
         self.K = min(max(parse_metric(name)[1] for name in metrics), n_items)
         targets = np.unique(targets.reshape(-1, 2), axis=0)
         users, counts = np.unique(targets[:, 0], return_counts=True)
         self.users = torch.from_numpy(users.astype(np.int64)).to(device)
         self.n_relevant = torch.from_numpy(counts).to(device)
         self.keys = torch.from_numpy(targets[:, 0] * n_items + targets[:, 1]).to(device)
+        self.targets = _rows_of(users, targets)
 
-        exclude = exclude[np.isin(exclude[:, 0], users)]
-        exclude = exclude[np.lexsort((exclude[:, 1], exclude[:, 0]))]
-        place = np.searchsorted(users, exclude[:, 0])
-        starts = np.searchsorted(place, np.arange(len(users) + 1))
-        self.exclude_start = starts.tolist()
-        self.exclude_row = torch.from_numpy(place).to(device)
-        self.exclude_item = torch.from_numpy(np.ascontiguousarray(exclude[:, 1])).to(device)
+        self.exclude = _rows_of(users, exclude[np.isin(exclude[:, 0], users)])
+        counts = np.diff(self.exclude[0])
+        self.exclude_row = torch.from_numpy(np.repeat(np.arange(len(users)), counts)).to(device)
+        self.exclude_item = self.exclude[1].to(device)
         self.chunk = max(MIN_CHUNK, int(memory_mb * 2**20 / (4 * max(n_items, 1))))
+        if engine is Engine.NUMBA:
+            self.chunk = min(self.chunk, CPU_CHUNK)
 
     @torch.no_grad()
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
@@ -78,25 +81,36 @@ class FullRanking:
     def _one(self, user_table: Tensor, item_table: Tensor) -> PerUser:
         hits = torch.zeros(len(self.users), self.K, dtype=torch.bool, device=self.users.device)
         transposed = item_table.T.contiguous()
+        block = torch.empty(max(self.chunk, MIN_CHUNK), self.n_items, device=hits.device)
         for begin in range(0, len(self.users), self.chunk):
             end = min(begin + self.chunk, len(self.users))
             query = user_table[self.users[begin:end]]
             if end - begin < MIN_CHUNK:
                 query = torch.cat([query, query[:1].expand(MIN_CHUNK - (end - begin), -1)])
-            scores = (query @ transposed)[: end - begin]
-            hits[begin:end] = self._hits(scores, begin, end)
+            scores = torch.mm(query, transposed, out=block[: len(query)])[: end - begin]
+            if self.engine is Engine.NUMBA:
+                cpu.mark_hits(scores, begin, self.exclude, self.targets, hits)
+            else:
+                hits[begin:end] = self._hits(scores, begin, end)
         values = per_user(hits, self.n_relevant, self.metrics)
         return PerUser(self.users.cpu(), {name: value.cpu() for name, value in values.items()})
 
     def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
         """Mark the targets among the top K of a block of users: [n, I] scores, overwritten -> [n, K] bool."""
-        first, last = self.exclude_start[begin], self.exclude_start[end]
+        first, last = int(self.exclude[0][begin]), int(self.exclude[0][end])
         scores.nan_to_num_(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
         scores[self.exclude_row[first:last] - begin, self.exclude_item[first:last]] = float("-inf")
         values, items = top_items(scores, self.K)
         wanted = self.users[begin:end, None] * self.n_items + items
         at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
         return (self.keys[at] == wanted) & (values > float("-inf"))
+
+
+def _rows_of(users: IntArray, pairs: IntArray) -> tuple[Tensor, Tensor]:
+    """Give the items of each user's pairs, ascending, as (start [len(users) + 1], items)."""
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    start = np.searchsorted(pairs[:, 0], np.append(users, np.iinfo(np.int64).max))
+    return torch.from_numpy(start), torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
 
 
 def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:

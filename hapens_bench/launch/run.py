@@ -25,6 +25,7 @@ from hapens_bench.config import check, run_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
+from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.tracking.console import ConsoleSink
 from hapens_bench.tracking.run_folder import RunBusy, RunFolder
 from hapens_bench.tracking.sink import RunInfo, SafeSinks, Sink
@@ -169,8 +170,7 @@ def run_job(job: Job, single: bool) -> None:
 
 def _train(config: Config, folder: RunFolder, single: bool) -> tuple[str, str]:
     split = load_split(config)
-    if config["trainer"]["threads"]:
-        torch.set_num_threads(config["trainer"]["threads"])
+    set_threads(config["trainer"]["threads"])
     sinks = SafeSinks([ConsoleSink(config["trainer"]["epochs"], single), *make_sinks(config)])
     trial = Trial(config, folder, sinks)
     if trial.restore():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.checks import Key
+from hapens_bench.kernels import Engine, compiled, cpu
 from hapens_bench.rng import Purpose, Streams
 
 
@@ -36,16 +37,31 @@ class Encoded:
 
     users: Tensor
     items: Tensor
+    engine: Engine = Engine.PLAIN
 
-    def score(self, query: Tensor, items: Tensor) -> Tensor:
-        """Score item ids against query vectors.
+    def score(self, users: Tensor, items: Tensor) -> Tensor:
+        """Score items against their users, without a gradient.
 
         Shape:
-            query: [T, B, D]; items: [T, B, M] -> [T, B, M].
+            users: [T, B]; items: [T, B, M] -> [T, B, M].
         """
-        T, B, M = items.shape
-        vectors = self.item(items)
-        return torch.bmm(vectors.view(T * B, M, -1), query.reshape(T * B, -1, 1)).view(T, B, M)
+        if self.engine is Engine.NUMBA:
+            return cpu.score(self.users, self.items, users, items)
+        function = compiled(_gather_dot) if self.engine is Engine.CUDA else _gather_dot
+        with torch.no_grad():
+            return function(self.users, self.items, users, items)
+
+    def pairs(self, users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score a batch, differentiably, and take its rows' half squared norms (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+
+        Shape:
+            users, positives: [T, B]; negatives: [T, B, K] -> positive [T, B], negative [T, B, K], squares [T, B].
+        """
+        if self.engine is Engine.NUMBA:
+            return cpu.Pairs.apply(self.users, self.items, users, positives, negatives)
+        q, v, w = self.query(users), self.item(positives), self.item(negatives)
+        squares = (q.square() + v.square()).sum(-1) + w.square().sum((-1, -2))
+        return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def query(self, users: Tensor) -> Tensor:
         """Look up query vectors: [T, ...] -> [T, ..., D]."""
@@ -57,7 +73,12 @@ class Encoded:
 
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
-        return Encoded(self.users.detach(), self.items.detach())
+        return Encoded(self.users.detach(), self.items.detach(), self.engine)
+
+
+def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    """Multiply and add rows of the tables: what `Encoded.score` says."""
+    return (rows(item_table, items) * rows(user_table, users)[..., None, :]).sum(-1)
 
 
 class Model(nn.Module, ABC):
@@ -67,18 +88,15 @@ class Model(nn.Module, ABC):
     """
 
     keys: ClassVar[dict[str, Key]] = {}
+    engine: Engine = Engine.PLAIN
 
     @abstractmethod
     def encode(self) -> Encoded:
         """Give the query and item vectors under the present parameters."""
 
     @abstractmethod
-    def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Give the L2 term of each row of the batch, 1/2 (|e_u|^2 + |e_i|^2 + sum_k |e_jk|^2) on ego embeddings.
-
-        Shape:
-            users, positives: [T, B]; negatives: [T, B, K] -> [T, B].
-        """
+    def ego(self, encoded: Encoded) -> Encoded:
+        """Give the trained tables under the vectors, whose rows L2 is taken of; `encoded` itself where they are the same."""
 
 
 def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Parameter:

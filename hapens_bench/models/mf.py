@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from hapens_bench.checks import Key
-from hapens_bench.models.base import Encoded, Model, init_streams, rows, xavier_uniform
+from hapens_bench.models.base import Encoded, Model, init_streams, xavier_uniform
 
 
 class MF(Model):
@@ -28,9 +26,8 @@ class MF(Model):
 
     def encode(self) -> Encoded:
         """Give the two tables themselves."""
-        return Encoded(self.user, self.item)
+        return Encoded(self.user, self.item, self.engine)
 
-    def penalty(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """See `Model.penalty`; ego and final embeddings are the same here."""
-        squares = rows(self.user, users).square().sum(-1) + rows(self.item, positives).square().sum(-1)
-        return 0.5 * (squares + rows(self.item, negatives).square().sum((-1, -2)))
+    def ego(self, encoded: Encoded) -> Encoded:
+        """See `Model.ego`; ego and final embeddings are the same here."""
+        return encoded

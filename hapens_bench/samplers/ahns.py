@@ -39,8 +39,7 @@ class AHNS(Sampler):
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take the candidate whose score lies nearest to the positive's target."""
-        query = encoded.query(batch.users)
-        cand = encoded.score(query, pool)
-        pos = (query * encoded.item(batch.items)).sum(-1, keepdim=True)
+        cand = encoded.score(batch.users, pool)
+        pos = encoded.score(batch.users, batch.items[..., None])
         target = self.beta * torch.pow(pos + self.alpha, self.p + 1)
         return pick(pool, (cand - target).abs().argmin(-1))

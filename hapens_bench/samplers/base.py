@@ -18,14 +18,17 @@ class Batch:
     """The positives of a step, and where in the training we are.
 
     Shape:
-        users, items: [T, B] int64. `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs.
+        users, items: [T, B] int64; epoch, step: [] int64 on the same device.
+
+    `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs. The two counters are tensors because a
+    captured step is replayed: the host may not know their values.
     """
 
     users: Tensor
     items: Tensor
-    epoch: int = 0
-    epochs: int = 1
-    step: int = 0
+    epoch: Tensor
+    step: Tensor
+    epochs: int
 
 
 @dataclass(frozen=True)

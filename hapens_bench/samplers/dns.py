@@ -25,5 +25,5 @@ class DNS(Sampler):
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take the candidate with the highest score."""
-        scores = encoded.score(encoded.query(batch.users), pool)
+        scores = encoded.score(batch.users, pool)
         return pick(pool, scores.argmax(-1))

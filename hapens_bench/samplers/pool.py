@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray
+from hapens_bench.kernels import Engine, compiled, cpu
 from hapens_bench.rng import GAMMA, Streams, mix, to_below
 
 
@@ -29,7 +30,9 @@ class Positives:
         n_items: int,
         device: torch.device | str = "cpu",
         bitmap_bytes: int = 1 << 29,
+        engine: Engine = Engine.PLAIN,
     ) -> None:
+        self.engine = engine
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         users, items = pairs[order, 0], pairs[order, 1]
         self.n_users, self.n_items = n_users, n_items
@@ -79,30 +82,53 @@ class Positives:
         return low
 
 
-def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int) -> Tensor:
+ATTEMPTS = 2  # draws over all items before rank-select, whose binary search costs as much as several of them
+
+
+def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor) -> Tensor:
     """Draw M candidates for each user, independent and uniform over the user's uninteracted items.
 
-    One draw over all items; where it hits a train item, a second, never failing draw by rank-select takes its place.
-    With n_u positives among I items, a given candidate has probability 1/I + (n_u/I) / (I - n_u) = 1 / (I - n_u): exact for
-    any density, at a fixed cost. Candidates may repeat; held-out items can be drawn, as in every published code.
+    A draw over all items; where it hits a train item, another; and where that hits one too, a third, by rank-select, that never
+    fails. With n of I items interacted, a rank-select draw gives each of the others with probability q = 1 / (I - n), and every draw
+    over all items before it leaves that as it is: 1/I + (n/I) q = q. So it is exact for any density, at a fixed cost. Candidates may
+    repeat; held-out items can be drawn, as in every published code.
 
     Shape:
         users: [T, B] -> [T, B, M] int64. Uses the outputs counter .. counter + B*M - 1 of each trial's stream.
     """
-    T, B = users.shape
-    bits = streams.bits(counter, B, M)
+    if positives.engine is Engine.NUMBA:
+        rows = (positives.indptr, positives.items, positives.bitmap)
+        return cpu.draw_pool(users, M, streams.keys, int(counter), *rows, positives.n_items, ATTEMPTS)
+    if positives.engine is Engine.CUDA:
+        return compiled(_draw_everywhere)(positives, users, M, streams, counter)
+    bits = streams.bits(counter, users.shape[1], M)
     items = to_below(bits, positives.n_items, positives.n_items)
-    hit = positives.contains(users[..., None], items)
-    if positives.items.is_cuda:  # no look at the data from the host: redraw everywhere, keep where needed
-        owner = users[..., None].expand(T, B, M)
-        return torch.where(hit, _second_draw(positives, owner, bits), items)
-    where = hit.flatten().nonzero().squeeze(-1)
-    owner = users.flatten()[where // M]
-    items.view(-1)[where] = _second_draw(positives, owner, bits.flatten()[where])
+    owner = users[..., None].expand_as(items)
+    where = positives.contains(owner, items).nonzero(as_tuple=True)
+    for again in range(1, ATTEMPTS + 1):
+        items[where] = _redraw(positives, owner[where], bits[where], again)
+        if again < ATTEMPTS:
+            hit = positives.contains(owner[where], items[where])
+            where = tuple(index[hit] for index in where)
     return items
 
 
-def _second_draw(positives: Positives, users: Tensor, first_bits: Tensor) -> Tensor:
-    """Turn the words of failed draws into fresh ones, and those into items by rank-select."""
-    bits = mix(first_bits + GAMMA)
+def _draw_everywhere(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor) -> Tensor:
+    """Draw the same without looking at the data from the host: redraw for all, keep where needed."""
+    bits = streams.bits(counter, users.shape[1], M)
+    items = to_below(bits, positives.n_items, positives.n_items)
+    owner = users[..., None].expand_as(items)
+    hit = positives.contains(owner, items)
+    for again in range(1, ATTEMPTS + 1):
+        items = torch.where(hit, _redraw(positives, owner, bits, again), items)
+        hit = hit & positives.contains(owner, items)
+    return items
+
+
+def _redraw(positives: Positives, users: Tensor, bits: Tensor, again: int) -> Tensor:
+    """Draw anew from the words of the first draw, the last time by rank-select."""
+    for _ in range(again):
+        bits = mix(bits + GAMMA)
+    if again < ATTEMPTS:
+        return to_below(bits, positives.n_items, positives.n_items)
     return positives.select(users, to_below(bits, positives.uninteracted(users), positives.n_items))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+
+from hapens_bench.kernels import Engine, cpu
 
 
 class PackAdam:
@@ -24,9 +24,10 @@ class PackAdam:
         lr: Tensor,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        engine: Engine = Engine.PLAIN,
     ) -> None:
-        self.params, self.lr, self.betas, self.eps = params, lr, betas, eps
-        self.steps = 0
+        self.params, self.lr, self.betas, self.eps, self.engine = params, lr, betas, eps, engine
+        self.steps = torch.zeros((), dtype=torch.int64, device=lr.device)
         self.m = [torch.zeros_like(p) for p in params]
         self.v = [torch.zeros_like(p) for p in params]
 
@@ -35,14 +36,17 @@ class PackAdam:
         """Apply the gradients, then drop them."""
         self.steps += 1
         b1, b2 = self.betas
-        scale = self.lr / (1 - b1**self.steps)
-        root = math.sqrt(1 - b2**self.steps)
+        scale = (self.lr / (1 - b1 ** self.steps.double())).float()
+        root = (1 - b2 ** self.steps.double()).sqrt()
         for p, m, v in zip(self.params, self.m, self.v, strict=True):
+            if self.engine is Engine.NUMBA:
+                cpu.adam(p, m, v, scale, float(root), self.betas, self.eps)
+                continue
             g = p.grad
             assert g is not None
             m.lerp_(g, 1 - b1)
             v.mul_(b2).addcmul_(g, g, value=1 - b2)
-            p.sub_(scale * m / (v.sqrt().div_(root).add_(self.eps)))
+            p.sub_(scale * m / (v.sqrt().div_(root.float()).add_(self.eps)))
             p.grad = None
 
     def keep(self, trials: Tensor) -> None:

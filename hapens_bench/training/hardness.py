@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.data.interactions import IntArray
+from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.base import Encoded
-from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
 
 QUANTILES = (0.1, 0.5, 0.9)
-
-
-class PairSet:
-    """A set of (user, item) pairs with vectorised membership."""
-
-    def __init__(self, pairs: IntArray, n_items: int, device: torch.device) -> None:
-        self.n_items = n_items
-        self.keys = torch.from_numpy(np.unique(pairs[:, 0] * n_items + pairs[:, 1])).to(device)
-
-    def contains(self, users: Tensor, items: Tensor) -> Tensor:
-        """Tell which pairs are in the set, for broadcastable index tensors."""
-        if not len(self.keys):
-            return torch.zeros_like(users + items, dtype=torch.bool)
-        wanted = users * self.n_items + items
-        at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
-        return self.keys[at] == wanted
+CHUNK = 256  # users whose scores of all items are in memory at a time
 
 
 class HardnessMeter:
@@ -42,10 +25,13 @@ class HardnessMeter:
     10, 50 and 90% quantiles of the first three measures, come from the first `pairs` negatives of the epoch's last step.
     """
 
-    def __init__(self, false_negatives: PairSet, positives: Positives, pairs: int) -> None:
+    def __init__(self, false_negatives: Positives, positives: Positives, pairs: int, T: int) -> None:
         self.false_negatives, self.positives, self.pairs = false_negatives, positives, pairs
-        self.sums: Tensor | None = None
-        self.ratios: Tensor | None = None
+        self.sums = torch.zeros(5, T, dtype=torch.float64, device=positives.items.device)
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self.sums.zero_()
 
     def add(self, users: Tensor, positive: Tensor, negative: Tensor, items: Tensor) -> None:
         """Count a step.
@@ -53,68 +39,75 @@ class HardnessMeter:
         Shape:
             users, positive: [T, B]; negative, items: [T, B, K].
         """
+        self.last = (users, positive, negative, items)
+        truth = self.false_negatives
+        if truth.engine is Engine.NUMBA:
+            rows = (truth.indptr, truth.items, truth.bitmap)
+            return cpu.tally(users, positive, negative, items, rows, truth.row_bytes, self.sums)
         ratio = negative.double() / positive.double()[..., None]
         finite = ratio.isfinite()
         false = self.false_negatives.contains(users[..., None], items)
-        sums = torch.stack(
+        self.sums += torch.stack(
             [
                 torch.where(finite, ratio, 0).sum((1, 2)),
                 finite.sum((1, 2)).double(),
                 torch.sigmoid((negative - positive[..., None]).double()).sum((1, 2)),
                 false.sum((1, 2)).double(),
-                torch.full_like(finite[:, 0, 0], items[0].numel(), dtype=torch.float64),
+                torch.full_like(self.sums[0], items[0].numel()),
             ]
         )
-        self.sums = sums if self.sums is None else self.sums + sums
 
-    def report(
-        self, batch: Batch, encoded: Encoded, scores: tuple[Tensor, Tensor], items: Tensor
-    ) -> list[dict[str, float]]:
-        """Close the epoch with its last step; one flat dict a trial.
+    def report(self, encoded: Encoded) -> list[dict[str, float]]:
+        """Close the epoch with its last step and the vectors after it; one flat dict a trial."""
+        ratio, n_ratio, sigmoid, false, n = self.sums
+        n_rows = max(1, self.pairs // self.last[3].shape[2])
+        users, positive, negative, items = (x[:, :n_rows] for x in self.last)
+        percentile = torch.stack([self._percentile(t, users[t], items[t], encoded) for t in range(len(users))])
+        ratios = negative / positive[..., None]
+        measured = {
+            "ratio": torch.where(ratios.isfinite(), ratios, torch.nan),
+            "sigmoid": torch.sigmoid(negative - positive[..., None]),
+            "percentile": percentile,
+        }
+        columns = {
+            "hardness/ratio": ratio / n_ratio,
+            "hardness/sigmoid": sigmoid / n,
+            "hardness/false_negative_rate": false / n,
+            "hardness/percentile": percentile.double().mean((1, 2)),
+        }
+        at = torch.tensor(QUANTILES, device=percentile.device)
+        for name, values in measured.items():
+            for q, column in zip(QUANTILES, values.float().flatten(1).nanquantile(at, dim=1), strict=True):
+                columns[f"hardness/{name}_q{round(100 * q)}"] = column
+        table = torch.stack([column.double() for column in columns.values()], 1).tolist()
+        return [dict(zip(columns, row, strict=True)) for row in table]
 
-        Shape:
-            encoded: the vectors after the step; scores: positive [T, B] and negative [T, B, K] before it; items: [T, B, K].
-        """
-        assert self.sums is not None
-        ratio, n_ratio, sigmoid, false, n = self.sums.tolist()
-        positive, negative = scores
-        n_rows = max(1, self.pairs // items.shape[2])
-        reports = []
-        for t in range(len(ratio)):
-            row = {
-                "hardness/ratio": ratio[t] / n_ratio[t] if n_ratio[t] else float("nan"),
-                "hardness/sigmoid": sigmoid[t] / n[t],
-                "hardness/false_negative_rate": false[t] / n[t],
-            }
-            gap = (negative[t] - positive[t, :, None])[:n_rows].flatten()
-            ratios = (negative[t] / positive[t, :, None])[:n_rows].flatten()
-            users = batch.users[t, :n_rows]
-            percentile = self._percentile(users, items[t, :n_rows], encoded.users[t], encoded.items[t]).flatten()
-            row["hardness/percentile"] = float(percentile.double().mean())
-            measured = {
-                "ratio": ratios[ratios.isfinite()],
-                "sigmoid": torch.sigmoid(gap),
-                "percentile": percentile,
-            }
-            for name, values in measured.items():
-                for q in QUANTILES:
-                    value = torch.quantile(values.float(), q) if len(values) else torch.tensor(float("nan"))
-                    row[f"hardness/{name}_q{round(100 * q)}"] = float(value)
-            reports.append(row)
-        return reports
-
-    def _percentile(self, users: Tensor, items: Tensor, user_table: Tensor, item_table: Tensor) -> Tensor:
-        """Rank negatives among all uninteracted items of their user.
+    def _percentile(self, t: int, users: Tensor, items: Tensor, encoded: Encoded) -> Tensor:
+        """Rank trial t's negatives among all uninteracted items of their users.
 
         Shape:
-            users: [n]; items: [n, K]; tables: [U, D] and [I, D] -> [n, K] in [0, 1].
+            users: [n]; items: [n, K] -> [n, K] in [0, 1].
         """
-        scores = user_table[users] @ item_table.T
+        query, transposed = encoded.users[t][users], encoded.items[t].T.contiguous()
+        below = torch.zeros(items.shape, dtype=torch.int64, device=items.device)
+        block = torch.empty(min(CHUNK, len(users)), transposed.shape[1], device=items.device)
+        for begin in range(0, len(users), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            scores = torch.mm(query[part], transposed, out=block[: len(query[part])])
+            if encoded.engine is Engine.NUMBA:
+                cpu.count_below(
+                    scores, users[part], items[part], self.positives.indptr, self.positives.items, below[part]
+                )
+            else:
+                below[part] = self._count_below(scores, users[part], items[part])
+        return below / self.positives.uninteracted(users)[:, None]
+
+    def _count_below(self, scores: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """Count each negative's uninteracted items with a lower score: [n, I], [n], [n, K] -> [n, K]."""
         own = scores.gather(1, items)
         below = torch.stack([(scores < own[:, k, None]).sum(1) for k in range(items.shape[1])], 1)
         start, stop = self.positives.indptr[users], self.positives.indptr[users + 1]
         row = torch.repeat_interleave(torch.arange(len(users), device=users.device), stop - start)
         within = torch.arange(len(row), device=users.device) - (stop - start).cumsum(0)[row] + stop[row]
         known = scores[row, self.positives.items[within]]
-        below.index_add_(0, row, -(known[:, None] < own[row]).to(below.dtype))
-        return below / self.positives.uninteracted(users)[:, None]
+        return below.index_add_(0, row, -(known[:, None] < own[row]).to(below.dtype))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hapens_bench.config import component_class
+from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import Loss
 from hapens_bench.models.base import Model
 from hapens_bench.rng import Purpose, Streams
@@ -48,15 +49,23 @@ class Pack:
     trial is a slice: `keep` drops trials, `trial_state` and `load_trial_state` save and restore one.
     """
 
-    def __init__(self, configs: Sequence[Config], n_users: int, n_items: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        n_users: int,
+        n_items: int,
+        device: torch.device,
+        engine: Engine = Engine.PLAIN,
+    ) -> None:
         seeds = [int(config["seed"]) for config in configs]
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items)
         self.model: Model = model.to(device)
+        self.model.engine = engine
         self.sampler: Sampler = build([c["sampler"] for c in configs]).to(device)
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)
-        self.adam = PackAdam(list(self.parameters().values()), lr)
+        self.adam = PackAdam(list(self.parameters().values()), lr, engine=engine)
         self.pool_streams = Streams(seeds, Purpose.POOL, device)
         self.sampler_streams = Streams(seeds, Purpose.SAMPLER, device)
         self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
@@ -73,7 +82,13 @@ class Pack:
 
     def shuffled(self, epoch: int, n: int) -> Tensor:
         """Give each trial's order of n interactions in an epoch, [T, n]."""
-        return self.shuffle_streams.bits(epoch * n, n).argsort(dim=-1, stable=True)
+        low = (1 << n.bit_length()) - 1
+        keys = self.shuffle_streams.bits(epoch * n, n)
+        keys = (keys & ~low) | torch.arange(n, device=keys.device)  # random high bits carry the place along: no argsort
+        if keys.is_cuda:
+            return keys.sort(dim=-1).values & low
+        keys.numpy().sort(axis=-1)  # measured 10 times as fast as torch's on a CPU
+        return keys & low
 
     def step(self, batch: Batch, positives: Positives) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw negatives, take the gradient step, and tell what happened.
@@ -86,11 +101,11 @@ class Pack:
         with torch.no_grad():
             pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
             items = self.sampler.draw(batch, encoded.detach(), pool, self.sampler_streams).items
-        query = encoded.query(batch.users)
-        positive = (query * encoded.item(batch.items)).sum(-1)
-        negative = (query[..., None, :] * encoded.item(items)).sum(-1)
-        penalty = self.model.penalty(batch.users, batch.items, items).mean(-1)
-        losses = self.loss(positive, negative).mean(-1) + self.l2 * penalty
+        positive, negative, squares = encoded.pairs(batch.users, batch.items, items)
+        ego = self.model.ego(encoded)
+        if ego is not encoded:
+            squares = ego.pairs(batch.users, batch.items, items)[2]
+        losses = self.loss(positive, negative).mean(-1) + self.l2 * squares.mean(-1)
         losses.sum().backward()
         self.adam.step()
         return losses.detach(), positive.detach(), negative.detach(), items
@@ -101,10 +116,26 @@ class Pack:
         for module in (self.model, self.sampler, self.loss):
             for tensor in (*module.parameters(), *module.buffers()):
                 tensor.data = tensor.data[index]
+                tensor.grad = None
         self.l2 = self.l2[index]
         self.adam.keep(index)
         for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams):
             streams.keep(index)
+
+    def _tensors(self) -> list[Tensor]:
+        """Give everything that a step changes."""
+        modules = (self.model, self.sampler, self.loss)
+        changed = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
+        return [*changed, *self.adam.m, *self.adam.v, self.adam.steps]
+
+    def snapshot(self) -> list[Tensor]:
+        """Copy everything that a step changes."""
+        return [x.clone() for x in self._tensors()]
+
+    def restore(self, snapshot: list[Tensor]) -> None:
+        """Undo the steps since a snapshot."""
+        for x, before in zip(self._tensors(), snapshot, strict=True):
+            x.copy_(before)
 
     def trial_state(self, t: int) -> dict[str, Any]:
         """Copy what trial t needs to go on elsewhere: parameters, Adam's moments and step count."""
@@ -113,7 +144,7 @@ class Pack:
             "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
             "m": {name: m[t].cpu().clone() for name, m in zip(names, self.adam.m, strict=True)},
             "v": {name: v[t].cpu().clone() for name, v in zip(names, self.adam.v, strict=True)},
-            "steps": self.adam.steps,
+            "steps": int(self.adam.steps),
         }
 
     @torch.no_grad()
@@ -121,4 +152,4 @@ class Pack:
         """Put a saved trial in place t."""
         for (name, p), m, v in zip(self.parameters().items(), self.adam.m, self.adam.v, strict=True):
             p[t], m[t], v[t] = state["parameters"][name], state["m"][name], state["v"][name]
-        self.adam.steps = state["steps"]
+        self.adam.steps.fill_(state["steps"])

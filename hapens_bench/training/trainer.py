@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, Split
 from hapens_bench.evaluation.ranking import FullRanking, PerUser
-from hapens_bench.samplers.base import Batch
+from hapens_bench.kernels import pick_engine
 from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.hardness import HardnessMeter, PairSet
+from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from hapens_bench.training.trial import STAGES, Trial
 
@@ -30,6 +29,7 @@ class Trainer:
     def __init__(self, trials: Sequence[Trial], split: Split, device: torch.device) -> None:
         self.trials, self.split, self.device = list(trials), split, device
         self.settings: dict[str, Any] = dict(trials[0].config["trainer"])
+        self.engine = pick_engine(self.settings["engine"], device)
         self.metrics: list[str] = list(trials[0].config["protocol"]["metrics"])
         self.test_ranking = self._ranking(split.full_train, split.test)
 
@@ -43,23 +43,26 @@ class Trainer:
     def _run_stage(self, stage: str, active: list[Trial]) -> None:
         split = self.split
         pairs = split.train if stage == "held" else split.full_train
-        positives = Positives(pairs, split.n_users, split.n_items, self.device, int(self.settings["bitmap_mb"] * 2**20))
+        budget = int(self.settings["bitmap_mb"] * 2**20)
+        positives = Positives(pairs, split.n_users, split.n_items, self.device, budget, self.engine)
         ranking = self._ranking(split.train, split.valid) if stage == "held" else self.test_ranking
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
-        false_negatives = PairSet(np.concatenate(truth), split.n_items, self.device)
+        false_negatives = Positives(
+            np.concatenate(truth), split.n_users, split.n_items, self.device, budget, self.engine
+        )
         train = torch.from_numpy(pairs).to(self.device)
 
-        pack = Pack([t.config for t in active], split.n_users, split.n_items, self.device)
+        pack = Pack([t.config for t in active], split.n_users, split.n_items, self.device, self.engine)
         start = active[0].progress.next_epoch
         for place, trial in enumerate(active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
+        loop = EpochLoop(pack, train, positives, false_negatives, self.settings, self.engine)
         saved = time.monotonic()
         for epoch in range(start, self.settings["epochs"]):
             begun = time.monotonic()
-            meter = HardnessMeter(false_negatives, positives, self.settings["hardness_pairs"])
-            rows = self._train_epoch(pack, train, positives, meter, epoch)
+            rows = loop.run(epoch)
             self._evaluate(pack, ranking, stage, epoch, active, rows)
             over = []
             for trial, row in zip(active, rows, strict=True):
@@ -84,33 +87,7 @@ class Trainer:
                 if not active:
                     return
                 pack.keep(going_on)
-
-    def _train_epoch(
-        self, pack: Pack, train: Tensor, positives: Positives, meter: HardnessMeter, epoch: int
-    ) -> list[dict[str, Any]]:
-        """Take one pass over the train pairs; give each trial's row of losses and hardness."""
-        n, B = len(train), min(self.settings["batch_size"], len(train))
-        n_steps = n // B if self.settings["drop_last"] else math.ceil(n / B)
-        order = pack.shuffled(epoch, n)
-        total = torch.zeros(pack.size, dtype=torch.float64, device=self.device)
-        for k in range(n_steps):
-            chosen = train[order[:, k * B : (k + 1) * B]]
-            batch = Batch(
-                users=chosen[..., 0],
-                items=chosen[..., 1],
-                epoch=epoch,
-                epochs=self.settings["epochs"],
-                step=epoch * n_steps + k,
-            )
-            losses, positive, negative, items = pack.step(batch, positives)
-            total += losses
-            meter.add(batch.users, positive, negative, items)
-        with torch.no_grad():
-            hardness = meter.report(batch, pack.model.encode(), (positive, negative), items)
-        return [
-            {"epoch": epoch, "train/loss": loss / n_steps, **row}
-            for loss, row in zip(total.tolist(), hardness, strict=True)
-        ]
+                loop = EpochLoop(pack, train, positives, false_negatives, self.settings, self.engine)
 
     @torch.no_grad()
     def _evaluate(
@@ -154,4 +131,5 @@ class Trainer:
             self.metrics,
             self.device,
             self.settings["eval_memory_mb"],
+            self.engine,
         )

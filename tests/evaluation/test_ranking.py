@@ -6,10 +6,16 @@ import torch
 from hapens_bench.errors import UserError
 from hapens_bench.evaluation.metrics import parse_metric
 from hapens_bench.evaluation.ranking import FullRanking, top_items
+from hapens_bench.kernels import Engine
 
 METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
 CPU = torch.device("cpu")
 U, I, D = 70, 50, 3
+
+
+@pytest.fixture(params=[Engine.PLAIN, Engine.NUMBA])
+def engine(request):
+    return request.param
 
 
 def case(seed: int, levels: int | None):
@@ -48,9 +54,9 @@ def by_user(pairs):
 
 
 @pytest.mark.parametrize("levels", [None, 2, 4])
-def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels):
+def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels, engine):
     users, items, known, targets = case(1, levels)
-    results = FullRanking(known, targets, U, I, METRICS, CPU, 1).evaluate(users, items)
+    results = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine).evaluate(users, items)
     excluded, wanted = by_user(known), by_user(targets)
     # trec_eval breaks ties by document id, descending: ids that fall as items rise make its rule ours
     name = {i: f"{I - i:04d}" for i in range(I)}
@@ -85,27 +91,27 @@ def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels):
 
 
 @pytest.mark.parametrize("levels", [None, 3])
-def test_results_do_not_depend_on_the_chunk_size_nor_on_pack_mates(levels):
+def test_results_do_not_depend_on_the_chunk_size_nor_on_pack_mates(levels, engine):
     users, items, known, targets = case(2, levels)
     results = []
     for chunk in (16, 17, 33, 1000):
-        ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1)
+        ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine)
         ranking.chunk = chunk
         results.append(ranking.evaluate(users, items))
-    ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1)
+    ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine)
     results.append([ranking.evaluate(users[t : t + 1], items[t : t + 1])[0] for t in range(3)])
     for other in results[1:]:
         for mine, theirs in zip(results[0], other, strict=True):
             assert all(torch.equal(mine.values[m], theirs.values[m]) for m in METRICS)
 
 
-def test_results_do_not_depend_on_the_chunk_size_where_kernels_tile():
+def test_results_do_not_depend_on_the_chunk_size_where_kernels_tile(engine):
     generator, users, items = np.random.default_rng(3), 700, 3001
     vectors = torch.from_numpy(generator.standard_normal((users + items, 64)).astype(np.float32))
     known, targets = (generator.integers(0, (users, items), (n, 2)) for n in (20_000, 6_000))
     results = []
     for chunk in (16, 17, 64, 257, 699, 1000):
-        ranking = FullRanking(known, targets, users, items, METRICS, CPU, 1)
+        ranking = FullRanking(known, targets, users, items, METRICS, CPU, 1, engine)
         ranking.chunk = chunk
         results.append(ranking.evaluate(vectors[None, :users], vectors[None, users:])[0])
     assert all(torch.equal(results[0].values[m], other.values[m]) for other in results[1:] for m in METRICS)
@@ -123,9 +129,9 @@ def test_the_same_on_a_gpu():
         assert all(torch.allclose(mine.values[m], theirs.values[m], rtol=0, atol=1e-12) for m in METRICS)
 
 
-def test_no_targets_give_no_users():
+def test_no_targets_give_no_users(engine):
     users, items, known, _ = case(0, None)
-    results = FullRanking(known, np.zeros((0, 2), dtype=np.int64), U, I, METRICS, CPU, 1).evaluate(users, items)
+    results = FullRanking(known, np.zeros((0, 2), dtype=np.int64), U, I, METRICS, CPU, 1, engine).evaluate(users, items)
     assert len(results) == 3
     for result in results:
         assert len(result.users) == 0 and set(result.values) == set(METRICS)
@@ -146,21 +152,21 @@ def test_top_items_breaks_ties_by_item_also_at_the_cut():
     assert top_items(scores, 5)[1].tolist() == [[1, 2, 3, 4, 0], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
 
 
-def test_excluded_items_never_count_even_when_few_items_are_left():
+def test_excluded_items_never_count_even_when_few_items_are_left(engine):
     known = np.array([[0, i] for i in range(I - 1)])
     targets = np.array([[0, I - 1], [1, 0]])
     vectors = torch.zeros(1, U, D), torch.zeros(1, I, D)
-    (result,) = FullRanking(known, targets, U, I, ["Precision@10", "HitRate@1"], CPU, 1).evaluate(*vectors)
+    (result,) = FullRanking(known, targets, U, I, ["Precision@10", "HitRate@1"], CPU, 1, engine).evaluate(*vectors)
     assert result.values["Precision@10"].tolist() == [0.1, 0.1] and result.values["HitRate@1"].tolist() == [
         1,
         1,
     ]
 
 
-def test_scores_that_are_no_numbers_are_misses():
+def test_scores_that_are_no_numbers_are_misses(engine):
     users = torch.full((1, U, D), float("nan"))
     _, items, known, targets = case(0, None)
-    (result,) = FullRanking(known, targets, U, I, ["Recall@10"], CPU, 1).evaluate(users, items[:1])
+    (result,) = FullRanking(known, targets, U, I, ["Recall@10"], CPU, 1, engine).evaluate(users, items[:1])
     assert result.mean() == {"Recall@10": 0.0}
 
 

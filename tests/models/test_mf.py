@@ -1,7 +1,9 @@
 import math
 
+import pytest
 import torch
 
+from hapens_bench.kernels import Engine
 from hapens_bench.models.base import rows
 from hapens_bench.models.mf import MF
 
@@ -24,16 +26,20 @@ def test_rows_looks_up_each_trials_own_table():
     assert torch.equal(rows(table, index), expected)
 
 
-def test_scores_and_penalty_equal_plain_loops():
+@pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
+def test_scores_and_squares_equal_plain_loops(engine):
     model = MF(D=4, seeds=[1, 2], n_users=5, n_items=6)
     users, positives = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
     negatives = torch.tensor([[[2, 3], [0, 0]], [[5, 1], [4, 4]]])
+    model.engine = engine
     encoded = model.encode()
-    scores = encoded.score(encoded.query(users), negatives)
-    penalty = model.penalty(users, positives, negatives)
+    scores = encoded.score(users, negatives)
+    positive, negative, squares = encoded.pairs(users, positives, negatives)
+    assert model.ego(encoded) is encoded and torch.allclose(negative, scores)
     for t in range(2):
         for b in range(2):
             u, i = model.user[t, users[t, b]], model.item[t, positives[t, b]]
             js = [model.item[t, j] for j in negatives[t, b]]
+            assert torch.allclose(positive[t, b], u @ i)
             assert torch.allclose(scores[t, b], torch.stack([u @ j for j in js]))
-            assert torch.allclose(penalty[t, b], (u @ u + i @ i + sum(j @ j for j in js)) / 2)
+            assert torch.allclose(squares[t, b], (u @ u + i @ i + sum(j @ j for j in js)) / 2)

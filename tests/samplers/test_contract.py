@@ -1,12 +1,14 @@
 """Every sampler is under this contract; `cases.py` holds what each one needs for it."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from hapens_bench.config import conf_dir
+from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch
@@ -25,19 +27,20 @@ def sections(name: str) -> list[dict]:
     return [base | {key: values[t] for key, values in keys.items()} for t in range(T)]
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)])
 def case(request):
+    name, engine = request.param
     generator = torch.Generator().manual_seed(3)
     pairs = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.2).astype(np.int64)
-    positives = Positives(pairs, U, I)
+    positives = Positives(pairs, U, I, engine=engine)
     index = torch.randint(0, len(pairs), (T, B), generator=generator)
     chosen = torch.from_numpy(pairs)[index]
-    batch = Batch(chosen[..., 0], chosen[..., 1], epoch=1, epochs=4, step=7)
-    encoded = Encoded(torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator))
-    sampler = build(sections(request.param))
+    batch = Batch(chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4)
+    encoded = Encoded(torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator), engine)
+    sampler = build(sections(name))
     pool = draw_pool(positives, batch.users, sampler.pool_size, Streams([1, 2, 3], Purpose.POOL), 0)
     rng = Streams([1, 2, 3], Purpose.SAMPLER)
-    return request.param, sampler, batch, encoded, pool, rng, positives
+    return name, sampler, batch, encoded, pool, rng, positives
 
 
 def test_every_sampler_has_a_contract_and_a_docs_page():
@@ -68,8 +71,8 @@ def test_a_trial_draws_the_same_alone_as_in_a_pack(case):
     for t in range(T):
         alone = build(sections(name)[t : t + 1])
         one = slice(t, t + 1)
-        part = Batch(batch.users[one], batch.items[one], batch.epoch, batch.epochs, batch.step)
-        vectors = Encoded(encoded.users[one], encoded.items[one])
+        part = replace(batch, users=batch.users[one], items=batch.items[one])
+        vectors = Encoded(encoded.users[one], encoded.items[one], encoded.engine)
         drawn = alone.draw(part, vectors, pool[one], Streams([t + 1], Purpose.SAMPLER)).items
         assert torch.equal(drawn, packed[one])
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from scipy import stats
 
+from hapens_bench.kernels import Engine
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.samplers.pool import Positives, _draw_everywhere, draw_pool
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +19,14 @@ def matrix() -> np.ndarray:
     return known
 
 
-@pytest.fixture(scope="module", params=["bitmap", "search"])
+WAYS = [(bitmap, engine) for bitmap in (1 << 20, 0) for engine in (Engine.PLAIN, Engine.NUMBA)]
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def positives(request, matrix) -> Positives:
-    budget = 1 << 20 if request.param == "bitmap" else 0
-    found = Positives(np.argwhere(matrix).astype(np.int64), *matrix.shape, bitmap_bytes=budget)
-    assert (found.bitmap is not None) == (request.param == "bitmap")
+    budget, engine = request.param
+    found = Positives(np.argwhere(matrix).astype(np.int64), *matrix.shape, bitmap_bytes=budget, engine=engine)
+    assert (found.bitmap is not None) == (budget > 0)
     return found
 
 
@@ -58,14 +62,14 @@ def test_a_user_with_one_uninteracted_item_gets_that_item(positives):
     assert drawn.unique().tolist() == [17]
 
 
-def test_both_memberships_give_the_same_items(matrix):
+def test_all_ways_give_the_same_items(matrix):
     pairs = np.argwhere(matrix).astype(np.int64)
-    users = torch.arange(60)[None]
-    drawn = [
-        draw_pool(Positives(pairs, 60, 45, bitmap_bytes=b), users, 20, Streams([9], Purpose.POOL), 77)
-        for b in (0, 1 << 20)
-    ]
-    assert torch.equal(*drawn)
+    users = torch.randint(0, 60, (3, 200), generator=torch.Generator().manual_seed(0))
+    streams = Streams([9, 8, 7], Purpose.POOL)
+    ways = [Positives(pairs, 60, 45, bitmap_bytes=bitmap, engine=engine) for bitmap, engine in WAYS]
+    drawn = [draw_pool(positives, users, 20, streams, 77) for positives in ways]
+    drawn += [_draw_everywhere(positives, users, 20, streams, torch.tensor(77)) for positives in ways]
+    assert all(torch.equal(drawn[0], other) for other in drawn[1:])
 
 
 def test_a_trial_draws_the_same_in_any_pack(positives):

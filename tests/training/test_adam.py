@@ -1,15 +1,18 @@
+import pytest
 import torch
 from torch import nn
 
+from hapens_bench.kernels import Engine
 from hapens_bench.training.adam import PackAdam
 
 
-def test_equal_to_torch_adam_with_a_learning_rate_for_each_trial():
+@pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
+def test_equal_to_torch_adam_with_a_learning_rate_for_each_trial(engine):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 7, 4, generator=generator)
     rates = [1e-3, 1e-2, 0.3]
     packed = nn.Parameter(start.clone())
-    adam = PackAdam([packed], torch.tensor(rates).view(-1, 1, 1))
+    adam = PackAdam([packed], torch.tensor(rates).view(-1, 1, 1), engine=engine)
     alone = [nn.Parameter(start[t].clone()) for t in range(3)]
     oracles = [torch.optim.Adam([p], lr=lr) for p, lr in zip(alone, rates, strict=True)]
     for _ in range(50):

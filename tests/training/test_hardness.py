@@ -1,40 +1,33 @@
 import numpy as np
+import pytest
 import torch
 
+from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
-from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.hardness import HardnessMeter, PairSet
-
-CPU = torch.device("cpu")
+from hapens_bench.training.hardness import HardnessMeter
 
 
-def test_pair_set_membership():
-    pairs = PairSet(np.array([[0, 1], [2, 0], [2, 3]]), 4, CPU)
-    users, items = torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij")
-    assert pairs.contains(users, items).nonzero().tolist() == [[0, 1], [2, 0], [2, 3]]
-    assert not PairSet(np.empty((0, 2), dtype=np.int64), 4, CPU).contains(users, items).any()
-
-
-def test_measures_equal_slow_loops():
+@pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
+def test_measures_equal_slow_loops(engine):
     generator = torch.Generator().manual_seed(0)
     U, I, B, K, T = 6, 15, 10, 2, 2
     train = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.3).astype(np.int64)
     held = np.argwhere(np.random.default_rng(1).random((U, I)) < 0.3).astype(np.int64)
-    positives = Positives(train, U, I)
-    encoded = Encoded(torch.randn(T, U, 4, generator=generator), torch.randn(T, I, 4, generator=generator))
-    meter = HardnessMeter(PairSet(held, I, CPU), positives, pairs=10_000)
+    positives = Positives(train, U, I, engine=engine)
+    encoded = Encoded(torch.randn(T, U, 4, generator=generator), torch.randn(T, I, 4, generator=generator), engine)
+    meter = HardnessMeter(Positives(held, U, I, engine=engine), positives, 10_000, T)
     steps = []
     for _ in range(3):
         chosen = torch.from_numpy(train)[torch.randint(0, len(train), (T, B), generator=generator)]
-        users, items = chosen[..., 0], chosen[..., 1]
+        users = chosen[..., 0]
         negatives = torch.randint(0, I, (T, B, K), generator=generator)
         positive = torch.randn(T, B, generator=generator)
         negative = torch.randn(T, B, K, generator=generator)
         meter.add(users, positive, negative, negatives)
         steps.append((users, positive, negative, negatives))
     users, positive, negative, negatives = steps[-1]
-    rows = meter.report(Batch(users, items), encoded, (positive, negative), negatives)
+    rows = meter.report(encoded)
 
     known, held_out = {tuple(p) for p in train.tolist()}, {tuple(p) for p in held.tolist()}
     for t in range(T):

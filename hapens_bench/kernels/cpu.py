@@ -1,0 +1,148 @@
+"""The compiled loops as functions of tensors, with their gradients."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from hapens_bench.kernels import loops as compiled_loops
+
+loops: Any = compiled_loops  # numba types its functions by their decorator, not by their arguments
+
+# Without passive waiting (see hapens_bench/__init__.py) numba's OpenMP threads and torch's would starve each other.
+passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+numba.config.THREADING_LAYER = "default" if passive else "workqueue"  # type: ignore[attr-defined]
+
+
+def set_threads(n: int | None = None) -> int:
+    """Let torch and numba use n threads, or all cores that this process may use; gives the number."""
+    n = n or len(os.sched_getaffinity(0))
+    torch.set_num_threads(n)
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    return n
+
+
+def _parts(T: int) -> int:
+    """Share each trial out over as many threads as there are more than trials."""
+    return max(1, -(-numba.get_num_threads() // T))
+
+
+def draw_pool(
+    users: Tensor,
+    M: int,
+    keys: Tensor,
+    counter: int,
+    indptr: Tensor,
+    items: Tensor,
+    bitmap: Tensor | None,
+    n_items: int,
+    attempts: int,
+) -> Tensor:
+    """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
+    out = torch.empty(*users.shape, M, dtype=torch.int64)
+    arrays = (*_arrays(indptr, items), _bits(bitmap))
+    loops.draw_pool(
+        users.contiguous().numpy(), keys.numpy(), counter, *arrays, (n_items + 7) // 8, n_items, attempts, out.numpy()
+    )
+    return out
+
+
+def score(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    """See `models.base.Encoded.score`."""
+    out = torch.empty(items.shape)
+    loops.gather_dot(*_arrays(user_table, item_table, users, items), out.numpy())
+    return out
+
+
+class Pairs(torch.autograd.Function):
+    """See `models.base.Encoded.pairs`.
+
+    The gradient of a leaf table is added to its `.grad` in place, where `PackAdam` finds and clears it: autograd would fill
+    and add up a table of zeros for every use.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, user_table: Tensor, item_table: Tensor, *index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score the batch (users, positives, negatives); gives positive, negative and squares."""
+        ctx.tables = (user_table, item_table)
+        ctx.index = [part.contiguous() for part in index]
+        users, _, negatives = ctx.index
+        out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
+        arrays = _arrays(*ctx.tables, *ctx.index, *out)
+        loops.scores(*arrays)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Scatter the gradients of the three results into the tables."""
+        targets = [_gradient(table) for table in ctx.tables]
+        arrays = (*_arrays(*ctx.tables, *ctx.index, *grads, *targets), _parts(len(grads[0])))
+        loops.scatter(*arrays)
+        given = [None if table.is_leaf else target for table, target in zip(ctx.tables, targets, strict=True)]
+        return (*given, None, None, None)
+
+
+def _gradient(table: Tensor) -> Tensor:
+    if not table.is_leaf:
+        return torch.zeros_like(table)
+    if table.grad is None:
+        table.grad = torch.zeros_like(table)
+    return table.grad
+
+
+def _arrays(*tensors: Tensor) -> Any:
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+
+
+def adam(
+    param: Tensor, m: Tensor, v: Tensor, scale: Tensor, root: float, betas: tuple[float, float], eps: float
+) -> None:
+    """See `training.adam.PackAdam`; clears the gradient."""
+    assert param.grad is not None
+    flat: Any = [x.detach().reshape(len(param), -1).numpy() for x in (param, param.grad, m, v)]
+    numbers = [np.float32(x) for x in (1 / root, 1 - betas[0], betas[1], 1 - betas[1], eps)]
+    loops.adam(*flat, scale.flatten().numpy(), *numbers, _parts(len(param)))
+
+
+def mark_hits(
+    scores: Tensor, begin: int, exclude: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], hits: Tensor
+) -> None:
+    """Mark the targets among the top K of a block of users, as `evaluation.ranking.FullRanking` defines it.
+
+    Shape:
+        scores: [n, I], overwritten; exclude, targets: rows of all ranked users as (start [users + 1], items); hits: [users, K].
+    """
+    loops.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
+
+
+def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, known: Tensor, below: Tensor) -> None:
+    """Count each negative's uninteracted items with a lower score, into `below`.
+
+    Shape:
+        scores: [n, I]; users: [n]; items, below: [n, K]; indptr [U+1], known [N]: all users' train items.
+    """
+    loops.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
+
+
+def tally(
+    users: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    negatives: Tensor,
+    truth: tuple[Tensor, Tensor, Tensor | None],
+    row_bytes: int,
+    sums: Tensor,
+) -> None:
+    """See `training.hardness.HardnessMeter.add`; `truth` is (indptr, items, bitmap) of `samplers.pool.Positives`."""
+    indptr, items, bitmap = truth
+    known = (*_arrays(indptr, items), _bits(bitmap), row_bytes)
+    loops.tally(*_arrays(users, positive, negative, negatives), *known, sums.numpy())
+
+
+def _bits(bitmap: Tensor | None) -> Any:
+    return np.empty(0, dtype=np.uint8) if bitmap is None else bitmap.numpy()

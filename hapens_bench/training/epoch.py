@@ -1,0 +1,90 @@
+"""One pass of a pack over its train pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hapens_bench.kernels import Engine
+from hapens_bench.samplers.base import Batch
+from hapens_bench.samplers.pool import Positives
+from hapens_bench.training.hardness import HardnessMeter
+from hapens_bench.training.pack import Pack
+
+
+class EpochLoop:
+    """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
+
+    What changes from step to step (the counters and the epoch's order of interactions) lives in tensors that the step reads,
+    and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        train: Tensor,
+        positives: Positives,
+        false_negatives: Positives,
+        settings: Mapping[str, Any],
+        engine: Engine,
+    ) -> None:
+        self.pack, self.positives, self.epochs = pack, positives, settings["epochs"]
+        self.users, self.items = train.T.contiguous()
+        self.B = min(settings["batch_size"], len(train))
+        self.n_steps = len(train) // self.B if settings["drop_last"] else math.ceil(len(train) / self.B)
+        self.meter = HardnessMeter(false_negatives, positives, settings["hardness_pairs"], pack.size)
+        device = train.device
+        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self.k = torch.zeros((), dtype=torch.int64, device=device)
+        self.order = torch.zeros(pack.size, len(train), dtype=torch.int64, device=device)
+        self.losses = torch.zeros(pack.size, dtype=torch.float64, device=device)
+        self.graph = self._capture() if engine is Engine.CUDA else None
+
+    def run(self, epoch: int) -> list[dict[str, Any]]:
+        """Train for one epoch; give each trial's row of loss and hardness."""
+        self.epoch.fill_(epoch)
+        self.k.zero_()
+        self.losses.zero_()
+        self.meter.clear()
+        self.order.copy_(self.pack.shuffled(epoch, len(self.users)))
+        for k in range(self.n_steps):
+            size = min(self.B, len(self.users) - k * self.B)
+            if self.graph is not None and size == self.B:
+                self.graph.replay()
+            else:
+                self._step(size)
+        hardness = self.meter.report(self.pack.model.encode().detach())
+        return [
+            {"epoch": epoch, "train/loss": loss / self.n_steps, **row}
+            for loss, row in zip(self.losses.tolist(), hardness, strict=True)
+        ]
+
+    def _step(self, size: int) -> None:
+        """Take step k and count on."""
+        place = self.k * self.B + torch.arange(size, device=self.k.device)
+        chosen = self.order[:, place]
+        step = self.epoch * self.n_steps + self.k
+        batch = Batch(self.users[chosen], self.items[chosen], epoch=self.epoch, step=step, epochs=self.epochs)
+        losses, positive, negative, items = self.pack.step(batch, self.positives)
+        self.losses += losses
+        self.meter.add(batch.users, positive, negative, items)
+        self.k += 1
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Record a step. The steps that warm it up (and compile it) are undone; recording itself computes nothing."""
+        before = self.pack.snapshot()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._step(self.B)
+        torch.cuda.current_stream().wait_stream(side)
+        self.pack.restore(before)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step(self.B)
+        return graph

@@ -1,0 +1,85 @@
+"""The compiled loops against the plain path, value by value and gradient by gradient."""
+
+import pytest
+import torch
+from torch import nn
+
+from hapens_bench.kernels import Engine, cpu, pick_engine
+from hapens_bench.models.base import Encoded
+from hapens_bench.training.adam import PackAdam
+
+T, U, I, B, K = 3, 40, 30, 64, 2
+
+
+def batch(seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randint(0, U, (T, B), generator=generator)
+    items = torch.randint(0, I, (T, B, K + 1), generator=generator)
+    return users, items[..., 0], items[..., 1:]
+
+
+def tables(D: int):
+    generator = torch.Generator().manual_seed(D)
+    return torch.randn(T, U, D, generator=generator), torch.randn(T, I, D, generator=generator)
+
+
+def results(engine, D, leaf):
+    """Scores and the gradients of a function of them, on leaf tables or on tables that were computed from others."""
+    users, items = (nn.Parameter(table) for table in tables(D))
+    encoded = Encoded(users, items, engine) if leaf else Encoded(2 * users, 2 * items, engine)
+    index = batch()
+    positive, negative, squares = encoded.pairs(*index)
+    ((negative - positive[..., None]).sigmoid().sum() + 0.3 * squares.mean()).backward()
+    return positive, negative, squares, encoded.score(index[0], index[2]), users.grad, items.grad
+
+
+@pytest.mark.parametrize("D", [1, 7, 64])
+@pytest.mark.parametrize("leaf", [True, False])
+def test_pairs_and_their_gradients_equal_the_plain_path(D, leaf):
+    for mine, plain in zip(results(Engine.NUMBA, D, leaf), results(Engine.PLAIN, D, leaf), strict=True):
+        assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_two_uses_add_up():
+    users, items = (nn.Parameter(table) for table in tables(4))
+    index = batch()
+    once = torch.autograd.grad(Encoded(users, items).pairs(*index)[2].sum(), users)[0]
+    for _ in range(2):
+        Encoded(users, items, Engine.NUMBA).pairs(*index)[2].sum().backward()
+    assert torch.allclose(users.grad, 2 * once, rtol=1e-5)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    found = []
+    for threads in (1, 2):
+        cpu.set_threads(threads)
+        found.append(results(Engine.NUMBA, 64, leaf=True))
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_a_trial_has_the_same_bits_alone():
+    users, items = tables(64)
+    index = batch()
+    packed = Encoded(users, items, Engine.NUMBA).pairs(*index)
+    for t in range(T):
+        one = slice(t, t + 1)
+        alone = Encoded(users[one], items[one], Engine.NUMBA).pairs(*[x[one] for x in index])
+        assert all(torch.equal(a, p[one]) for a, p in zip(alone, packed, strict=True))
+
+
+def test_adam_clears_the_gradient_and_moves_rows_without_one():
+    param = nn.Parameter(torch.ones(2, 5, 3))
+    adam = PackAdam([param], torch.tensor([0.1, 0.01]).view(-1, 1, 1), engine=Engine.NUMBA)
+    param.grad = torch.zeros_like(param)
+    param.grad[:, 0] = 1
+    adam.step()
+    assert not param.grad.any()
+    after = param.detach().clone()
+    adam.step()  # momentum goes on
+    assert (param[:, 0] < after[:, 0]).all() and torch.equal(param[:, 1:], after[:, 1:])
+
+
+def test_engine_of_a_device():
+    assert pick_engine("auto", torch.device("cpu")) is Engine.NUMBA
+    assert pick_engine("auto", torch.device("cuda")) is Engine.CUDA
+    assert pick_engine("reference", torch.device("cuda")) is Engine.PLAIN
