@@ -1,34 +1,58 @@
-"""What a sweep does: look at all its jobs first, then train what is not done, then say how it went."""
+"""The launcher: all jobs of a sweep at once, grouped into packs, spread over devices."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pandas as pd
+import torch
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from hapens_bench.config import config_id, plain
-from hapens_bench.launch.run import Job, prepare, run_jobs
+from hapens_bench.config import COMPONENTS, component_class, plain
+from hapens_bench.errors import UserError
+from hapens_bench.launch.job import Config, Job, pick_device, prepare
+from hapens_bench.launch.results import show_failures, show_results
+from hapens_bench.launch.run import run_pack
+from hapens_bench.launch.size import largest_pack
+from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.training.trial import TrialFailed
 
 
-def launch(job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]) -> list[JobReturn]:
+def launch(
+    job_overrides: Sequence[Sequence[str]],
+    compose: Callable[[Sequence[str]], DictConfig],
+    devices: Sequence[str] | None = None,
+    max_trials: int | None = None,
+) -> list[JobReturn]:
     """Run the jobs of a multirun; every job is composed and checked before the first one trains.
+
+    `devices` are where packs train, one process each when there are several; by default all CUDA devices, else the CPU. `max_trials`
+    bounds a pack beyond what memory does.
 
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
     jobs = [Job(plain(compose(overrides)), list(overrides)) for overrides in job_overrides]
     prepare(jobs)
+    if max_trials is not None and max_trials < 1:
+        raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
     console = Console()
+    first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
+    todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
+    groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
-    console.print(f"{len(jobs)} jobs: {done} done, {len(jobs) - done} to run")
-    run_jobs(jobs)
+    console.print(f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs")
+    names = devices_of(todo, devices)
+    if len(names) > 1:
+        run_on_workers(shares(groups, len(names)), names, max_trials)
+    else:
+        for members in groups:
+            run_group(members, pick_device(names[0]), max_trials)
+    for job in jobs:
+        job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
     show_results(jobs, console)
     show_failures(jobs, console)
     return [_as_return(job) for job in jobs]
@@ -42,53 +66,76 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float:
     """
     job = Job(config, overrides)
     prepare([job])
-    run_jobs([job])
+    if job.state != "done":
+        run_pack([job], pick_device(config["trainer"]["device"]), single=True)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
     show_results([job], Console())
     return job.objective()
 
 
-def show_results(jobs: Sequence[Job], console: Console) -> None:
-    """Print mean and deviation over seeds of every setting, by selection."""
-    rows = []
+def pack_key(config: Config) -> str:
+    """Name what trials must have in common to share a pack: all but seed and the numbers that are tensors [T, 1, 1]."""
+    common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
+    common["trainer"] = {name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")}
+    for section in COMPONENTS:
+        keys = component_class(config[section]).keys
+        shared = {name: config[section][name] for name, key in keys.items() if key.shared}
+        common[section] = {"_target_": config[section]["_target_"], **shared}
+    return json.dumps(common, sort_keys=True, default=str)
+
+
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Put jobs that may share a pack together, the longest group first."""
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.state != "done":
-            continue
-        summary, config = job.folder.read_summary(), job.config
-        varied = [o for o in job.overrides if o.split("=")[0] not in ("dataset", "model", "sampler", "seed")]
-        for selection, report in summary["selection"].items():
-            row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
-            row |= {"sampler": summary["sampler"], "setting": " ".join(varied), "selection": selection}
-            row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
-            rows.append(row | {"epoch": report["epoch"]})
-    if not rows:
-        return
-    frame = pd.DataFrame(rows)
-    keys = ["id", "dataset", "model", "sampler", "setting", "selection"]
-    title = "test metrics in percent, mean ± standard deviation over seeds"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
-    metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
-    for column in (*shown, "n", *metrics, "epoch"):
-        table.add_column(column, justify="left" if column in keys else "right")
-    for group, part in frame.groupby(keys, sort=False):
-        named = dict(zip(keys, group, strict=True))
-        cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
-        epochs = sorted(set(part["epoch"]))
-        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
-        table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
-    console.print(table)
+        groups.setdefault(pack_key(job.config), []).append(job)
+    return sorted(groups.values(), key=cost, reverse=True)
 
 
-def show_failures(jobs: Sequence[Job], console: Console) -> None:
-    """Print what is missing from the sweep, why, and the command that runs it again."""
-    missing = [job for job in jobs if job.state != "done"]
-    if not missing:
-        return
-    console.print(f"\n{len(missing)} of {len(jobs)} jobs are not done; to run them again:")
-    for job in missing:
-        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, soft_wrap=True)
+def cost(jobs: Sequence[Job]) -> float:
+    """Estimate what jobs of a group cost, in any unit: trials x epochs x candidates to score."""
+    config = jobs[0].config
+    return len(jobs) * config["trainer"]["epochs"] * float(config["sampler"].get("M", 1) + 8)
+
+
+def shares(groups: Sequence[Sequence[Job]], n: int) -> list[Sequence[Job]]:
+    """Cut groups so that n devices have about equal work: no share costs more than an n-th of everything, longest first."""
+    total = sum(cost(members) for members in groups)
+    parts: list[Sequence[Job]] = []
+    for members in groups:
+        pieces = min(len(members), max(1, -(-int(cost(members) * n) // max(1, int(total)))))
+        size = -(-len(members) // pieces)
+        parts += [members[at : at + size] for at in range(0, len(members), size)]
+    return sorted(parts, key=cost, reverse=True)
+
+
+def run_group(jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None) -> None:
+    """Train jobs that may share packs, in packs as large as the device's memory lets them be."""
+    size = len(jobs) if max_trials is None else min(max_trials, len(jobs))
+    if size > 1:
+        size = min(size, largest_pack(jobs[0].config, size, device))
+    for at in range(0, len(jobs), size):
+        try:
+            run_pack(jobs[at : at + size], device, threads=threads)
+        except Exception as error:  # nothing of one pack may cost another
+            for job in jobs[at : at + size]:
+                if job.state == "to run":
+                    job.state, job.reason = "failed", f"{type(error).__name__}: {error}"
+
+
+def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
+    """Give the devices to train on: those asked for, the one that the trainer names, all CUDA devices, or the CPU."""
+    named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
+    if wanted:
+        names = list(wanted)
+    elif len(named) == 1:
+        names = list(named)
+    else:
+        names = [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
+    for name in names:
+        pick_device(name)
+    return names
 
 
 def _as_return(job: Job) -> JobReturn:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -59,3 +60,26 @@ class ConsoleSink:
         if self.bar:
             self.bar.stop()
         self.console.print(f"{self.name} failed: {reason}", highlight=False, soft_wrap=True)
+
+
+class PackLine:
+    """A line for each evaluation of a pack, with the range of its trials' losses and metrics."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.begun = time.monotonic()
+
+    def epoch(self, stage: str, epoch: int, trials: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """See `training.trainer.Watcher`."""
+        config = trials[0].config
+        columns = {"loss": [row["train/loss"] for row in rows]}
+        monitor = config["protocol"]["monitor"]
+        for part in ("valid", "test"):
+            columns[f"{part}/{monitor}"] = [row[f"{part}/{monitor}"] for row in rows if f"{part}/{monitor}" in row]
+        if len(columns) == 1 or not any(row["evaluated"] for row in rows):
+            return
+        name = "-".join(config[section]["name"] for section in ("dataset", "model", "sampler"))
+        news = "  ".join(f"{name} {min(x):.4f}..{max(x):.4f}" for name, x in columns.items() if x)
+        seconds = time.monotonic() - self.begun
+        text = f"{name} x {len(trials)} {stage} epoch {epoch}  {news}  {seconds:.0f} s"
+        self.console.print(text, highlight=False, soft_wrap=True)

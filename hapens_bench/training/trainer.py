@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,87 +19,127 @@ from hapens_bench.training.pack import Pack
 from hapens_bench.training.trial import STAGES, Trial
 
 
+class Watcher(Protocol):
+    """Someone who wants to see a pack's epochs go by."""
+
+    def epoch(self, stage: str, epoch: int, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take the rows of an epoch, one a trial."""
+
+
 class Trainer:
     """Trains T trials that share data, protocol, model shape, batch size and sampler class.
 
     Stage `held` trains on the train part and is judged on the validation part, stage `full` trains on both and is judged on test;
-    every trial goes through the stages that its selections need. A trial that stops leaves the pack, the others go on.
+    every trial goes through the stages that its selections need. A trial that is over leaves the pack at once, `end` is told, and the
+    others go on without it.
     """
 
-    def __init__(self, trials: Sequence[Trial], split: Split, device: torch.device) -> None:
-        self.trials, self.split, self.device = list(trials), split, device
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        split: Split,
+        device: torch.device,
+        end: Callable[[Trial], None] = lambda trial: None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.trials, self.split, self.device, self.end, self.watcher = list(trials), split, device, end, watcher
         self.settings: dict[str, Any] = dict(trials[0].config["trainer"])
         self.engine = pick_engine(self.settings["engine"], device)
         self.metrics: list[str] = list(trials[0].config["protocol"]["metrics"])
-        self.test_ranking = self._ranking(split.full_train, split.test)
+        self.active: list[Trial] = []
+        self.pack: Pack | None = None
 
     def run(self) -> None:
         """Train every trial to its end; a failed one carries its reason in `failure`."""
+        self.test_ranking = self._ranking(self.split.full_train, self.split.test)
         for stage in STAGES:
-            active = [t for t in self.trials if t.failure is None and t.progress.stage == stage]
-            if active:
-                self._run_stage(stage, active)
+            self.active = [t for t in self.trials if t.failure is None and t.progress.stage == stage]
+            if self.active:
+                self._run_stage(stage)
 
-    def _run_stage(self, stage: str, active: list[Trial]) -> None:
-        split = self.split
+    def rescue(self) -> list[Trial]:
+        """After an exception: take the trials that are not over back to their last finished epoch, and write it down."""
+        for place, trial in enumerate(self.active if self.pack else []):
+            assert self.pack is not None
+            if place == 0:
+                self.pack.restore(self.before)
+            trial.rewind()
+            trial.pack_state = self.pack.trial_state(place)
+            trial.save(trial.pack_state)
+        return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
+
+    def _run_stage(self, stage: str) -> None:
+        split, settings = self.split, self.settings
         pairs = split.train if stage == "held" else split.full_train
-        budget = int(self.settings["bitmap_mb"] * 2**20)
-        positives = Positives(pairs, split.n_users, split.n_items, self.device, budget, self.engine)
         ranking = self._ranking(split.train, split.valid) if stage == "held" else self.test_ranking
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
-        false_negatives = Positives(
-            np.concatenate(truth), split.n_users, split.n_items, self.device, budget, self.engine
-        )
+        positives, false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
         train = torch.from_numpy(pairs).to(self.device)
 
-        pack = Pack([t.config for t in active], split.n_users, split.n_items, self.device, self.engine)
-        start = active[0].progress.next_epoch
-        for place, trial in enumerate(active):
+        pack = Pack([t.config for t in self.active], split.n_users, split.n_items, self.device, self.engine)
+        start = self.active[0].progress.next_epoch
+        for place, trial in enumerate(self.active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
-        loop = EpochLoop(pack, train, positives, false_negatives, self.settings, self.engine)
+        self.before, self.pack = pack.snapshot(), pack
+        loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
         saved = time.monotonic()
-        for epoch in range(start, self.settings["epochs"]):
+        for epoch in range(start, settings["epochs"]):
             begun = time.monotonic()
+            self.before = pack.snapshot()
+            for trial in self.active:
+                trial.mark()
             rows = loop.run(epoch)
-            self._evaluate(pack, ranking, stage, epoch, active, rows)
-            over = []
-            for trial, row in zip(active, rows, strict=True):
-                row["seconds"] = time.monotonic() - begun
-                trial.progress.seconds += row["seconds"]
-                trial.progress.rows.append(row)
-                trial.progress.next_epoch = epoch + 1
-                trial.sinks.log(stage, epoch, row)
-                if not math.isfinite(row["train/loss"]):
-                    trial.failure = f"the loss is {row['train/loss']} in epoch {epoch} of stage {stage}"
-                elif trial.finished(stage, epoch):
-                    trial.close_stage(stage)
-                over.append(trial.failure is not None or trial.progress.stage != stage)
-            due = rows[0]["evaluated"] and time.monotonic() - saved >= self.settings["checkpoint_seconds"]
-            for place, trial in enumerate(active):
+            self._evaluate(pack, ranking, stage, epoch, rows)
+            seconds = time.monotonic() - begun
+            over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
+            if self.watcher:
+                self.watcher.epoch(stage, epoch, self.active, rows)
+            due = rows[0]["evaluated"] and time.monotonic() - saved >= settings["checkpoint_seconds"]
+            for place, trial in enumerate(self.active):
                 if trial.failure is None and (due or over[place]):
-                    trial.save(None if over[place] else pack.trial_state(place))
+                    self._save(trial, None if over[place] else pack.trial_state(place))
                     saved = time.monotonic()
+                if trial.failure is not None or trial.progress.stage == "done":
+                    over[place] = True
+                    self.end(trial)
             if any(over):
-                going_on = [place for place in range(len(active)) if not over[place]]
-                active = [active[place] for place in going_on]
-                if not active:
-                    return
+                going_on = [place for place in range(len(over)) if not over[place]]
+                self.active = [self.active[place] for place in going_on]
+                if not self.active:
+                    break
                 pack.keep(going_on)
-                loop = EpochLoop(pack, train, positives, false_negatives, self.settings, self.engine)
+                loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
+        self.pack = None
+
+    def _note(self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float) -> bool:
+        """Enter an epoch into a trial's history; tell whether its stage is over."""
+        row |= {"seconds": seconds, "pack_size": len(self.active)}
+        trial.progress.seconds += seconds / len(self.active)
+        trial.progress.rows.append(row)
+        trial.progress.next_epoch = epoch + 1
+        trial.sinks.log(stage, epoch, row)
+        if not math.isfinite(row["train/loss"]):
+            trial.failure = f"the loss is {row['train/loss']} in epoch {epoch} of stage {stage}"
+        elif trial.finished(stage, epoch):
+            trial.close_stage(stage)
+        return trial.failure is not None or trial.progress.stage != stage
+
+    @staticmethod
+    def _save(trial: Trial, state: dict[str, Any] | None) -> None:
+        """Write a trial's checkpoint; where its folder cannot be written, that trial has failed and the others go on."""
+        try:
+            trial.save(state)
+        except OSError as error:
+            trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     @torch.no_grad()
     def _evaluate(
-        self,
-        pack: Pack,
-        ranking: FullRanking,
-        stage: str,
-        epoch: int,
-        active: list[Trial],
-        rows: list[dict[str, Any]],
+        self, pack: Pack, ranking: FullRanking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]
     ) -> None:
         """Rank all items where an evaluation is due, and let each trial judge its result."""
+        active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
         for t, row in enumerate(rows):
             row |= {"stage": stage, "evaluated": t in wanted}
@@ -108,9 +148,7 @@ class Trainer:
         encoded = pack.model.encode()
 
         def ranked(by: FullRanking, trials: list[int]) -> dict[int, PerUser]:
-            index = torch.tensor(trials, device=self.device)
-            results = by.evaluate(encoded.users[index], encoded.items[index]) if trials else []
-            return dict(zip(trials, results, strict=True))
+            return {t: by.evaluate(encoded.users[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
 
         results = ranked(ranking, wanted)
         chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}
@@ -122,14 +160,11 @@ class Trainer:
             for selection in selections:
                 active[t].report(selection, epoch, tests[t])
 
+    def _positives(self, pairs: IntArray) -> Positives:
+        budget = int(self.settings["bitmap_mb"] * 2**20)
+        return Positives(pairs, self.split.n_users, self.split.n_items, self.device, budget, self.engine)
+
     def _ranking(self, exclude: IntArray, targets: IntArray) -> FullRanking:
-        return FullRanking(
-            exclude,
-            targets,
-            self.split.n_users,
-            self.split.n_items,
-            self.metrics,
-            self.device,
-            self.settings["eval_memory_mb"],
-            self.engine,
-        )
+        sizes = (self.split.n_users, self.split.n_items)
+        memory = self.settings["eval_memory_mb"]
+        return FullRanking(exclude, targets, *sizes, self.metrics, self.device, memory, self.engine)

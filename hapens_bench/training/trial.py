@@ -52,6 +52,8 @@ class Trial:
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
+        self.ended = False
+        self.mark()
 
     @property
     def stages(self) -> list[str]:
@@ -116,6 +118,15 @@ class Trial:
         later = self.stages[self.stages.index(stage) + 1 :]
         progress.stage, progress.next_epoch, progress.best = (later[0] if later else "done"), 0, {}
         self.pack_state = None
+
+    def mark(self) -> None:
+        """Remember what an epoch may change before it is finished."""
+        progress = self.progress
+        self._marked = dict(progress.best), {name: dict(report) for name, report in progress.reports.items()}
+
+    def rewind(self) -> None:
+        """Go back to the mark: the last finished epoch."""
+        self.progress.best, self.progress.reports = self._marked
 
     def save(self, pack_state: dict[str, Any] | None) -> None:
         """Write the checkpoint and the history."""

@@ -13,6 +13,9 @@ from hapens_bench.launch.pack import launch
 
 
 class PackLauncher(Launcher):
+    def __init__(self, devices: Sequence[str] | None = None, max_trials: int | None = None) -> None:
+        self.devices, self.max_trials = devices, max_trials
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.config = hydra_context.config_loader, config
 
@@ -20,12 +23,14 @@ class PackLauncher(Launcher):
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
-        return launch(job_overrides, compose)
+        return launch(job_overrides, compose, self.devices, self.max_trials)
 
 
 @dataclass
 class PackLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.PackLauncher"
+    devices: list[str] | None = None  # one worker process each; null: all CUDA devices, else the CPU
+    max_trials: int | None = None  # of a pack; null: as many as memory holds
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="pack", node=PackLauncherConf, provider="hapens_bench")

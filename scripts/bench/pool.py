@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hapens_bench.config import compose_config
-from hapens_bench.launch.run import load_split
+from hapens_bench.launch.job import load_split
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.pool import Positives, draw_pool
 

@@ -1,0 +1,133 @@
+"""What was asked for: a trial's config, its run folder, and everything that is checked before any training starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hapens_bench.config import check, run_id
+from hapens_bench.data.interactions import Split
+from hapens_bench.data.load import load
+from hapens_bench.errors import UserError
+from hapens_bench.tracking.run_folder import RunFolder
+
+Config = Mapping[str, Any]
+
+
+@dataclass
+class Job:
+    """One trial that was asked for: its config, the overrides that gave it, and what became of it."""
+
+    config: Config
+    overrides: list[str]
+    state: str = "to run"  # then done | failed | busy
+    reason: str = ""
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder, runs/<dataset>/<model>/<sampler>/<run_id>."""
+        config = self.config
+        path = Path(config["paths"]["runs"]).expanduser() / config["dataset"]["name"]
+        return RunFolder(path / config["model"]["name"] / config["sampler"]["name"] / run_id(config))
+
+    @property
+    def command(self) -> str:
+        """The command that runs this trial alone."""
+        return " ".join(["python -m hapens_bench", *(quote(o) for o in self.overrides)])
+
+    def objective(self) -> float:
+        """Give the monitored metric of the most honest selection that was run."""
+        reports = self.folder.read_summary()["selection"]
+        best = next(s for s in ("valid_refit", "valid", "test_peak") if s in reports)
+        return float(reports[best]["test"][self.config["protocol"]["monitor"]])
+
+
+def quote(override: str) -> str:
+    """Quote an override for the shell where it needs it."""
+    return f"'{override}'" if set(override) & set(' ()[]{}*?$&;|<>"') else override
+
+
+@lru_cache(maxsize=4)
+def _load_split(dataset: str, protocol: str, cache: str, mirror: str | None) -> Split:
+    folder = Path(mirror).expanduser() if mirror else None
+    return load(json.loads(dataset), json.loads(protocol), Path(cache).expanduser(), folder)
+
+
+def load_split(config: Config) -> Split:
+    """Load the split of a config; the last few are kept, so a sweep reads each data set once."""
+    paths = config["paths"]
+    return _load_split(json.dumps(config["dataset"]), json.dumps(config["protocol"]), paths["cache"], paths["mirror"])
+
+
+def check_against_data(config: Config, split: Split) -> None:
+    """Refuse what only the data can tell to be impossible.
+
+    Raises:
+        UserError: with one sentence.
+    """
+    most = int(np.bincount(split.full_train[:, 0], minlength=split.n_users).max())
+    M = config["sampler"].get("M", 1)
+    if split.n_items - most < M:
+        raise UserError(
+            f"sampler.M is {M}, but {config['dataset']['name']} has {split.n_items} items and a user who has interacted with "
+            f"{most} of them; sampler.M may be at most {split.n_items - most}"
+        )
+    wants_valid = {"valid", "valid_refit"} & set(config["protocol"]["selection"])
+    if wants_valid and not len(split.valid):
+        raise UserError(
+            f"protocol.selection asks for {', '.join(sorted(wants_valid))}, but protocol.valid.share leaves no validation part"
+        )
+    if not len(split.test):
+        raise UserError(f"protocol.split leaves no test interactions of {config['dataset']['name']}")
+    if config["trainer"]["batch_size"] > len(split.train) and config["trainer"]["drop_last"]:
+        raise UserError(
+            f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {len(split.train)} train interactions "
+            "and trainer.drop_last leaves out incomplete batches; take a smaller batch or trainer.drop_last=false"
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device.
+
+    Raises:
+        UserError: when there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"trainer.device is {name!r}, but it takes auto, cpu, cuda or cuda:N") from None
+    count = torch.cuda.device_count()
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
+        raise UserError(f"trainer.device is {name!r}, but this machine has the CPU and {count} CUDA devices")
+    return device
+
+
+def prepare(jobs: Sequence[Job]) -> None:
+    """Check every job, data included, before any of them trains; mark those that are already done.
+
+    Raises:
+        UserError: for the first job that cannot be trained.
+    """
+    for job in jobs:
+        check(job.config)
+        pick_device(job.config["trainer"]["device"])
+        try:
+            Path(job.config["paths"]["runs"]).expanduser().mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"paths.runs cannot be written: {error}") from None
+    for job in jobs:
+        check_against_data(job.config, load_split(job.config))
+        resume = job.config["resume"]
+        if resume != "force" and job.folder.is_done():
+            job.state = "done"
+        elif resume == "never" and (job.folder.path / "status.json").exists():
+            raise UserError(f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force")

@@ -1,0 +1,55 @@
+"""What a person sees at the end of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hapens_bench.config import config_id
+from hapens_bench.launch.job import Job
+
+
+def show_results(jobs: Sequence[Job], console: Console) -> None:
+    """Print mean and deviation over seeds of every setting, by selection."""
+    rows = []
+    for job in jobs:
+        if job.state != "done":
+            continue
+        summary, config = job.folder.read_summary(), job.config
+        varied = [o for o in job.overrides if o.split("=")[0] not in ("dataset", "model", "sampler", "seed")]
+        for selection, report in summary["selection"].items():
+            row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
+            row |= {"sampler": summary["sampler"], "setting": " ".join(varied), "selection": selection}
+            row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
+            rows.append(row | {"epoch": report["epoch"]})
+    if not rows:
+        return
+    frame = pd.DataFrame(rows)
+    keys = ["id", "dataset", "model", "sampler", "setting", "selection"]
+    title = "test metrics in percent, mean ± standard deviation over seeds"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
+    metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
+    for column in (*shown, "n", *metrics, "epoch"):
+        table.add_column(column, justify="left" if column in keys else "right")
+    for group, part in frame.groupby(keys, sort=False):
+        named = dict(zip(keys, group, strict=True))
+        cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
+        epochs = sorted(set(part["epoch"]))
+        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
+        table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
+    console.print(table)
+
+
+def show_failures(jobs: Sequence[Job], console: Console) -> None:
+    """Print what is missing from the sweep, why, and the command that runs it again."""
+    missing = [job for job in jobs if job.state != "done"]
+    if not missing:
+        return
+    console.print(f"\n{len(missing)} of {len(jobs)} jobs are not done; to run them again:")
+    for job in missing:
+        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, soft_wrap=True)

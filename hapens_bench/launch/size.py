@@ -1,0 +1,89 @@
+"""How many trials a device's memory holds, by trying."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hapens_bench.data.interactions import Split
+from hapens_bench.evaluation.ranking import FullRanking
+from hapens_bench.kernels import pick_engine
+from hapens_bench.launch.job import Config, load_split
+from hapens_bench.samplers.pool import Positives
+from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.pack import Pack
+
+SHARE = 0.85  # of the free memory that packs may fill
+
+
+def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
+    """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond that of one, times T.
+
+    Where one trial does not fit it is tried anyway, and the launcher reports what becomes of it.
+    """
+    split, free = load_split(config), free_bytes(device)
+    try:
+        one, two = (peak_bytes(lambda T=T: dry_step([config] * T, split, device), device) for T in (1, 2))  # type: ignore[misc]
+    except (torch.cuda.OutOfMemoryError, MemoryError):
+        return 1
+    each = max(two - one, 1)
+    return max(1, min(wanted, 1 + int((SHARE * free - one) // each)))
+
+
+def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> None:
+    """Do what an epoch and an evaluation do, for one step and one trial's ranking; nothing is kept."""
+    settings = configs[0]["trainer"]
+    engine = pick_engine(settings["engine"], device)
+    sizes = (split.n_users, split.n_items)
+    budget = int(settings["bitmap_mb"] * 2**20)
+    positives = Positives(split.full_train, *sizes, device, budget, engine)
+    truth = Positives(np.concatenate([split.test, split.valid]), *sizes, device, budget, engine)
+    pack = Pack(configs, *sizes, device, engine)
+    loop = EpochLoop(pack, torch.from_numpy(split.full_train).to(device), positives, truth, settings, engine)
+    before = pack.snapshot()
+    loop.n_steps = 1
+    loop.run(0)
+    pack.restore(before)
+    metrics, memory = configs[0]["protocol"]["metrics"], settings["eval_memory_mb"]
+    encoded = pack.model.encode()
+    ranking = FullRanking(split.full_train, split.test, *sizes, metrics, device, memory, engine)
+    ranking.evaluate(encoded.users[:1].detach(), encoded.items[:1].detach())
+
+
+def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
+    """Measure how much more memory the device (or this process) holds at the height of some work than before it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back to the present use
+    work()
+    return _status("VmHWM") - before
+
+
+def free_bytes(device: torch.device) -> int:
+    """Give the free memory of a device, or of this machine within the limit of its container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
+    assert found
+    free = 1024 * int(found[1])
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free
+
+
+def _status(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])
