@@ -47,7 +47,7 @@ def train(argv: list[str]) -> int:
     mistakes: list[Exception] = []  # of a single run: kept from Hydra, which would print them in its own way first
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-    def run(config: DictConfig) -> float:
+    def run(config: DictConfig) -> float | None:
         from hapens_bench.launch.pack import run_single
         from hapens_bench.training.trial import TrialFailed
 

@@ -58,8 +58,8 @@ def launch(
     return [_as_return(job) for job in jobs]
 
 
-def run_single(config: dict[str, Any], overrides: list[str]) -> float:
-    """Run one trial and print its result; gives the monitored metric.
+def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
+    """Run one trial and print its result; gives what an optimiser may look at (`Job.objective`).
 
     Raises:
         UserError: when it cannot be trained. TrialFailed: when it was, and failed.

@@ -12,15 +12,18 @@ from rich.table import Table
 from hapens_bench.config import config_id
 from hapens_bench.launch.job import Job
 
+NAMED = ("dataset", "model", "sampler", "seed")  # overrides that have columns of their own, or none
+
 
 def show_results(jobs: Sequence[Job], console: Console) -> None:
     """Print mean and deviation over seeds of every setting, by selection."""
     rows = []
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     for job in jobs:
         if job.state != "done":
             continue
         summary, config = job.folder.read_summary(), job.config
-        varied = [o for o in job.overrides if o.split("=")[0] not in ("dataset", "model", "sampler", "seed")]
+        varied = [o for o in job.overrides if o not in common and o.split("=")[0] not in NAMED]
         for selection, report in summary["selection"].items():
             row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
             row |= {"sampler": summary["sampler"], "setting": " ".join(varied), "selection": selection}
@@ -35,7 +38,7 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
     shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
     metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
     for column in (*shown, "n", *metrics, "epoch"):
-        table.add_column(column, justify="left" if column in keys else "right")
+        table.add_column(column, justify="left" if column in keys else "right", overflow="fold")
     for group, part in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
         cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -23,6 +24,9 @@ class PackLauncher(Launcher):
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
+        Path(self.config.hydra.sweep.dir).mkdir(
+            parents=True, exist_ok=True
+        )  # as every launcher does: sweepers write there
         return launch(job_overrides, compose, self.devices, self.max_trials)
 
 

@@ -131,6 +131,14 @@ def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_ba
     assert values[:2] == values[2:4] and all(isinstance(v, float) for v in values)
 
 
+def test_an_optimiser_is_told_the_validation_metric_never_test(tmp_path):
+    (one,), (job,) = sweep(tmp_path, [[]])
+    history = job.folder.read_frame("history")
+    assert one.return_value == history["valid/Recall@20"].max() != history["test/Recall@20"].max()
+    (blind,), _ = sweep(tmp_path, [["protocol.selection=[test_peak]"]])
+    assert blind.status == JobStatus.COMPLETED and blind.return_value is None
+
+
 def test_the_same_trial_asked_for_twice_is_trained_once(tmp_path):
     base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}"]
     returns = launch([["seed=1"], ["seed=1"]], lambda these: OmegaConf.create(make_config(*base, *these)))
