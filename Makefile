@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench faults reproduce wheel lock
+.PHONY: help setup run test lint bench rivals faults reproduce wheel lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,8 +32,20 @@ lint: setup  ## Check style and types
 faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
 	$(BIN)/python -m pytest -m faults
 
-bench: setup  ## Measure the candidate pool (BENCH="tools ml-1m" for real data sets)
-	$(BIN)/python scripts/bench/pool.py $(BENCH)
+bench: setup  ## Measure the engine against plain ways of doing the same (BENCH="--only pool" for a part; minutes)
+	$(BIN)/python scripts/bench/bench.py $(BENCH)
+
+rivals: .venv-recbole .venv-implicit  ## Install RecBole and implicit apart, for make bench to measure them too
+
+.venv-recbole:
+	$(PY) -m venv $@
+	$@/bin/pip install --quiet "$$(grep -m1 '^torch==' requirements.lock)"
+	$@/bin/pip install --quiet --no-deps recbole==1.2.1 thop
+	$@/bin/pip install --quiet numpy pandas scipy scikit-learn pyyaml tqdm colorlog colorama tabulate tensorboard texttable plotly psutil
+
+.venv-implicit:
+	$(PY) -m venv $@
+	$@/bin/pip install --quiet implicit==0.7.3
 
 reproduce: setup  ## Train and print the AHNS table, as far as this suite has its samplers (hours on a CPU)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/reproduce/ahns_table2.sh

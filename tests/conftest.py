@@ -1,12 +1,15 @@
+import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
+
+# isort: split
 import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from hapens_bench.config import compose_config
+from hapens_bench.kernels.cpu import set_threads
 
-torch.set_num_threads(2)
+set_threads(2)
 
 
 @pytest.fixture

@@ -1,0 +1,261 @@
+"""Measure the engine against plain ways of doing the same, everything side by side in one run.
+
+    HAPENS_MIRROR=../shared/data python scripts/bench/bench.py [--datasets ml-1m phones] [--only epochs pool ...]
+
+Prints a table of ratios and writes `bench.csv`, `bench.svg` and `bench.provenance.json` into --out. RecBole and implicit are measured
+where .venv-recbole and .venv-implicit exist (`make rivals`), else left out with the reason.
+"""
+
+from __future__ import annotations
+
+import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
+
+# isort: split
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from figure import draw
+from machine import ceilings, describe
+from rich.console import Console
+from rich.table import Table
+from workload import Ours, interleaved, real, synthetic, timed
+
+from hapens_bench.kernels.cpu import set_threads
+from hapens_bench.launch.size import peak_bytes
+from hapens_bench.samplers.pool import draw_pool
+
+sys.path.insert(0, str(Path(__file__).parent / "rivals"))
+import plain
+
+Row = dict[str, Any]
+HERE = Path(__file__).parent
+SETTINGS = {"rns": ["sampler=rns"], "dns": ["sampler=dns", "sampler.M=32"], "ahns": ["sampler=ahns", "sampler.M=32"]}
+POOLS = {"rns": 1, "dns": 32, "ahns": 32}
+
+
+def epochs(args: argparse.Namespace) -> Iterator[Row]:
+    """Training epochs, drawing candidates included: ours, our plain torch path, the plain script, RecBole, implicit."""
+    for dataset in args.datasets:
+        split = real(dataset)
+        for sampler, overrides in SETTINGS.items():
+            fast, slow = Ours(split, overrides), Ours(split, overrides, engine="reference")
+            fast.epoch_of(2)
+            slow.epoch_of(2)
+            n, M = fast.loop.n_steps, POOLS[sampler]
+            few = min(n, 8)
+            size = (split.full_train, split.n_users, split.n_items)
+            scripts = {kind: plain.PlainMF(*size, positives=kind) for kind in (list, set)}
+            ways: dict[str, Callable[[], float]] = {
+                "ours": fast.epoch,
+                "ours, plain torch": lambda s=slow, n=n, few=few: n * s.steps(few),
+            }
+            for kind, script in scripts.items():
+                name = f"plain script, positives in a {kind.__name__}"
+                ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: n * s.steps(few, a, M) / few
+            found = interleaved(ways, args.rounds)
+            for rival in ("recbole", "implicit"):
+                found[rival] = other(rival, split, sampler, args)
+            for way, seconds in found.items():
+                yield row("epoch", f"{dataset} {sampler}", way, seconds, found["ours"])
+
+
+def other(name: str, split: Any, sampler: str, args: argparse.Namespace) -> float | str:
+    """Time an epoch of another library in its own environment; a string says why there is none."""
+    python = Path(f".venv-{name}/bin/python")
+    if not python.exists():
+        return f"{python} is missing: make rivals"
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/pairs.npy", split.full_train)
+        sizes = [f"{folder}/pairs.npy", str(split.n_users), str(split.n_items)]
+        options = ["--sampler", {"ahns": "-"}.get(sampler, sampler), "--threads", str(torch.get_num_threads())]
+        if options[1] == "-":
+            return "has no AHNS"
+        command = [str(python), str(HERE / "rivals" / f"{name}_bpr.py"), *sizes, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return f"failed: {done.stderr.strip()[-200:]}"
+    return answer.get("skipped") or float(answer["seconds_per_epoch"])
+
+
+def pool(args: argparse.Namespace) -> Iterator[Row]:
+    """Exact uniform candidates alone, B = 2048, M = 32, in seconds a step."""
+    for dataset in args.datasets:
+        split = real(dataset)
+        users = torch.from_numpy(split.full_train[np.random.default_rng(0).integers(0, len(split.full_train), 2048)])
+        ways: dict[str, Callable[[], float]] = {}
+        for engine in ("auto", "reference"):
+            ours = Ours(split, SETTINGS["dns"], engine=engine)
+
+            def draw(ours: Ours = ours, users: torch.Tensor = users) -> object:
+                return draw_pool(ours.positives, users[None, :, 0].contiguous(), 32, ours.pack.pool_streams, 0)
+
+            draw()
+            ways["ours" if engine == "auto" else "ours, plain torch"] = timed(draw, n=10)
+        for kind in (list, set):
+            script = plain.PlainMF(split.full_train, split.n_users, split.n_items, positives=kind)
+            ways[f"plain script, positives in a {kind.__name__}"] = timed(lambda s=script, u=users: s._draw(u, 32))
+        found = interleaved(ways, args.rounds)
+        for way, seconds in found.items():
+            yield row("pool", dataset, way, seconds, found["ours"])
+
+
+def evaluation(args: argparse.Namespace) -> Iterator[Row]:
+    """Full ranking of all test users, five metrics at two cut-offs, in seconds a user."""
+    for dataset in args.datasets:
+        split = real(dataset)
+        fast, slow = Ours(split, SETTINGS["rns"]), Ours(split, SETTINGS["rns"], engine="reference")
+        ranking, plainly = fast.ranking(), slow.ranking()
+        model = fast.pack.model.encode().detach()
+        users, items = model.users[0][ranking.users], model.items[0].T.contiguous()
+        block = torch.empty(256, split.n_items)
+        test = split.test[: len(split.test) // 20]
+
+        def products(users: Any = users, items: Any = items, block: Any = block) -> None:
+            for part in users.split(256):
+                torch.mm(part, items, out=block[: len(part)])
+
+        def loop(split: Any = split, test: Any = test, model: Any = model, total: int = len(users)) -> float:
+            _, seconds, n = plain.evaluate(model.users[0], model.items[0], split.full_train, test)
+            return seconds / n * total
+
+        ways = {
+            "ours": lambda f=fast, r=ranking: f.rank(r),
+            "ours, plain torch": lambda s=slow, r=plainly: s.rank(r),
+            "matrix products alone": timed(products),
+            "plain script, a heap a user": loop,
+        }
+        fast.rank(ranking)
+        found = interleaved(ways, args.rounds)
+        for way, seconds in found.items():
+            yield row("evaluation", dataset, way, seconds / len(users), found["ours"] / len(users))
+
+
+def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
+    """The parts of an AHNS step, each timed alone, in seconds."""
+    for dataset in args.datasets:
+        ours = Ours(real(dataset), SETTINGS["ahns"], device=args.device)
+        ways = {name: timed(work, ours.now, n=10) for name, work in ours.stages().items()}
+        ours.steps(5)
+        ways["whole step"] = lambda o=ours: o.steps(10)
+        for work in ways.values():
+            work()
+        found = interleaved(ways, 2 * args.rounds)
+        found["Adam"] -= found["loss and gradient"]
+        for way, seconds in found.items():
+            yield row("step", f"{dataset} ahns", way, seconds, found["whole step"])
+
+
+def packs(args: argparse.Namespace) -> Iterator[Row]:
+    """Seconds of an AHNS epoch for each trial of a pack of T, on the data set --pack-dataset."""
+    split = real(args.pack_dataset)
+    alone = Ours(split, SETTINGS["ahns"], device=args.device)
+    alone.epoch()
+    for T in args.pack_sizes:
+        ours = Ours(split, SETTINGS["ahns"], T, device=args.device)
+        ours.epoch()
+        found = interleaved({"pack": lambda o=ours, T=T: o.epoch() / T, "alone": alone.epoch}, max(2, args.rounds // 2))
+        yield row("pack", f"{args.pack_dataset} ahns", f"T = {T}", found["pack"], found["alone"])
+        if args.device == "cuda":
+            yield row(
+                "memory", f"{args.pack_dataset} ahns", f"T = {T}", torch.cuda.max_memory_allocated() / 2**20, None
+            )
+    if args.device == "cuda":
+        slow = Ours(split, SETTINGS["ahns"], device="cuda", engine="reference")
+        seconds = slow.loop.n_steps * slow.steps(20)
+        yield row("pack", f"{args.pack_dataset} ahns", "plain torch, uncaptured", seconds, alone.epoch())
+
+
+def growth(args: argparse.Namespace) -> Iterator[Row]:
+    """Seconds of a DNS step as M, items and users double; the ratio is to the size before."""
+    base = {"M": 32, "items": 20_000, "users": 20_000}
+    for what in base:
+        before = None
+        for factor in (1, 2, 4):
+            size = {**base, what: base[what] * factor}
+            ours = Ours(
+                synthetic(size["users"], size["items"], 400_000),
+                ["sampler=dns", f"sampler.M={size['M']}"],
+                device=args.device,
+            )
+            ours.steps(5)
+            seconds = interleaved({"step": lambda o=ours: o.steps(10)}, 2 * args.rounds)["step"]
+            yield row("growth", what, str(size[what]), seconds, before)
+            before = seconds
+
+
+def memory(args: argparse.Namespace) -> Iterator[Row]:
+    """Peak memory of an evaluation, in MiB, as users x items grows; the ratio is to the size before."""
+    before = None
+    for users, items in ((10_000, 10_000), (20_000, 20_000), (40_000, 40_000)):
+        ours = Ours(synthetic(users, items, 400_000), SETTINGS["rns"], device=args.device)
+        ranking = ours.ranking()
+        used = peak_bytes(lambda o=ours, r=ranking: o.rank(r), ours.device) / 2**20
+        yield row("memory", "evaluation", f"{users} x {items}", used, before)
+        before = used
+
+
+def row(section: str, case: str, way: str, value: float | str, base: float | str | None) -> Row:
+    if isinstance(value, str):
+        return {"section": section, "case": case, "way": way, "note": value}
+    ratio = value / base if isinstance(base, float) else None
+    return {"section": section, "case": case, "way": way, "value": value, "ratio": ratio}
+
+
+SECTIONS = {
+    "epochs": epochs,
+    "pool": pool,
+    "evaluation": evaluation,
+    "step": split_of_a_step,
+    "packs": packs,
+    "growth": growth,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", nargs="*", default=["ml-1m", "phones"])
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--pack-dataset", default="tools")
+    parser.add_argument("--pack-sizes", nargs="*", type=int, default=[1, 2, 4, 8, 16, 32, 64, 128])
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    args = parser.parse_args()
+    set_threads()
+    machine = {**describe(args.device), **ceilings(args.device)}
+    console, rows = Console(), []
+    for name in args.only:
+        table = Table(title=f"{name}: {SECTIONS[name].__doc__}", title_justify="left")
+        for column in ("case", "way", "value", "ratio"):
+            table.add_column(column, justify="left" if column in ("case", "way") else "right")
+        for found in SECTIONS[name](args):
+            rows.append(found)
+            value = f"{found['value']:.3g}" if "value" in found else found["note"]
+            table.add_row(found["case"], found["way"], value, f"{found['ratio']:.2f}" if found.get("ratio") else "")
+        console.print(table)
+    console.print(machine)
+    args.out.mkdir(parents=True, exist_ok=True)
+    stem = "bench" if args.device == "cpu" else "bench_cuda"
+    frame = pd.DataFrame(rows)
+    frame.to_csv(args.out / f"{stem}.csv", index=False)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, "rounds": args.rounds}
+    (args.out / f"{stem}.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    draw(frame, machine, args.out / f"{stem}.svg")
+    console.print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
+
+
+if __name__ == "__main__":
+    main()

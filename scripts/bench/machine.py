@@ -1,0 +1,57 @@
+"""What the machine can do at best: the ceilings that speeds are held against, and its description."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hapens_bench.launch.run import git_sha, versions
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Describe the machine, the software and the state of the code."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "cpu": found[1] if found else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "git_sha": git_sha(),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def best(work: Any, sync: Any, rounds: int = 9) -> float:
+    """Give the least seconds of several calls."""
+    taken = []
+    for _ in range(rounds):
+        sync()
+        begun = time.perf_counter()
+        work()
+        sync()
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
+def ceilings(device: str) -> dict[str, float]:
+    """Measure streaming (read one array, write another) and float32 matrix products, square and as ranking has them."""
+    sync = torch.cuda.synchronize if device == "cuda" else lambda: None
+    big = 2**28 if device == "cuda" else 2**25
+    a, b = torch.ones(big, device=device), torch.zeros(big, device=device)
+    n = 8192 if device == "cuda" else 2048
+    x, y, out = torch.randn(n, n, device=device), torch.randn(n, n, device=device), torch.empty(n, n, device=device)
+    q, v = torch.randn(256, 64, device=device), torch.randn(64, 10429, device=device)
+    s = torch.empty(256, 10429, device=device)
+    return {
+        "streaming GB/s": 8 * big / best(lambda: b.copy_(a), sync) / 1e9,
+        "GEMM GFLOP/s": 2 * n**3 / best(lambda: torch.mm(x, y, out=out), sync) / 1e9,
+        "GEMM 256x64 @ 64x10429 GFLOP/s": 2 * 256 * 64 * 10429 / best(lambda: torch.mm(q, v, out=s), sync) / 1e9,
+    }

@@ -1,0 +1,146 @@
+"""What is measured: our own training and ranking, set up for a data set and taken step by step."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from hapens_bench.config import compose_config
+from hapens_bench.data.interactions import Split
+from hapens_bench.evaluation.ranking import FullRanking
+from hapens_bench.kernels import pick_engine
+from hapens_bench.launch.job import load_split
+from hapens_bench.samplers.base import Batch
+from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.pack import Pack
+
+METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (20, 50)]
+
+
+class Ours:
+    """T trials of one setting on one split; `step` and `epoch` train, `rank` evaluates."""
+
+    def __init__(
+        self, split: Split, overrides: list[str], T: int = 1, device: str = "cpu", engine: str = "auto"
+    ) -> None:
+        configs = [compose_config(["tuned=none", *overrides, f"seed={t}"]) for t in range(T)]
+        settings = {**configs[0]["trainer"], "epochs": 10**6}
+        where = torch.device(device)
+        kind = pick_engine(engine, where)
+        sizes = (split.n_users, split.n_items)
+        self.split, self.device, self.engine = split, where, kind
+        self.positives = Positives(split.full_train, *sizes, where, engine=kind)
+        truth = Positives(split.test, *sizes, where, engine=kind)
+        self.pack = Pack(configs, *sizes, where, kind)
+        train = torch.from_numpy(split.full_train).to(where)
+        self.loop = EpochLoop(self.pack, train, self.positives, truth, settings, kind)
+        self.done = 0
+
+    def epoch(self) -> float:
+        """Train an epoch, shuffling, hardness and all; give its seconds."""
+        begun = self.now()
+        self.loop.run(self.done)
+        self.done += 1
+        return self.now() - begun
+
+    def steps(self, n: int) -> float:
+        """Train n steps; give the seconds of one."""
+        if not self.done:
+            self.epoch_of(1)
+        self.loop.k.zero_()
+        begun = self.now()
+        for _ in range(n):
+            self.loop.graph.replay() if self.loop.graph else self.loop._step(self.loop.B)
+        return (self.now() - begun) / n
+
+    def epoch_of(self, n: int) -> None:
+        """Begin with an epoch of n steps: everything is compiled after it."""
+        whole, self.loop.n_steps = self.loop.n_steps, n
+        self.epoch()
+        self.loop.n_steps = whole
+
+    def now(self) -> float:
+        """Give the time when all that was asked of the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def stages(self) -> dict[str, Callable[[], object]]:
+        """Give the parts of a step as functions that can be timed alone, on a fixed batch."""
+        pack, loop = self.pack, self.loop
+        index = torch.randint(0, len(loop.users), (pack.size, loop.B), device=self.device)
+        zero = torch.zeros((), dtype=torch.int64, device=self.device)
+        batch = Batch(loop.users[index], loop.items[index], zero, zero, 10)
+        M = pack.sampler.pool_size
+        pool = draw_pool(self.positives, batch.users, M, pack.pool_streams, 0)
+        encoded = pack.model.encode()
+        items = pack.sampler.draw(batch, encoded.detach(), pool, pack.sampler_streams).items
+
+        def backward() -> None:
+            positive, negative, squares = encoded.pairs(batch.users, batch.items, items)
+            (pack.loss(positive, negative).mean(-1) + pack.l2 * squares.mean(-1)).sum().backward()
+
+        return {
+            "pool": lambda: draw_pool(self.positives, batch.users, M, pack.pool_streams, 0),
+            "sampler": lambda: pack.sampler.draw(batch, encoded.detach(), pool, pack.sampler_streams),
+            "loss and gradient": backward,
+            "Adam": lambda: (backward(), pack.adam.step()),
+            "hardness": lambda: loop.meter.add(batch.users, *self._scores(batch, items), items),
+        }
+
+    def _scores(self, batch: Batch, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        score = self.pack.model.encode().score
+        return score(batch.users, batch.items[..., None]).squeeze(-1), score(batch.users, items)
+
+    def ranking(self, memory_mb: float = 256) -> FullRanking:
+        """Prepare the ranking of the test users, five metrics at two cut-offs."""
+        split = self.split
+        sizes = (split.n_users, split.n_items)
+        return FullRanking(split.full_train, split.test, *sizes, METRICS, self.device, memory_mb, self.engine)
+
+    def rank(self, ranking: FullRanking) -> float:
+        """Rank for all test users of trial 0; give the seconds."""
+        model = self.pack.model.encode().detach()
+        begun = self.now()
+        ranking.evaluate(model.users[:1], model.items[:1])
+        return self.now() - begun
+
+
+def real(name: str) -> Split:
+    """Load a data set as the suite does."""
+    return load_split(compose_config([f"dataset={name}"]))
+
+
+def synthetic(users: int, items: int, n: int) -> Split:
+    """Draw n distinct random pairs; a hundredth of them are test pairs."""
+    generator = np.random.default_rng(0)
+    keys = np.unique(generator.integers(0, users * items, int(1.05 * n)))
+    pairs = np.stack(np.divmod(generator.permutation(keys)[:n], items), 1).astype(np.int64)
+    nothing = np.empty((0, 2), dtype=np.int64)
+    return Split("synthetic", users, items, pairs[n // 100 :], nothing, pairs[: n // 100])
+
+
+def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Time several ways in turn, round by round, so that what else the machine does hits all alike; gives medians."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            taken[name].append(way())
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def timed(work: Callable[[], object], now: Callable[[], float] = time.perf_counter, n: int = 1) -> Callable[[], float]:
+    """Make a way of `interleaved` from a function: the mean seconds of n calls."""
+
+    def way() -> float:
+        begun = now()
+        for _ in range(n):
+            work()
+        return (now() - begun) / n
+
+    return way
