@@ -2,9 +2,9 @@
 
 What these scripts have in common is kept: candidates by a Python loop of `random.choice` with rejection, tables indexed as
 `table[idx]`, all M candidate vectors of a batch in memory, autograd, the default Adam, and an evaluation that goes through users
-one by one with a dict and a heap. Where they differ the cheaper way is taken: a user's positives in a set (`positives=list` is what
-MixGCF's have, several times slower for users with long histories), scores of candidates that are not differentiated,
-nothing of a graph model around MF, ranking in one process from numpy scores.
+one by one with a dict and a heap, ranking in one process from numpy scores. Nothing of a graph model is around MF. As the scripts of
+the MixGCF family have it, a user's positives are a list, every draw is from a fresh `range`, and the scores of the candidates are part
+of autograd's graph; `tidy=True` is the same with what a careful author would mend first: a set, a prepared list, no graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PlainMF:
         D: int = 64,
         B: int = 2048,
         seed: int = 0,
-        positives: type = set,
+        tidy: bool = False,
     ) -> None:
         torch.manual_seed(seed)
         self.random, self.shuffler = random.Random(seed), np.random.default_rng(seed)
@@ -45,7 +45,8 @@ class PlainMF:
         self.item_table = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_items, D)))
         self.optimizer = torch.optim.Adam([self.user_table, self.item_table], lr=LR)
         self.item_list = list(range(n_items))
-        self.train_user_set = {user: positives(items) for user, items in by_user(pairs).items()}
+        self.tidy = tidy
+        self.train_user_set = {user: set(items) if tidy else items for user, items in by_user(pairs).items()}
         self.pairs, self.B = torch.from_numpy(np.asarray(pairs, dtype=np.int64)), B
         self.shuffled, self.position = self.pairs, len(pairs)  # so that the first step shuffles
         self.draw_seconds = 0.0
@@ -75,7 +76,7 @@ class PlainMF:
             known, drawn = self.train_user_set[int(user)], []
             for _ in range(M):
                 while True:
-                    item = choice(self.item_list)
+                    item = choice(self.item_list if self.tidy else range(len(self.item_list)))
                     if item not in known:
                         break
                 drawn.append(item)
@@ -92,8 +93,11 @@ class PlainMF:
         loss.backward()
         self.optimizer.step()
 
-    @torch.no_grad()
     def _pick(self, users: Tensor, items: Tensor, candidates: Tensor, sampler: str) -> Tensor:
+        with torch.set_grad_enabled(not self.tidy):
+            return self._best(users, items, candidates, sampler)
+
+    def _best(self, users: Tensor, items: Tensor, candidates: Tensor, sampler: str) -> Tensor:
         u = self.user_table[users]
         scores = (u.unsqueeze(1) * self.item_table[candidates]).sum(-1)  # [B, M, D] -> [B, M]
         if sampler == "dns":
