@@ -16,6 +16,7 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MUL1 = np.uint64(0xBF58476D1CE4E5B9)
 _MUL2 = np.uint64(0x94D049BB133111EB)
 SHORT = 24  # measured against 0, 12, 48
+BLOCKS = 8  # of a batch, summed apart and then in order, so that sums do not depend on the number of threads
 _SUMS = {"reassoc", "contract", "nsz"}  # what a vectorised sum of products needs; nan and inf stay what they are
 
 
@@ -286,9 +287,11 @@ def tally(
         users, positive: [T, B]; negative, negatives: [T, B, K]; indptr, truth, bitmap: false negatives; sums: [5, T].
     """
     T, B, K = negatives.shape
-    for t in numba.prange(T):
+    part = np.zeros((T, BLOCKS, 4))
+    for place in numba.prange(T * BLOCKS):
+        t, block = place // BLOCKS, place % BLOCKS
         ratio, finite, sigmoid, false = 0.0, 0, 0.0, 0
-        for b in range(B):
+        for b in range(B * block // BLOCKS, B * (block + 1) // BLOCKS):
             user, s = users[t, b], np.float64(positive[t, b])
             start, stop = indptr[user], indptr[user + 1]
             for k in range(K):
@@ -298,10 +301,11 @@ def tally(
                     finite += 1
                 sigmoid += 1 / (1 + np.exp(s - own))
                 false += _known(user, negatives[t, b, k], start, stop, truth, bitmap, row_bytes)
-        sums[0, t] += ratio
-        sums[1, t] += finite
-        sums[2, t] += sigmoid
-        sums[3, t] += false
+        for n, value in enumerate((ratio, float(finite), sigmoid, float(false))):
+            part[t, block, n] = value
+    for t in range(T):
+        for block in range(BLOCKS):
+            sums[:4, t] += part[t, block]
         sums[4, t] += B * K
 
 

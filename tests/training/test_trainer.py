@@ -32,7 +32,7 @@ def train(tmp_path, variants, *overrides):
 
 
 def comparable(trial):
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in trial.progress.rows]
+    rows = [{k: v for k, v in row.items() if k not in ("seconds", "pack_size")} for row in trial.progress.rows]
     return trial.failure, trial.results(), rows
 
 
@@ -134,3 +134,22 @@ def test_hardness_is_logged_every_epoch_and_false_negatives_of_planted_are_real(
     last, base = trial.progress.rows[-1], uniform.progress.rows[-1]
     assert last["hardness/percentile"] > 0.85 > base["hardness/percentile"]
     assert last["hardness/false_negative_rate"] > base["hardness/false_negative_rate"] > 0
+
+
+def test_a_trial_is_the_same_at_any_place_of_a_pack_of_32(tmp_path):
+    mates = [[f"seed={k}", f"trainer.lr={0.001 * (k + 1)}"] for k in range(31)]
+    mine, overrides = ["seed=77", "trainer.lr=0.02"], ["sampler=dns", "trainer.epochs=4", "dataset.users=40"]
+    (alone,) = train(tmp_path / "alone", [mine], *overrides)
+    first = train(tmp_path / "first", [mine, *mates], *overrides)[0]
+    last = train(tmp_path / "last", [*mates, mine], *overrides)[-1]
+    assert comparable(first) == comparable(alone) == comparable(last)
+
+
+def test_both_engines_train_to_about_the_same(tmp_path):
+    (fast,) = train(tmp_path / "fast", [["seed=3"]], "sampler=ahns")
+    (plain,) = train(tmp_path / "plain", [["seed=3"]], "sampler=ahns", "trainer.engine=reference")
+    assert fast.run_id == plain.run_id
+    mine, theirs = fast.results()["test_peak"]["test"], plain.results()["test_peak"]["test"]
+    assert all(abs(mine[metric] - theirs[metric]) < 0.02 for metric in mine)
+    first, other = fast.progress.rows[0], plain.progress.rows[0]
+    assert abs(first["train/loss"] - other["train/loss"]) < 1e-6
