@@ -19,8 +19,8 @@ from hapens_bench.training.pack import Pack
 class EpochLoop:
     """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
 
-    What changes from step to step (the counters and the epoch's order of interactions) lives in tensors that the step reads,
-    and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
+    What changes from step to step (the counters and the epoch's interactions in their order) lives in tensors that the step
+    reads, and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class EpochLoop:
         device = train.device
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.k = torch.zeros((), dtype=torch.int64, device=device)
-        self.order = torch.zeros(pack.size, len(train), dtype=torch.int64, device=device)
+        self.ordered = torch.zeros(2, pack.size, len(train), dtype=torch.int64, device=device)
         self.losses = torch.zeros(pack.size, dtype=torch.float64, device=device)
         self.graph = self._capture() if engine is Engine.CUDA else None
 
@@ -50,41 +50,42 @@ class EpochLoop:
         self.k.zero_()
         self.losses.zero_()
         self.meter.clear()
-        self.order.copy_(self.pack.shuffled(epoch, len(self.users)))
-        for k in range(self.n_steps):
-            size = min(self.B, len(self.users) - k * self.B)
-            if self.graph is not None and size == self.B:
+        order = self.pack.shuffled(epoch, len(self.users))
+        for part, source in zip(self.ordered, (self.users, self.items), strict=True):
+            torch.index_select(source, 0, order.flatten(), out=part.view(-1))
+        for begin in range(0, self.n_steps * self.B, self.B):
+            place = slice(begin, begin + self.B)
+            if self.graph is not None and place.stop <= len(self.users):
                 self.graph.replay()
             else:
-                self._step(size)
+                self.step(place)
         hardness = self.meter.report(self.pack.model.encode().detach())
         return [
             {"epoch": epoch, "train/loss": loss / self.n_steps, **row}
             for loss, row in zip(self.losses.tolist(), hardness, strict=True)
         ]
 
-    def _step(self, size: int) -> None:
-        """Take step k and count on."""
-        place = self.k * self.B + torch.arange(size, device=self.k.device)
-        chosen = self.order[:, place]
-        step = self.epoch * self.n_steps + self.k
-        batch = Batch(self.users[chosen], self.items[chosen], epoch=self.epoch, step=step, epochs=self.epochs)
-        losses, positive, negative, items = self.pack.step(batch, self.positives)
+    def step(self, place: slice | Tensor) -> None:
+        """Take a step on the interactions at some places of the epoch, and count on."""
+        users, items = self.ordered[:, :, place]
+        batch = Batch(users, items, self.epoch, self.epoch * self.n_steps + self.k, self.epochs)
+        losses, positive, negative, negatives = self.pack.step(batch, self.positives)
         self.losses += losses
-        self.meter.add(batch.users, positive, negative, items)
+        self.meter.add(batch.users, positive, negative, negatives)
         self.k += 1
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         """Record a step. The steps that warm it up (and compile it) are undone; recording itself computes nothing."""
+        arange = torch.arange(self.B, device=self.k.device)
         before = self.pack.snapshot()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
-                self._step(self.B)
+                self.step(arange)
         torch.cuda.current_stream().wait_stream(side)
         self.pack.restore(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._step(self.B)
+            self.step(self.k * self.B + arange)
         return graph

@@ -54,8 +54,10 @@ class Ours:
             self.epoch_of(1)
         self.loop.k.zero_()
         begun = self.now()
-        for _ in range(n):
-            self.loop.graph.replay() if self.loop.graph else self.loop._step(self.loop.B)
+        for k in range(n):
+            self.loop.graph.replay() if self.loop.graph else self.loop.step(
+                slice(k * self.loop.B, (k + 1) * self.loop.B)
+            )
         return (self.now() - begun) / n
 
     def epoch_of(self, n: int) -> None:
