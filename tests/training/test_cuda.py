@@ -1,0 +1,40 @@
+"""The captured step on a GPU: the same trainings as the plain path and as a CPU, up to rounding."""
+
+import pytest
+import torch
+
+from hapens_bench.data.load import load
+from hapens_bench.training.trainer import Trainer
+from tests.training.test_trainer import make_trials
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+VARIANTS = [["seed=1"], ["seed=2", "trainer.lr=0.02"], ["seed=3", "sampler.beta=0.7"]]
+
+
+def train(tmp_path, variants, device, *overrides):
+    trials = make_trials(tmp_path, variants, "sampler=ahns", "trainer.eval_every=1", *overrides)
+    split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
+    Trainer(trials, split, torch.device(device)).run()
+    assert all(trial.failure is None for trial in trials)
+    return [[row["train/loss"] for row in trial.progress.rows] for trial in trials]
+
+
+def far(mine, theirs):
+    return max(abs(a - b) for one, other in zip(mine, theirs, strict=True) for a, b in zip(one, other, strict=True))
+
+
+def test_a_captured_pack_trains_as_the_cpu_does_and_as_each_trial_alone(tmp_path):
+    captured = train(tmp_path / "captured", VARIANTS, "cuda", "trainer.epochs=6")
+    assert (
+        far(captured, train(tmp_path / "plain", VARIANTS, "cuda", "trainer.epochs=6", "trainer.engine=reference"))
+        < 1e-3
+    )
+    assert far(captured, train(tmp_path / "cpu", VARIANTS, "cpu", "trainer.epochs=6")) < 1e-3
+    for k, variant in enumerate(VARIANTS):
+        assert far(captured[k : k + 1], train(tmp_path / str(k), [variant], "cuda", "trainer.epochs=6")) < 1e-3
+
+
+def test_trials_that_stop_leave_the_pack_and_the_rest_go_on(tmp_path):
+    variants = [["seed=1"], ["seed=2", "trainer.lr=0.2"], ["seed=3", "trainer.lr=0.05"]]
+    rows = train(tmp_path, variants, "cuda", "trainer.patience=2", "trainer.epochs=20")
+    assert len({len(row) for row in rows}) > 1
