@@ -174,9 +174,14 @@ def test_size_follows_free_memory(monkeypatch):
     config, cpu = make_config(*SMALL, "sampler=dns"), torch.device("cpu")
     peaks = iter([100, 130] * 3)
     monkeypatch.setattr(size, "peak_bytes", lambda work, device: next(peaks))
+    monkeypatch.setattr(size, "cache_bytes", lambda: 10**6)
     for free, expected in ((10_000, 64), (2 * 130, 5), (10, 1)):
         monkeypatch.setattr(size, "free_bytes", lambda device, free=free: free)
         assert size.largest_pack(config, 64, cpu) == expected
+    peaks = iter([100, 130])
+    monkeypatch.setattr(size, "free_bytes", lambda device: 10_000)
+    monkeypatch.setattr(size, "cache_bytes", lambda: 95)  # on a CPU the cache bounds a pack too
+    assert size.largest_pack(config, 64, cpu) == 3
 
 
 def test_a_dry_step_measures_memory_and_more_trials_take_more():
