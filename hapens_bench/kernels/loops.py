@@ -245,28 +245,36 @@ def mark_hits(
     """Find each target's rank by counting what stands before it, and mark it among the first K.
 
     The rank of target i is the number of items j that are not excluded with s_j > s_i, or s_j = s_i and j < i.
+    Targets are taken in the order of their ranks, so that those beyond K are not counted out.
 
     Shape:
         scores: [n, I], overwritten, from user `begin` on; exclude_start, target_start: [users + 1]; hits: [users, K] bool.
     """
     K = hits.shape[1]
     lowest = np.float32(-np.inf)
-    for k in numba.prange(scores.shape[0]):
-        row, user = scores[k], begin + k
+    for place in numba.prange(scores.shape[0]):
+        row, user = scores[place], begin + place
         for at in range(exclude_start[user], exclude_start[user + 1]):
             row[exclude[at]] = lowest
-        for at in range(target_start[user], target_start[user + 1]):
-            i = targets[at]
-            s = row[i]
-            if not s > lowest:
-                continue
+        mine = targets[target_start[user] : target_start[user + 1]]
+        left = row[mine]
+        for k in range(len(mine)):
+            if np.isnan(left[k]):
+                left[k] = lowest
+        for _ in range(len(mine)):
+            best = np.argmax(left)
+            i, s = mine[best], left[best]
+            if s == lowest:
+                break
+            left[best] = lowest
             rank = np.int32(0)
             for j in range(i):
                 rank += np.int32(row[j] >= s)
             for j in range(i + 1, len(row)):
                 rank += np.int32(row[j] > s)
-            if rank < K:
-                hits[user, rank] = True
+            if rank >= K:
+                break
+            hits[user, rank] = True
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
