@@ -115,6 +115,12 @@ def check(config: Mapping[str, Any]) -> None:
     found += problems("trainer", TRAINER_KEYS, config["trainer"])
     for section in COMPONENTS:
         found += problems(section, component_class(config[section]).keys, config[section])
+    sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
+    if not found:
+        found += sampler.problems(config["sampler"])
+        if sampler.gives_weights(config["sampler"]) and not loss.weighted:
+            names = config["sampler"]["name"], config["loss"]["name"]
+            found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:

@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     POOL = 3
     SAMPLER = 4
     DROPOUT = 5
+    GATES = 6
 
 
 def mix(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hapens_bench.config import check, run_id
+from hapens_bench.config import check, component_class, run_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
@@ -73,11 +73,12 @@ def check_against_data(config: Config, split: Split) -> None:
         UserError: with one sentence.
     """
     most = int(np.bincount(split.full_train[:, 0], minlength=split.n_users).max())
-    M = config["sampler"].get("M", 1)
+    key = component_class(config["sampler"]).pool_key
+    M = config["sampler"].get(key, 1)
     if split.n_items - most < M:
         raise UserError(
-            f"sampler.M is {M}, but {config['dataset']['name']} has {split.n_items} items and a user who has interacted with "
-            f"{most} of them; sampler.M may be at most {split.n_items - most}"
+            f"sampler.{key} is {M}, but {config['dataset']['name']} has {split.n_items} items and a user who has interacted with "
+            f"{most} of them; sampler.{key} may be at most {split.n_items - most}"
         )
     wants_valid = {"valid", "valid_refit"} & set(config["protocol"]["selection"])
     if wants_valid and not len(split.valid):

@@ -16,7 +16,7 @@ class BPR(Loss):
     logsumexp, so it does not overflow where the published code does.
     """
 
-    def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
+    def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `Loss.forward`."""
         gap = negative - positive[..., None]
         if gap.shape[-1] == 1:

@@ -38,6 +38,24 @@ class Encoded:
     users: Tensor
     items: Tensor
     engine: Engine = Engine.PLAIN
+    layers: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    @property
+    def n_layers(self) -> int:
+        """The number of embeddings that a vector is pooled from, L + 1; one where there is nothing to pool."""
+        return len(self.layers) or 1
+
+    def layer(self, l: int) -> Encoded:
+        """Give the tables of one layer."""
+        return Encoded(*self.layers[l], self.engine) if self.layers else self
+
+    def pool(self, layers: Tensor) -> Tensor:
+        """Pool layer embeddings to a vector, their mean: [..., L+1, D] -> [..., D]."""
+        return layers.mean(-2)
+
+    def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
+        """Score the items' embeddings of one layer against pooled user vectors, as `score` does."""
+        return Encoded(self.users, self.layer(l).items, self.engine).score(users, items)
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
         """Score items against their users, without a gradient.
@@ -63,6 +81,19 @@ class Encoded:
         squares = (q.square() + v.square()).sum(-1) + w.square().sum((-1, -2))
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
+    def synthesised(
+        self, users: Tensor, positives: Tensor, layers: Tensor, ego: Encoded
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what `pairs` does for negatives that are no items; the norms are of ego embeddings, the negatives' those of layer 0.
+
+        Shape:
+            users, positives: [T, B]; layers: [T, B, K, L+1, D].
+        """
+        q, v, w = self.query(users), self.item(positives), self.pool(layers)
+        squares = (ego.query(users).square() + ego.item(positives).square()).sum(-1)
+        squares = squares + layers[..., 0, :].square().sum((-1, -2))
+        return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
+
     def query(self, users: Tensor) -> Tensor:
         """Look up query vectors: [T, ...] -> [T, ..., D]."""
         return rows(self.users, users)
@@ -73,7 +104,8 @@ class Encoded:
 
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
-        return Encoded(self.users.detach(), self.items.detach(), self.engine)
+        layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
+        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers)
 
 
 def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:

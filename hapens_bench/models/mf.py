@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from torch.nn import functional as F
+
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded, Model, init_streams, xavier_uniform
 
 
 class MF(Model):
-    """Matrix factorisation: s_ui = <e_u, e_i>, without biases.
+    """Matrix factorisation: s_ui = <e_u, e_i>, without biases, or its cosine.
 
     Xavier-uniform on the user and the item table separately, as in the code of MixGCF (KDD 2021), DENS (WSDM 2023) and
     AHNS (AAAI 2024).
@@ -16,18 +18,21 @@ class MF(Model):
         user: [T, U, D]; item: [T, I, D].
     """
 
-    keys = {"D": Key(int, low=1, shared=True)}
+    keys = {"D": Key(int, low=1, shared=True), "similarity": Key(str, choices=("dot", "cosine"), shared=True)}
 
-    def __init__(self, D: int, seeds: list[int], n_users: int, n_items: int) -> None:
+    def __init__(self, D: int, similarity: str, seeds: list[int], n_users: int, n_items: int) -> None:
         super().__init__()
+        self.cosine = similarity == "cosine"
         streams = init_streams(seeds)
         self.user = xavier_uniform(streams, 0, n_users, D)
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def encode(self) -> Encoded:
-        """Give the two tables themselves."""
+        """Give the two tables, for cosine with rows of length 1."""
+        if self.cosine:
+            return Encoded(F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine)
         return Encoded(self.user, self.item, self.engine)
 
     def ego(self, encoded: Encoded) -> Encoded:
-        """See `Model.ego`; ego and final embeddings are the same here."""
-        return encoded
+        """See `Model.ego`."""
+        return Encoded(self.user, self.item, self.engine) if self.cosine else encoded

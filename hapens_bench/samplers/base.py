@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
+from hapens_bench.samplers.pool import Positives
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,52 @@ class Batch:
 class Negatives:
     """What the loss is given for each positive.
 
+    `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives, the embedding of
+    each layer, that take the items' place in the loss and in L2; `items` then says which items they come from.
+    `extra` is a loss of the sampler's own.
+
     Shape:
-        items: [T, B, K] int64.
+        items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T].
     """
 
     items: Tensor
+    weights: Tensor | None = None
+    layers: Tensor | None = None
+    extra: Tensor | None = None
 
 
 class Sampler(nn.Module, ABC):
     """A rule that picks K negatives for each positive of a batch.
 
-    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as tensors [T, 1, 1], so a
-    rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a positive, none of them
-    a train item of the user: excluding positives is the pool's duty, never the sampler's.
+    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as tensors [T, 1,
+    1], so a rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a
+    positive, none of them a train item of the user: excluding positives is the pool's duty, never the sampler's.
+    `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
+    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
+    pool_key: ClassVar[str] = "M"
+    differentiable: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
     pool_size: int = 1
+
+    @classmethod
+    def problems(cls, section: Mapping[str, Any]) -> list[str]:
+        """Say what is wrong with keys that are each allowed but not together."""
+        return []
+
+    @classmethod
+    def gives_weights(cls, section: Mapping[str, Any]) -> bool:
+        """Tell whether the loss must take weights."""
+        return False
+
+    def start(self, positives: Positives) -> None:
+        """Look at the train pairs of a stage before its first step."""
 
     @abstractmethod
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Pick the negatives; no gradient flows through the choice.
+        """Pick the negatives; no gradient flows through the choice itself.
 
         Shape:
             pool: [T, B, M] int64 -> Negatives.items [T, B, K].

@@ -54,7 +54,7 @@ class Positives:
             byte = self.bitmap[users * self.row_bytes + (items >> 3)]
             return ((byte >> (items & 7).to(torch.uint8)) & 1).bool()
         users, items = torch.broadcast_tensors(users, items)
-        low = self._search(users, lambda at: self.items[at] < items)
+        low = self.search(users, lambda at: self.items[at] < items)
         inside = low < self.indptr[users + 1]
         return inside & (self.items[low.clamp(max=len(self.items) - 1)] == items)
 
@@ -68,10 +68,10 @@ class Positives:
         With positives p_0 < p_1 < ..., c = #{j : p_j - j <= r} of them lie before it, and the item is r + c.
         """
         start = self.indptr[users]
-        count = self._search(users, lambda at: self.items[at] - (at - start) <= rank) - start
+        count = self.search(users, lambda at: self.items[at] - (at - start) <= rank) - start
         return rank + count
 
-    def _search(self, users: Tensor, before: Callable[[Tensor], Tensor]) -> Tensor:
+    def search(self, users: Tensor, before: Callable[[Tensor], Tensor]) -> Tensor:
         """Binary search each user's row for the first place where `before(place)` is false."""
         low, high = self.indptr[users], self.indptr[users + 1]
         last = len(self.items) - 1
@@ -96,6 +96,8 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     Shape:
         users: [T, B] -> [T, B, M] int64. Uses the outputs counter .. counter + B*M - 1 of each trial's stream.
     """
+    if M == 0:
+        return users.new_empty(*users.shape, 0)
     if positives.engine is Engine.NUMBA:
         rows = (positives.indptr, positives.items, positives.bitmap)
         return cpu.draw_pool(users, M, streams.keys, int(counter), *rows, positives.n_items, ATTEMPTS)

@@ -36,6 +36,7 @@ class EpochLoop:
         self.users, self.items = train.T.contiguous()
         self.B = min(settings["batch_size"], len(train))
         self.n_steps = len(train) // self.B if settings["drop_last"] else math.ceil(len(train) / self.B)
+        pack.sampler.start(positives)
         self.meter = HardnessMeter(false_negatives, positives, settings["hardness_pairs"], pack.size)
         device = train.device
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)

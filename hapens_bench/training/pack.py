@@ -61,7 +61,9 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        self.sampler: Sampler = build([c["sampler"] for c in configs]).to(device)
+        sections = [c["sampler"] for c in configs]
+        own = {"seeds": seeds, "D": configs[0]["model"]["D"]} if component_class(sections[0]).trains else {}
+        self.sampler: Sampler = build(sections, **own).to(device)
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)
@@ -98,17 +100,23 @@ class Pack:
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode()
-        with torch.no_grad():
-            pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
-            items = self.sampler.draw(batch, encoded.detach(), pool, self.sampler_streams).items
-        positive, negative, squares = encoded.pairs(batch.users, batch.items, items)
         ego = self.model.ego(encoded)
-        if ego is not encoded:
-            squares = ego.pairs(batch.users, batch.items, items)[2]
-        losses = self.loss(positive, negative).mean(-1) + self.l2 * squares.mean(-1)
+        pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
+        with torch.set_grad_enabled(self.sampler.differentiable):
+            seen = encoded if self.sampler.differentiable else encoded.detach()
+            drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
+        if drawn.layers is not None:
+            positive, negative, squares = encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+        else:
+            positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items)
+            if ego is not encoded:
+                squares = ego.pairs(batch.users, batch.items, drawn.items)[2]
+        losses = self.loss(positive, negative, drawn.weights).mean(-1) + self.l2 * squares.mean(-1)
+        if drawn.extra is not None:
+            losses = losses + drawn.extra
         losses.sum().backward()
         self.adam.step()
-        return losses.detach(), positive.detach(), negative.detach(), items
+        return losses.detach(), positive.detach(), negative.detach(), drawn.items
 
     def keep(self, trials: Sequence[int]) -> None:
         """Go on with the given trials only (indices on the trial axis)."""

@@ -1,29 +1,196 @@
 """The contract of each sampler: how it is configured, and a slow, obvious version of its rule.
 
-A reference gets plain numbers: the positive's score, the pool's scores, the trial's keys. It returns the places in the pool
-of the K negatives.
+A reference looks at one positive of one trial through a `Look` and says what `Negatives` should hold for it: the items, and
+weights, layers (of MF: one) and the share in the extra loss where the sampler gives them. All numbers are float64.
 """
 
+from __future__ import annotations
+
 import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hapens_bench.rng import Streams
+from hapens_bench.samplers.base import Batch, Sampler
 
 
-def rns(pos: float, cand: list[float], keys: dict) -> list[int]:
-    return [0]
+@dataclass
+class Look:
+    """One positive: the vectors of user u, positive i and the candidates, and where it stands."""
+
+    t: int
+    b: int
+    u: Tensor
+    i: Tensor
+    pool: list[int]
+    table: Tensor  # all item vectors of the trial
+    keys: dict[str, Any]
+    batch: Batch
+    rng: Streams
+    sampler: Sampler
+    known: list[list[int]]  # train items of every user
+
+    @property
+    def pos(self) -> float:
+        return float(self.u @ self.i)
+
+    @property
+    def cand(self) -> list[float]:
+        return [float(self.u @ self.table[j]) for j in self.pool]
+
+    def hardest(self, n: int | None = None) -> int:
+        cand = self.cand[:n]
+        return self.pool[max(range(len(cand)), key=lambda m: cand[m])]
+
+    def uniform(self, *shape: int) -> Tensor:
+        """The numbers of this positive, where each positive of the batch takes `shape`."""
+        B = self.batch.users.shape[1]
+        size = math.prod(shape)
+        return self.rng.uniform(int(self.batch.step) * B * size, B, *shape)[self.t, self.b].double()
+
+    def linear(self, gate: str, x: Tensor) -> Tensor:
+        module = getattr(self.sampler, gate)
+        return module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
 
 
-def dns(pos: float, cand: list[float], keys: dict) -> list[int]:
-    return [max(range(len(cand)), key=lambda m: cand[m])]
+@dataclass
+class Expected:
+    items: list[int]
+    weights: list[float] | None = None
+    layer: list[Tensor] | None = None
+    extra: float | None = None
+    any_order: bool = field(default=False)
 
 
-def ahns(pos: float, cand: list[float], keys: dict) -> list[int]:
-    target = keys["beta"] * math.pow(pos + keys["alpha"], keys["p"] + 1)
-    return [min(range(len(cand)), key=lambda m: abs(cand[m] - target))]
+def rns(look: Look) -> Expected:
+    return Expected(look.pool)
 
 
-# sampler's YAML: (the rule, values of the per-trial keys for three trials)
+def pns(look: Look) -> Expected:
+    popularity = [sum(j in row for row in look.known) for j in range(len(look.table))]
+    total = sum(p**0.75 for p in popularity if p)
+    parts = [round(p**0.75 * (2**50 / total)) if p else 0 for p in popularity]
+    own = set(look.known[int(look.batch.users[look.t, look.b])])
+    free = [(j, parts[j]) for j in range(len(parts)) if j not in own]
+    B = look.batch.users.shape[1]
+    word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b]) % 2**64 >> 11
+    place = int(word * 2.0**-53 * sum(part for _, part in free))
+    for j, part in free:
+        if place < part:
+            return Expected([j])
+        place -= part
+    raise AssertionError("the place is beyond the line")
+
+
+def dns(look: Look) -> Expected:
+    return Expected([look.hardest()])
+
+
+def top(look: Look) -> list[int]:
+    cand = look.cand
+    order = sorted(range(len(cand)), key=lambda m: -cand[m])
+    return [look.pool[m] for m in order[: look.keys["M"]]]
+
+
+def dns_mn(look: Look) -> Expected:
+    B = look.batch.users.shape[1]
+    word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b]) % 2**64
+    bits = 62 - look.keys["M"].bit_length()
+    return Expected([top(look)[(word >> (64 - bits)) * look.keys["M"] >> bits]])
+
+
+def dns_mn_sum(look: Look) -> Expected:
+    return Expected(top(look), any_order=True)
+
+
+def softmax(look: Look) -> Expected:
+    Z = [math.log1p(math.exp(s - look.pos)) for s in look.cand]
+    mean = sum(Z) / len(Z)
+    variance = sum((z - mean) ** 2 for z in Z) / (len(Z) - 1)
+    tau = math.sqrt(variance / (2 * look.keys["rho"]))
+    w = [math.exp((z - max(Z)) / tau) for z in Z]
+    return Expected(look.pool, weights=[x / sum(w) for x in w])
+
+
+def mixgcf(look: Look) -> Expected:
+    j, a = look.hardest(), look.uniform(1)
+    return Expected([j], layer=[a * look.i + (1 - a) * look.table[j]])
+
+
+def dens(look: Look) -> Expected:
+    gated = look.i * torch.sigmoid(look.linear("A_i", look.i) + look.linear("A_u", look.u))
+
+    def relevant(j: int) -> Tensor:
+        e = look.table[j]
+        return e * torch.sigmoid(look.linear("B_n", e) + look.linear("B_p", gated))
+
+    c = 1 - look.keys["alpha"]
+    scores = [float(look.u @ (c * look.table[j] - relevant(j))) for j in look.pool]
+    j = look.pool[max(range(len(scores)), key=lambda m: scores[m])]
+    p_r, p_ir, n_r = (float(look.u @ x) for x in (gated, look.i - gated, relevant(j)))
+    n_ir = float(look.u @ (look.table[j] - relevant(j)))
+    gaps = (p_ir - p_r, n_r - n_ir, n_r - p_r, p_ir - n_ir)
+    return Expected([j], extra=look.keys["gamma"] / 4 * sum(math.log1p(math.exp(gap)) for gap in gaps))
+
+
+def cuco(look: Look) -> Expected:
+    share = 1 - int(look.batch.epoch) / look.batch.epochs
+    return Expected([look.hardest(max(1, math.floor(share * look.keys["M"])))])
+
+
+def ahns(look: Look) -> Expected:
+    target = look.keys["beta"] * math.pow(look.pos + look.keys["alpha"], look.keys["p"] + 1)
+    cand = look.cand
+    return Expected([look.pool[min(range(len(cand)), key=lambda m: abs(cand[m] - target))]])
+
+
+def dins(look: Look) -> Expected:
+    j = look.hardest()
+    theirs, mine = (look.u * look.table[j]).exp(), (look.u * look.i).exp()
+    n = theirs / (theirs + look.keys["a"] * mine)
+    return Expected([j], layer=[(1 - n) * look.i + n * look.table[j]])
+
+
+def ans(look: Look) -> Expected:
+    D, M = len(look.u), len(look.pool)
+    z = look.uniform(M, D)
+    best, contrast, nearness, overlap = None, 0.0, 0.0, 0.0
+    for m, j in enumerate(look.pool):
+        e = look.table[j]
+        g = torch.sigmoid(look.linear("A", e) * look.linear("C", look.u))
+        hard, p_hard = e * g, look.i * g
+        easy, p_easy = e - hard, look.i - p_hard
+        margin = torch.sigmoid(1 / look.linear("W", hard * p_hard))
+        augmented = e + margin * F.normalize(z[m], dim=0) * torch.sign(p_easy - easy)
+        score, raw = float(look.u @ augmented), float(look.u @ e)
+        value = score + look.keys["eps"] * (score - raw)
+        if best is None or value > best[0]:
+            best = value, j, augmented
+        contrast += math.exp(float(look.u @ easy) - float(look.u @ hard))
+        nearness += float((hard - p_hard).norm()) / M
+        overlap += float((p_easy * easy).abs().sum()) / M
+    extra = look.keys["gamma"] * (math.log1p(contrast) + nearness + overlap)
+    return Expected([best[1]], layer=[best[2]], extra=extra)
+
+
+# sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
+    "pns": (pns, {}),
+    "ssm": (rns, {"K": 5}),
     "dns": (dns, {}),
+    "dns_mn": (dns_mn, {"M": 3, "N": 9}),
+    "dns_mn_sum": (dns_mn_sum, {"M": 3, "N": 9}),
+    "softmax": (softmax, {"rho": [0.1, 1.0, 10.0], "N": 7}),
+    "mixgcf": (mixgcf, {"M": 6}),
+    "dens": (dens, {"M": 5, "gamma": [0.1, 0.5, 1.0], "alpha": [1.0, 0.4, 0.0]}),
+    "cuco": (cuco, {"M": 7}),
     "ahns": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.4, 1.0], "p": [-2, -2, -3]}),
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
+    "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
+    "ans": (ans, {"M": 4, "gamma": [0.4, 0.1, 1.0], "eps": [0.2, 0.0, 1.0]}),
 }

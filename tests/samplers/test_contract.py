@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from hapens_bench.config import conf_dir
+from hapens_bench.config import component_class, conf_dir
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
@@ -15,7 +16,7 @@ from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives, draw_pool
 from hapens_bench.training.pack import build
 from tests.conftest import make_config
-from tests.samplers.cases import CASES
+from tests.samplers.cases import CASES, Look
 
 T, U, I, D, B = 3, 40, 60, 8, 64
 NAMES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
@@ -24,7 +25,17 @@ NAMES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
 def sections(name: str) -> list[dict]:
     base = make_config(f"sampler={name}", "tuned=none")["sampler"]
     keys = CASES[name][1]
-    return [base | {key: values[t] for key, values in keys.items()} for t in range(T)]
+    return [base | {k: v[t] if isinstance(v, list) else v for k, v in keys.items()} for t in range(T)]
+
+
+def make(configs: list[dict], seeds: list[int]):
+    own = {"seeds": seeds, "D": D} if component_class(configs[0]).trains else {}
+    return build(configs, **own)
+
+
+def draw(case, **other):
+    _, sampler, batch, encoded, pool, rng, _ = case
+    return sampler.draw(other.get("batch", batch), encoded, pool, rng)
 
 
 @pytest.fixture(params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)])
@@ -37,7 +48,8 @@ def case(request):
     chosen = torch.from_numpy(pairs)[index]
     batch = Batch(chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4)
     encoded = Encoded(torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator), engine)
-    sampler = build(sections(name))
+    sampler = make(sections(name), [1, 2, 3])
+    sampler.start(positives)
     pool = draw_pool(positives, batch.users, sampler.pool_size, Streams([1, 2, 3], Purpose.POOL), 0)
     rng = Streams([1, 2, 3], Purpose.SAMPLER)
     return name, sampler, batch, encoded, pool, rng, positives
@@ -51,64 +63,136 @@ def test_every_sampler_has_a_contract_and_a_docs_page():
 
 
 def test_shape_type_and_range(case):
-    _, sampler, batch, encoded, pool, rng, positives = case
-    items = sampler.draw(batch, encoded, pool, rng).items
+    _, sampler, batch, _, _, _, positives = case
+    drawn = draw(case)
+    items = drawn.items
     assert items.dtype == torch.int64 and items.shape[:2] == (T, B) and items.dim() == 3
     assert int(items.min()) >= 0 and int(items.max()) < I
     assert not positives.contains(batch.users[..., None], items).any(), "a train positive was drawn"
     assert not items.requires_grad
+    assert drawn.weights is None or (drawn.weights.shape == items.shape and not drawn.weights.requires_grad)
+    assert drawn.layers is None or drawn.layers.shape == (*items.shape, 1, D)
+    assert drawn.extra is None or drawn.extra.shape == (T,)
+    assert sampler.differentiable == (drawn.layers is not None or drawn.extra is not None)
+
+
+def same(mine, theirs, trials=slice(None)):
+    for one, other in zip(vars(mine).values(), vars(theirs).values(), strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.equal(one, other[trials])
 
 
 def test_the_same_streams_give_the_same_draw(case):
-    _, sampler, batch, encoded, pool, rng, _ = case
-    first = sampler.draw(batch, encoded, pool, rng).items
-    assert torch.equal(first, sampler.draw(batch, encoded, pool, rng).items)
+    same(draw(case), draw(case))
 
 
 def test_a_trial_draws_the_same_alone_as_in_a_pack(case):
-    name, sampler, batch, encoded, pool, rng, _ = case
-    packed = sampler.draw(batch, encoded, pool, rng).items
+    name, _, batch, encoded, pool, _, positives = case
+    packed = draw(case)
     for t in range(T):
-        alone = build(sections(name)[t : t + 1])
         one = slice(t, t + 1)
+        alone = make(sections(name)[one], [t + 1])
+        alone.start(positives)
         part = replace(batch, users=batch.users[one], items=batch.items[one])
         vectors = Encoded(encoded.users[one], encoded.items[one], encoded.engine)
-        drawn = alone.draw(part, vectors, pool[one], Streams([t + 1], Purpose.SAMPLER)).items
-        assert torch.equal(drawn, packed[one])
+        same(alone.draw(part, vectors, pool[one], Streams([t + 1], Purpose.SAMPLER)), packed, one)
 
 
 def test_equal_to_the_slow_reference(case):
-    name, sampler, batch, encoded, pool, rng, _ = case
-    rule = CASES[name][0]
-    items = sampler.draw(batch, encoded, pool, rng).items
+    name, sampler, batch, encoded, pool, rng, positives = case
+    rule, drawn = CASES[name][0], draw(case)
     users, table = encoded.users.double(), encoded.items.double()
+    known = [positives.items[positives.indptr[u] : positives.indptr[u + 1]].tolist() for u in range(U)]
     for t, section in enumerate(sections(name)):
+        extras = []
         for b in range(B):
-            query = users[t, batch.users[t, b]]
-            pos = float(query @ table[t, batch.items[t, b]])
-            cand = [float(query @ table[t, j]) for j in pool[t, b]]
-            assert items[t, b].tolist() == [int(pool[t, b, m]) for m in rule(pos, cand, section)]
+            u, i = users[t, batch.users[t, b]], table[t, batch.items[t, b]]
+            look = Look(t, b, u, i, pool[t, b].tolist(), table[t], section, batch, rng, sampler, known)
+            expected = rule(look)
+            items = drawn.items[t, b].tolist()
+            assert (sorted(items) if expected.any_order else items) == (
+                sorted(expected.items) if expected.any_order else expected.items
+            )
+            assert (expected.weights is None) == (drawn.weights is None)
+            if expected.weights is not None:
+                assert np.allclose(drawn.weights[t, b], expected.weights, atol=1e-5)
+            assert (expected.layer is None) == (drawn.layers is None)
+            if expected.layer is not None:
+                assert torch.allclose(drawn.layers[t, b, :, 0].double(), torch.stack(expected.layer), atol=1e-5)
+            extras.append(expected.extra)
+        assert (drawn.extra is None) == (extras[0] is None)
+        if drawn.extra is not None:
+            assert float(drawn.extra[t].detach()) == pytest.approx(sum(extras) / B, rel=1e-4)
 
 
 def test_survives_pickling(case):
     _, sampler, batch, encoded, pool, rng, _ = case
     copy = pickle.loads(pickle.dumps(sampler))
-    assert torch.equal(copy.draw(batch, encoded, pool, rng).items, sampler.draw(batch, encoded, pool, rng).items)
+    same(copy.draw(batch, encoded, pool, rng), draw(case))
 
 
-def test_ahns_with_p_minus_one_picks_the_same_for_any_alpha(case):
-    _, _, batch, encoded, pool, rng, _ = case
-    base = make_config("sampler=ahns", "sampler.p=-1", "sampler.M=5")["sampler"]
-    drawn = [
-        build([base | {"alpha": alpha}] * T).draw(batch, encoded, pool, rng).items
-        for alpha in (0.0, 0.1, 1.0, 37.5, -2.0)
-    ]
-    assert all(torch.equal(drawn[0], other) for other in drawn[1:])
+def test_trained_parameters_get_gradients_and_are_kept_and_saved_by_trial(case):
+    name, sampler, *_ = case
+    parameters = dict(sampler.named_parameters())
+    assert bool(parameters) == sampler.trains
+    if sampler.trains:
+        drawn = draw(case)
+        (drawn.extra.sum() + (0 if drawn.layers is None else drawn.layers.sum())).backward()
+        assert all(p.shape[0] == T and p.grad is not None and p.grad.abs().sum() > 0 for p in parameters.values())
+        alone = make(sections(name)[1:2], [2])
+        for key, p in alone.named_parameters():
+            assert torch.equal(p[0], parameters[key][1])
 
 
-def test_dns_with_one_candidate_draws_as_rns(case):
+def choose(encoded, batch, pool, rng, *overrides):
+    """Draw with one setting for all trials."""
+    return make([make_config(*overrides)["sampler"]] * T, [1, 2, 3]).draw(batch, encoded, pool, rng).items
+
+
+@pytest.fixture
+def scene(case):
     _, _, batch, encoded, _, rng, positives = case
-    one = draw_pool(positives, batch.users, 1, Streams([1, 2, 3], Purpose.POOL), 11)
-    dns = build([make_config("sampler=dns", "sampler.M=1")["sampler"]] * T)
-    rns = build([make_config("sampler=rns")["sampler"]] * T)
-    assert torch.equal(dns.draw(batch, encoded, one, rng).items, rns.draw(batch, encoded, one, rng).items)
+    pools = {M: draw_pool(positives, batch.users, M, Streams([1, 2, 3], Purpose.POOL), 11) for M in (1, 5)}
+    return encoded, batch, pools, rng
+
+
+def test_identities(scene):
+    encoded, batch, pools, rng = scene
+
+    def drawn(*overrides, M=5, at=batch):
+        return choose(encoded, at, pools[M], rng, *overrides)
+
+    hardest = drawn("sampler=dns", "sampler.M=5")
+    late, early = replace(batch, epoch=torch.tensor(3)), replace(batch, epoch=torch.tensor(0))
+    rns = drawn("sampler=rns", M=1)
+    assert torch.equal(drawn("sampler=dns", "sampler.M=1", M=1), rns)
+    assert torch.equal(drawn("sampler=ssm", "sampler.K=1", M=1), rns)
+    assert torch.equal(drawn("sampler=dns_mn", "sampler.M=1", "sampler.N=5"), hardest)
+    assert torch.equal(drawn("sampler=mixgcf", "sampler.M=5"), hardest), "MixGCF on MF picks what DNS picks"
+    assert torch.equal(drawn("sampler=dins", "sampler.M=5"), hardest)
+    assert torch.equal(drawn("sampler=cuco", "sampler.M=5", at=early), hardest)
+    assert torch.equal(drawn("sampler=cuco", "sampler.M=5", at=late), pools[5][..., :1]), "at the end CuCo is RNS"
+    for alpha in (0.1, 1.0, 37.5, -2.0):
+        same = drawn("sampler=ahns", "sampler.p=-1", "sampler.M=5", f"sampler.alpha={alpha}")
+        assert torch.equal(same, drawn("sampler=ahns", "sampler.p=-1", "sampler.M=5", "sampler.alpha=0.0"))
+
+
+def test_one_of_all_is_uniform_and_one_by_weight_follows_the_weights():
+    generator = torch.Generator().manual_seed(0)
+    n = 40_000
+    encoded = Encoded(torch.rand(1, 1, D, generator=generator), torch.rand(1, I, D, generator=generator))
+    pool = torch.arange(6).expand(1, n, 6)
+    zero = torch.tensor(0)
+    batch = Batch(torch.zeros(1, n, dtype=torch.int64), torch.full((1, n), 9), zero, zero, 1)
+    rng = Streams([5], Purpose.SAMPLER)
+
+    def counts(*overrides):
+        sampler = make([make_config(*overrides)["sampler"]], [5])
+        return torch.bincount(sampler.draw(batch, encoded, pool, rng).items.flatten(), minlength=6)
+
+    uniform = counts("sampler=dns_mn", "sampler.M=6", "sampler.N=6")  # DNS(N,N) is RNS
+    assert stats.chisquare(uniform).pvalue > 1e-3
+    section = make_config("sampler=softmax", "sampler.N=6", "sampler.rho=0.2")["sampler"]
+    w = make([section], [5]).draw(batch, encoded, pool, rng).weights[0, 0].double().numpy()
+    drawn = counts("sampler=softmax", "sampler.N=6", "sampler.rho=0.2", "sampler.take=one")
+    assert stats.chisquare(drawn, w / w.sum() * n).pvalue > 1e-3

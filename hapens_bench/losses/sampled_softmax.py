@@ -1,0 +1,29 @@
+"""The sampled softmax, with a temperature."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hapens_bench.checks import Key
+from hapens_bench.losses.base import Loss
+
+
+class SampledSoftmax(Loss):
+    """-ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))] = ln(1 + sum_k e^((s_uk - s_ui)/tau)).
+
+    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv 2201.02327);
+    there s is a cosine: `model.similarity=cosine`. At tau = 1 it is the K-pair `bpr`.
+    """
+
+    keys = {"tau": Key(float, above=0)}
+    tau: Tensor
+
+    def __init__(self, tau: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("tau", tau)
+
+    def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        """See `Loss.forward`."""
+        return torch.logsumexp(F.pad((negative - positive[..., None]) / self.tau, (1, 0)), -1)

@@ -1,0 +1,66 @@
+"""ANS: augmented negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded
+from hapens_bench.rng import Streams
+from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.gates import Gate
+
+
+class ANS(Sampler):
+    """Candidates split into hard and easy factors, whose easy part is replaced by noise; the one that gained most is the negative.
+
+    g = sigma(A e_j * C e_u), hard = e_j g, easy = e_j - hard, p_hard = e_i g, p_easy = e_i - p_hard, products elementwise;
+    margin m = sigma(1 / (W (hard p_hard))); noise = m z / |z| sign(p_easy - easy), z ~ U(0, 1)^D; the augmented negative is
+    e~_j = hard + easy + noise, and in each layer the one with the largest e_u . e~_j + eps (e_u . e~_j - e_u . e_j) is taken.
+    Beside BPR: gamma [ln(1 + sum_j exp(e_u . easy_j - e_u . hard_j)) + mean |hard - p_hard| + mean sum |p_easy easy|], |.| the
+    Euclidean and the absolute value.
+
+    Zhao et al., "Augmented negative sampling for collaborative filtering", RecSys 2023; the authors' main code. Deviations: gates are
+    Xavier-uniform with zero bias; the auxiliary terms are means over the batch (and the layers), the sum over j runs over the pool.
+    `Negatives.items` names the winners of layer 0.
+    """
+
+    keys = {"M": Key(int, low=1, shared=True), "gamma": Key(float, low=0), "eps": Key(float, low=0)}
+    differentiable = True
+    trains = True
+    gamma: Tensor
+    eps: Tensor
+
+    def __init__(self, M: int, gamma: Tensor, eps: Tensor, seeds: list[int], D: int) -> None:
+        super().__init__()
+        self.register_buffer("gamma", gamma)
+        self.register_buffer("eps", eps)
+        self.pool_size = M
+        self.A, self.C, self.W = Gate(seeds, 0, D, D), Gate(seeds, 1, D, D), Gate(seeds, 2, D, 1)
+
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Augment every candidate, take the best of each layer; add the auxiliary terms."""
+        (_, B), M, L1 = batch.users.shape, self.pool_size, encoded.n_layers
+        taken, items, extra = [], [], torch.zeros_like(self.gamma.view(-1))
+        for layer in range(L1):
+            table = encoded.layer(layer)
+            e_u, e_i = table.query(batch.users)[..., None, :], table.item(batch.items)[..., None, :]
+            e_j = table.item(pool)
+            g = torch.sigmoid(self.A(e_j) * self.C(e_u))
+            hard, p_hard = e_j * g, e_i * g
+            easy, p_easy = e_j - hard, e_i - p_hard
+            margin = torch.sigmoid(1 / self.W(hard * p_hard))
+            D = e_j.shape[-1]
+            z = rng.uniform((batch.step * L1 + layer) * B * M * D, B, M, D)
+            augmented = e_j + margin * F.normalize(z, dim=-1) * (p_easy - easy).sign()
+            score, raw = (e_u * augmented).sum(-1), (e_u * e_j).sum(-1)
+            best = (score + self.eps * (score - raw)).argmax(-1, keepdim=True)
+            items.append(pool.gather(-1, best))
+            taken.append(augmented.gather(2, best[..., None].expand(-1, -1, -1, D)))
+            contrast = F.softplus(torch.logsumexp((e_u * (easy - hard)).sum(-1), -1)).mean(-1)
+            nearness = (hard - p_hard).norm(dim=-1).mean((1, 2))
+            overlap = (p_easy * easy).abs().sum(-1).mean((1, 2))
+            extra = extra + self.gamma.view(-1) * (contrast + nearness + overlap) / L1
+        return Negatives(items[0], layers=torch.stack(taken, -2), extra=extra)

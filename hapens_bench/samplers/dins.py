@@ -1,0 +1,44 @@
+"""DINS: negatives mixed dimension by dimension."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded
+from hapens_bench.rng import Streams
+from hapens_bench.samplers.base import Batch, Negatives, Sampler
+
+
+class DINS(Sampler):
+    """A mix by dimension, n_d = e^(u_d j_d) / (e^(u_d j_d) + a e^(u_d i_d)): the negative is (1 - n) i + n j, j = argmax_j e_u . e_j.
+
+    Wu et al., "Dimension independent mixup for hard negative sample in collaborative filtering", CIKM 2023. The
+    argmax is over raw candidates with the pooled user vector, u in the weights is the layer's; the gradient flows
+    through the weights too. Computed as n = sigma(u_d (j_d - i_d) - ln a), which is the same and does not overflow.
+    Deviation: BPR and L2 are those of the family (design of `loss=bpr`); the authors' MF file has -ln(1e-5 + sigma)
+    and norms that are not squared. `Negatives.items` names the winners of layer 0.
+    """
+
+    keys = {"a": Key(float, above=0), "M": Key(int, low=1, shared=True)}
+    differentiable = True
+    a: Tensor
+
+    def __init__(self, a: Tensor, M: int) -> None:
+        super().__init__()
+        self.register_buffer("a", a)
+        self.pool_size = M
+
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Mix the hardest candidate of each layer with the positive, each dimension by itself."""
+        mixed, items = [], []
+        for layer in range(encoded.n_layers):
+            table = encoded.layer(layer)
+            hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1, keepdim=True)
+            j = pool.gather(-1, hardest).squeeze(-1)
+            u, e_i, e_j = table.query(batch.users), table.item(batch.items), table.item(j)
+            n = torch.sigmoid(u * (e_j - e_i) - self.a.log())
+            mixed.append((1 - n) * e_i + n * e_j)
+            items.append(j)
+        return Negatives(items[0][..., None], layers=torch.stack(mixed, -2)[:, :, None])

@@ -1,0 +1,61 @@
+"""Softmax(rho, N): candidates weighted by an adaptive softmax of their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded
+from hapens_bench.rng import Streams
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+
+
+class Softmax(Sampler):
+    """Z_j = softplus(s_uj - s_ui); tau = sqrt(Var_j(Z) / (2 rho)); w = softmax(Z / tau) over N uniform candidates.
+
+    Shi et al., "On the theories behind hard negative sampling for recommendation", WWW 2023: rho is the radius of a
+    KL ball, the larger the harder; the variance is unbiased, over the candidates of one positive. Two readings:
+    `take=all` gives all candidates with weights w to the loss (`loss=bpr_sum`: sum_j w_j Z_j), as the authors' code
+    does; `take=one` draws one with probability w. Where all Z are equal the weights are. Deviation from the authors'
+    code: train positives are no candidates.
+    """
+
+    keys = {
+        "rho": Key(float, above=0),
+        "N": Key(int, low=2, shared=True),
+        "take": Key(str, choices=("one", "all"), shared=True),
+    }
+    pool_key = "N"
+    rho: Tensor
+
+    def __init__(self, rho: Tensor, N: int, take: str) -> None:
+        super().__init__()
+        self.register_buffer("rho", rho)
+        self.pool_size, self.take = N, take
+
+    @classmethod
+    def gives_weights(cls, section: Mapping[str, Any]) -> bool:
+        """All candidates come with their weights, one drawn by weight without."""
+        return bool(section["take"] == "all")
+
+    def weights(self, pos: Tensor, cand: Tensor) -> Tensor:
+        """Give w: [T, B, 1], [T, B, N] -> [T, B, N]."""
+        Z = F.softplus(cand - pos)
+        tau = (Z.var(-1, keepdim=True) / (2 * self.rho)).sqrt()
+        return torch.softmax((Z - Z.amax(-1, keepdim=True)) / tau.clamp(min=torch.finfo(Z.dtype).tiny), -1)
+
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Take one by weight, or all with their weights."""
+        pos = encoded.score(batch.users, batch.items[..., None])
+        w = self.weights(pos, encoded.score(batch.users, pool))
+        if self.take == "all":
+            return Negatives(pool, weights=w)
+        B = batch.users.shape[1]
+        u = rng.uniform(batch.step * B, B)[..., None]
+        place = (w.double().cumsum(-1) <= u).sum(-1).clamp(max=self.pool_size - 1)
+        return pick(pool, place)
