@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, run_id
 from hapens_bench.errors import UserError
-from hapens_bench.training.pack import build
+from hapens_bench.training.pack import build, build_sampler
 from tests.conftest import make_config
 
 CONF = conf_dir()
@@ -34,7 +34,7 @@ def test_every_option_composes_and_passes_the_checks(path):
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
-        build([config[group]] * 2)
+        build_sampler([config[group]] * 2, [0, 1], 8) if group == "sampler" else build([config[group]] * 2)
     if group == "trainer":
         assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
     if "name" in config.get(group, {}):

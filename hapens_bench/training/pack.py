@@ -37,6 +37,13 @@ def build(sections: Sequence[Config], **context: Any) -> Any:
     return cls(**values, **context)
 
 
+def build_sampler(sections: Sequence[Config], seeds: list[int], D: int) -> Sampler:
+    """Build the sampler of T trials; one that trains parameters gets their seeds and the embedding size."""
+    own = {"seeds": seeds, "D": D} if component_class(sections[0]).trains else {}
+    sampler: Sampler = build(sections, **own)
+    return sampler
+
+
 def per_trial(values: Sequence[float]) -> Tensor:
     """Stack one number a trial to [T, 1, 1]."""
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
@@ -61,9 +68,7 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        sections = [c["sampler"] for c in configs]
-        own = {"seeds": seeds, "D": configs[0]["model"]["D"]} if component_class(sections[0]).trains else {}
-        self.sampler: Sampler = build(sections, **own).to(device)
+        self.sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"]).to(device)
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)

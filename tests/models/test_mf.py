@@ -9,14 +9,14 @@ from hapens_bench.models.mf import MF
 
 
 def test_initial_values_are_xavier_uniform_by_table_and_trial():
-    model = MF(D=16, seeds=[1, 2], n_users=300, n_items=50)
+    model = MF(D=16, similarity="dot", seeds=[1, 2], n_users=300, n_items=50)
     for table, n in ((model.user, 300), (model.item, 50)):
         bound = math.sqrt(6 / (n + 16))
         assert table.shape == (2, n, 16)
         assert table.abs().max() <= bound and table.abs().max() > 0.98 * bound
         assert abs(float(table.std()) - bound / math.sqrt(3)) < 0.03 * bound
     assert not torch.equal(model.user[0], model.user[1])
-    assert torch.equal(model.user[1:], MF(D=16, seeds=[2], n_users=300, n_items=50).user)
+    assert torch.equal(model.user[1:], MF(D=16, similarity="dot", seeds=[2], n_users=300, n_items=50).user)
 
 
 def test_rows_looks_up_each_trials_own_table():
@@ -28,7 +28,7 @@ def test_rows_looks_up_each_trials_own_table():
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
 def test_scores_and_squares_equal_plain_loops(engine):
-    model = MF(D=4, seeds=[1, 2], n_users=5, n_items=6)
+    model = MF(D=4, similarity="dot", seeds=[1, 2], n_users=5, n_items=6)
     users, positives = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
     negatives = torch.tensor([[[2, 3], [0, 0]], [[5, 1], [4, 4]]])
     model.engine = engine
@@ -43,3 +43,16 @@ def test_scores_and_squares_equal_plain_loops(engine):
             assert torch.allclose(positive[t, b], u @ i)
             assert torch.allclose(scores[t, b], torch.stack([u @ j for j in js]))
             assert torch.allclose(squares[t, b], (u @ u + i @ i + sum(j @ j for j in js)) / 2)
+
+
+def test_cosine_scores_and_squares_of_the_raw_tables():
+    model = MF(D=4, similarity="cosine", seeds=[1, 2], n_users=5, n_items=6)
+    users, items = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
+    encoded = model.encode()
+    positive, _, _ = encoded.pairs(users, items, items[..., None])
+    squares = model.ego(encoded).pairs(users, items, items[..., None])[2]
+    for t in range(2):
+        for b in range(2):
+            u, i = model.user[t, users[t, b]], model.item[t, items[t, b]]
+            assert torch.allclose(positive[t, b], torch.cosine_similarity(u, i, dim=0))
+            assert torch.allclose(squares[t, b], (u @ u + 2 * (i @ i)) / 2)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from hapens_bench.config import component_class, conf_dir
+from hapens_bench.config import conf_dir
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives, draw_pool
-from hapens_bench.training.pack import build
+from hapens_bench.training.pack import build_sampler
 from tests.conftest import make_config
 from tests.samplers.cases import CASES, Look
 
@@ -29,8 +29,7 @@ def sections(name: str) -> list[dict]:
 
 
 def make(configs: list[dict], seeds: list[int]):
-    own = {"seeds": seeds, "D": D} if component_class(configs[0]).trains else {}
-    return build(configs, **own)
+    return build_sampler(configs, seeds, D)
 
 
 def draw(case, **other):

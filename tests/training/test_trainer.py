@@ -8,6 +8,7 @@ from hapens_bench.tracking.sink import SafeSinks
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
+from tests.samplers.cases import CASES
 
 CPU = torch.device("cpu")
 SMALL = [
@@ -153,3 +154,16 @@ def test_both_engines_train_to_about_the_same(tmp_path):
     assert all(abs(mine[metric] - theirs[metric]) < 0.02 for metric in mine)
     first, other = fast.progress.rows[0], plain.progress.rows[0]
     assert abs(first["train/loss"] - other["train/loss"]) < 1e-6
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("sampler", sorted(CASES))
+def test_every_sampler_trains_the_same_alone_and_in_a_pack(tmp_path, sampler, engine):
+    overrides = [f"sampler={sampler}", "tuned=none", "dataset.users=50", "trainer.epochs=3", "model.D=16"]
+    variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
+    packed = train(tmp_path / "pack", variants, *overrides, f"trainer.engine={engine}")
+    for place, variant in enumerate(variants):
+        (alone,) = train(tmp_path / str(place), [variant], *overrides, f"trainer.engine={engine}")
+        assert alone.failure is None and comparable(alone) == comparable(packed[place])
+    full = [row["train/loss"] for row in packed[1].progress.rows if row["stage"] == "full"]
+    assert full[-1] < full[0]
