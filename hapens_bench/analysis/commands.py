@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hapens_bench.analysis.ledger import finished_runs
-from hapens_bench.analysis.tables import long_table, read_definition, wide_rows, write_table
+from hapens_bench.analysis.tables import write_table
 
 
 def add_parser(commands: Any) -> None:
@@ -26,13 +26,11 @@ def add_parser(commands: Any) -> None:
 
 def run_table(arguments: argparse.Namespace) -> int:
     """Print the table on the screen and write its files."""
-    definition = read_definition(arguments.name)
     runs, skipped = finished_runs(arguments.runs)
     for what in skipped:
         print(f"skipped {what}", file=sys.stderr)
-    write_table(arguments.name, runs, arguments.out)
-    header, lines = wide_rows(definition, long_table(definition, runs)[0])
-    table = Table(*header, title=definition["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title, header, lines = write_table(arguments.name, runs, arguments.out)
+    table = Table(*header, title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
         if line[3] != "0":
             table.add_row(*line)

@@ -58,8 +58,8 @@ def cells(definition: Mapping[str, Any]) -> list[Cell]:
 
 def long_table(
     definition: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
-) -> tuple[pd.DataFrame, list[Mapping[str, Any]]]:
-    """Summarise the runs of each cell: a row for each metric and selection that has been run.
+) -> tuple[pd.DataFrame, list[Mapping[str, Any]], list[Cell]]:
+    """Summarise the runs of each cell, a row for each metric and selection; give the runs used and the cells without one too.
 
     Values are in the paper's unit (percent); std is the sample standard deviation over seeds, empty for n = 1.
     delta_pct = 100 (mean - paper) / paper.
@@ -67,10 +67,12 @@ def long_table(
     Raises:
         UserError: when the runs of a cell were made on different data.
     """
-    rows, used = [], []
+    rows, used, missing = [], [], []
     for cell in cells(definition):
         mine = [run for run in runs if run["config_id"] == cell.config_id]
         used += mine
+        if not mine:
+            missing.append(cell)
         hashes = sorted({run["data_hash"] for run in mine})
         if len(hashes) > 1:
             raise UserError(
@@ -100,7 +102,7 @@ def long_table(
                         converged=all(report["converged"] for report in reports),
                     )
                 )
-    return pd.DataFrame(rows, columns=[*COLUMNS, "converged"]), used
+    return pd.DataFrame(rows, columns=[*COLUMNS, "converged"]), used, missing
 
 
 def wide_rows(definition: Mapping[str, Any], table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
@@ -161,20 +163,16 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) 
     )
 
 
-def notes(definition: Mapping[str, Any], table: pd.DataFrame) -> list[str]:
+def notes(missing: Sequence[Cell], seeds: int) -> list[str]:
     """Say how to read the table, and give the command of every cell that has not been run."""
     lines = [
         "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, trained on all of train (what the "
         "authors' code reports); `valid` is the best epoch on a held-out 10% of train, trained on the other 90%; `valid_refit` is "
         "that epoch, trained on all of train. `!`: a run was best in its last epoch (not converged). Δ% is relative to the paper.",
     ]
-    ran = set(zip(table["dataset"], table["sampler"], strict=True))
-    missing = [cell for cell in cells(definition) if (cell.dataset, cell.sampler) not in ran]
     if missing:
         lines += ["", "Not run yet:", "", "```"]
-        lines += [
-            f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({definition['seeds']})'" for c in missing
-        ]
+        lines += [f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'" for c in missing]
         lines += ["```"]
     return lines
 
@@ -195,22 +193,22 @@ def provenance(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_table(name: str, runs: Sequence[Mapping[str, Any]], out: Path) -> str:
-    """Write <out>/<name>.{csv,md,tex,provenance.json}; give the Markdown.
+def write_table(name: str, runs: Sequence[Mapping[str, Any]], out: Path) -> tuple[str, list[str], list[list[str]]]:
+    """Write <out>/<name>.{csv,md,tex,provenance.json}; give the title, header and lines for the screen.
 
     Raises:
         UserError: when no run belongs to the table.
     """
     definition = read_definition(name)
-    table, used = long_table(definition, runs)
+    table, used, missing = long_table(definition, runs)
     if not used:
         raise UserError(f"no finished run belongs to table {name!r}; scripts/reproduce/{name}.sh holds its commands")
     origin = json.dumps(provenance(used), indent=1) + "\n"  # before any file is written: it notes a changed checkout
     header, lines = wide_rows(definition, table)
-    markdown = to_markdown(definition["title"], header, lines, notes(definition, table))
+    markdown = to_markdown(definition["title"], header, lines, notes(missing, definition["seeds"]))
     out.mkdir(parents=True, exist_ok=True)
     table[COLUMNS].round(4).to_csv(out / f"{name}.csv", index=False)
     (out / f"{name}.md").write_text(markdown, encoding="utf-8")
     (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines), encoding="utf-8")
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
-    return markdown
+    return definition["title"], header, lines

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hapens_bench.config import COMPONENTS, component_class, plain
 from hapens_bench.errors import UserError
-from hapens_bench.launch.job import Config, Job, pick_device, prepare
+from hapens_bench.launch.job import Config, Job, load_split, pick_device, prepare
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import run_pack
 from hapens_bench.launch.size import largest_pack
@@ -86,17 +86,18 @@ def pack_key(config: Config) -> str:
 
 
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Put jobs that may share a pack together, the longest group first."""
+    """Put jobs that may share a pack together, in the order they were asked for."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(pack_key(job.config), []).append(job)
-    return sorted(groups.values(), key=cost, reverse=True)
+    return list(groups.values())
 
 
 def cost(jobs: Sequence[Job]) -> float:
-    """Estimate what jobs of a group cost, in any unit: trials x epochs x candidates to score."""
+    """Estimate what jobs of a group cost, in any unit: trials x epochs x train pairs x candidates, and what else a step does."""
     config = jobs[0].config
-    return len(jobs) * config["trainer"]["epochs"] * float(config["sampler"].get("M", 1) + 8)
+    M = config["sampler"].get(component_class(config["sampler"]).pool_key, 1)
+    return len(jobs) * config["trainer"]["epochs"] * len(load_split(config).train) * float(M + 8)
 
 
 def shares(groups: Sequence[Sequence[Job]], n: int) -> list[Sequence[Job]]:
