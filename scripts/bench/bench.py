@@ -205,6 +205,21 @@ def memory(args: argparse.Namespace) -> Iterator[Row]:
         before = max(used, 0.1)
 
 
+def shares(rows: list[Row], machine: dict[str, Any], datasets: list[str]) -> Iterator[Row]:
+    """Give the share of the machine's ceilings that Adam and ranking reach, in float32 with D = 64; more than 1 is the cache."""
+    values = {(r["section"], r["case"], r["way"]): r.get("value") for r in rows}
+    for dataset in datasets:
+        split = real(dataset)
+        adam = values.get(("step", f"{dataset} ahns", "Adam"))
+        if adam:
+            moved = 8 * 4 * 64 * (split.n_users + split.n_items)  # read p, m, v, g; write p, m, v, g
+            yield row("share", dataset, "Adam, of streaming", moved / adam / 1e9 / machine["streaming GB/s"], None)
+        user = values.get(("evaluation", dataset, "ours"))
+        if user:
+            rate = 2 * 64 * split.n_items / user / 1e9 / machine["GEMM 256x64 @ 64x10429 GFLOP/s"]
+            yield row("share", dataset, "ranking, of matrix products", rate, None)
+
+
 def row(section: str, case: str, way: str, value: float | str, base: float | str | None) -> Row:
     if isinstance(value, str):
         return {"section": section, "case": case, "way": way, "note": value}
@@ -245,6 +260,7 @@ def main() -> None:
             value = f"{found['value']:.3g}" if "value" in found else found["note"]
             table.add_row(found["case"], found["way"], value, f"{found['ratio']:.2f}" if found.get("ratio") else "")
         console.print(table)
+    rows += shares(rows, machine, args.datasets)
     console.print(machine)
     args.out.mkdir(parents=True, exist_ok=True)
     stem = "bench" if args.device == "cpu" else "bench_cuda"

@@ -36,7 +36,7 @@ def by_name(definition) -> dict:
 
 
 def test_cells_differ(definition, by_name):
-    assert len({cell.config_id for cell in by_name.values()}) == len(by_name) == 16
+    assert len({cell.config_id for cell in by_name.values()}) == len(by_name) == 36
 
 
 def test_means_deviations_and_differences(definition, by_name):
