@@ -1,8 +1,9 @@
 """The engine's inner loops on CPU cores, compiled by numba.
 
-Every function works on plain arrays whose first axis is the trial. Each output element is computed by one thread in a fixed
-order, so results depend neither on the number of threads nor on pack-mates. Only sums over D are reassociated (vectorised),
-hence equal to the torch path up to float32 rounding; the pool and the ranking are equal to it exactly.
+Every function works on plain arrays whose first axis is the trial. Each output element is computed by one thread in a
+fixed order, so results depend neither on the number of threads nor on pack-mates. Only sums over D are reordered
+(vectorised), hence equal to the torch path up to float32 rounding; the pool and the ranking are equal to it exactly.
+`cpu.prepare` sees to it that every process runs the same machine code.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ def launch(
     if max_trials is not None and max_trials < 1:
         raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
     console = Console()
+    if not console.is_terminal:
+        console.width = 110  # of a log file
     first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
     groups = group(todo)

@@ -26,7 +26,11 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         varied = [o for o in job.overrides if o not in common and o.split("=")[0] not in NAMED]
         for selection, report in summary["selection"].items():
             row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
-            row |= {"sampler": summary["sampler"], "setting": " ".join(varied), "selection": selection}
+            row |= {
+                "sampler": summary["sampler"],
+                "setting": " ".join(o.split(".", 1)[-1] for o in varied),
+                "selection": selection,
+            }
             row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
             rows.append(row | {"epoch": report["epoch"]})
     if not rows:
@@ -38,7 +42,13 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
     shown = [k for k in keys[1:] if frame[k].nunique() > 1 or k in ("sampler", "selection")]
     metrics = [c for c in frame.columns if c not in (*keys, "epoch")]
     for column in (*shown, "n", *metrics, "epoch"):
-        table.add_column(column, justify="left" if column in keys else "right", overflow="fold")
+        table.add_column(
+            column,
+            justify="left" if column in keys else "right",
+            overflow="fold",
+            no_wrap=column != "setting",
+            min_width=9 if column == "setting" else None,
+        )
     for group, part in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
         cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]

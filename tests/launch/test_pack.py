@@ -36,7 +36,9 @@ def found(job):
 def assert_equal(mine, theirs):
     for one, other in zip(mine, theirs, strict=True):
         one, other = found(one), found(other)
-        assert one[:2] == other[:2] and repr(one[2]) == repr(other[2]) and one[3].equals(other[3])
+        assert one[:2] == other[:2] and one[3].equals(other[3])
+        for column, values in one[2].items():
+            assert repr(values) == repr(other[2][column]), column
 
 
 VARIANTS = [[], ["trainer.lr=0.01"], ["trainer.l2=0.1"], ["sampler.alpha=0.3"], ["sampler.beta=0.9"]]

@@ -27,7 +27,13 @@ def test_a_sampler_outside_the_package_trains(tmp_path):
     (tmp_path / "sampler").mkdir()
     (tmp_path / "easiest.py").write_text(MODULE)
     (tmp_path / "sampler" / "easiest.yaml").write_text("_target_: easiest.Easiest\nname: easiest\nM: 4\n")
-    small = ["trainer.epochs=2", "dataset.users=60", f"paths.runs={tmp_path}/runs", f"paths.cache={tmp_path}/cache"]
+    small = [
+        "trainer.epochs=2",
+        "trainer.batch_size=128",
+        "dataset.users=60",
+        f"paths.runs={tmp_path}/runs",
+        f"paths.cache={tmp_path}/cache",
+    ]
     command = [sys.executable, "-m", "hapens_bench", f"hydra.searchpath=[file://{tmp_path}]", "sampler=easiest", *small]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
