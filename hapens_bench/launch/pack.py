@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hapens_bench.config import COMPONENTS, component_class, plain
 from hapens_bench.errors import UserError
+from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.job import Config, Job, load_split, pick_device, prepare
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import run_pack
@@ -115,6 +116,7 @@ def shares(groups: Sequence[Sequence[Job]], n: int) -> list[Sequence[Job]]:
 
 def run_group(jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None) -> None:
     """Train jobs that may share packs, in packs as large as the device's memory lets them be."""
+    set_threads(jobs[0].config["trainer"]["threads"] or threads)
     size = len(jobs) if max_trials is None else min(max_trials, len(jobs))
     if size > 1:
         size = min(size, largest_pack(jobs[0].config, size, device))

@@ -32,6 +32,7 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     """
     split, free = load_split(config), free_bytes(device)
     try:
+        dry_step([config], split, device)  # what is only needed once is not counted
         one, two = (peak_bytes(lambda T=T: dry_step([config] * T, split, device), device) for T in (1, 2))  # type: ignore[misc]
     except (torch.cuda.OutOfMemoryError, MemoryError):
         return 1
