@@ -59,13 +59,12 @@ class Trainer:
 
     def rescue(self) -> list[Trial]:
         """After an exception: take the trials that are not over back to their last finished epoch, and write it down."""
-        for place, trial in enumerate(self.active if self.pack else []):
-            assert self.pack is not None
-            if place == 0:
-                self.pack.restore(self.before)
-            trial.rewind()
-            trial.pack_state = self.pack.trial_state(place)
-            trial.save(trial.pack_state)
+        if self.pack is not None:
+            self.pack.restore(self.finished)
+            for place, trial in enumerate(self.active):
+                trial.rewind()
+                trial.pack_state = self.pack.trial_state(place)
+                trial.save(trial.pack_state)
         return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
 
     def _run_stage(self, stage: str) -> None:
@@ -82,14 +81,11 @@ class Trainer:
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
-        self.before, self.pack = pack.snapshot(), pack
+        self._settle(pack)
         loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
         saved = time.monotonic()
         for epoch in range(start, settings["epochs"]):
             begun = time.monotonic()
-            self.before = pack.snapshot()
-            for trial in self.active:
-                trial.mark()
             rows = loop.run(epoch)
             self._evaluate(pack, ranking, stage, epoch, rows)
             seconds = time.monotonic() - begun
@@ -110,8 +106,16 @@ class Trainer:
                 if not self.active:
                     break
                 pack.keep(going_on)
+            self._settle(pack)
+            if any(over):
                 loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
         self.pack = None
+
+    def _settle(self, pack: Pack) -> None:
+        """Take what there is now as the last finished epoch: what `rescue` goes back to."""
+        self.pack, self.finished = pack, pack.snapshot()
+        for trial in self.active:
+            trial.mark()
 
     def _note(self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float) -> bool:
         """Enter an epoch into a trial's history; tell whether its stage is over."""

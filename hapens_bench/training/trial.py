@@ -53,7 +53,6 @@ class Trial:
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
         self.ended = False
-        self.mark()
 
     @property
     def stages(self) -> list[str]:
@@ -120,7 +119,7 @@ class Trial:
         self.pack_state = None
 
     def mark(self) -> None:
-        """Remember what an epoch may change before it is finished."""
+        """Remember what the next epoch may change before it is finished."""
         progress = self.progress
         self._marked = dict(progress.best), {name: dict(report) for name, report in progress.reports.items()}
 

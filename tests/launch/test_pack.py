@@ -10,6 +10,7 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch import size
 from hapens_bench.launch.job import Job
 from hapens_bench.launch.pack import group, launch, shares
+from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
 
@@ -108,6 +109,25 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(tmp_path, mon
     assert "a pack of 5 trials broke (OutOfMemoryError: no room); going on with packs of 3" in capsys.readouterr().err
     if after == 23:  # two epochs of eight steps were finished together: they are not trained again
         assert next(step for size, step in steps if size <= 2) == 16
+
+
+def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(tmp_path, monkeypatch):
+    variants = [["trainer.lr=1e38"], [], []]  # the first fails in its first epoch, and the others are set up anew
+    _, whole = sweep(tmp_path / "whole", variants)
+    plain, begun = EpochLoop.__init__, []
+
+    def set_up(self, pack, *rest):
+        begun.append(pack.size)
+        if pack.size == 2:
+            raise torch.OutOfMemoryError("no room")
+        plain(self, pack, *rest)
+
+    monkeypatch.setattr("hapens_bench.launch.pack.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr(EpochLoop, "__init__", set_up)
+    returns, jobs = sweep(tmp_path / "tight", variants)
+    assert begun[:3] == [3, 2, 1]
+    assert [r.status == JobStatus.COMPLETED for r in returns] == [False, True, True]
+    assert_equal(jobs[1:], whole[1:])
 
 
 def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, monkeypatch):
