@@ -70,6 +70,7 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     job = Job(config, overrides)
     prepare([job])
     if job.state != "done":
+        set_threads(config["trainer"]["threads"])
         run_pack([job], pick_device(config["trainer"]["device"]), single=True)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
@@ -122,7 +123,7 @@ def run_group(jobs: Sequence[Job], device: torch.device, max_trials: int | None,
         size = min(size, largest_pack(jobs[0].config, size, device))
     for at in range(0, len(jobs), size):
         try:
-            run_pack(jobs[at : at + size], device, threads=threads)
+            run_pack(jobs[at : at + size], device)
         except Exception as error:  # nothing of one pack may cost another
             for job in jobs[at : at + size]:
                 if job.state == "to run":

@@ -22,7 +22,6 @@ from rich.console import Console
 import hapens_bench
 from hapens_bench.config import run_id
 from hapens_bench.data.interactions import Split
-from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.tracking.console import ConsoleSink, PackLine
 from hapens_bench.tracking.run_folder import RunBusy, RunFolder
@@ -31,12 +30,11 @@ from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial
 
 
-def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False, threads: int | None = None) -> None:
+def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) -> None:
     """Train jobs that may share a pack, each into its run folder and under its lock.
 
     Each job's `state` and `reason` say what became of it. A run that another process holds is left to it.
     """
-    set_threads(jobs[0].config["trainer"]["threads"] or threads)
     with contextlib.ExitStack() as locks:
         trials: list[Trial] = []
         owner: dict[Trial, Job] = {}

@@ -7,18 +7,14 @@ import ctypes
 import gc
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hapens_bench.data.interactions import Split
-from hapens_bench.evaluation.ranking import FullRanking
-from hapens_bench.kernels import pick_engine
 from hapens_bench.launch.job import Config, load_split
-from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.epoch import EpochLoop
-from hapens_bench.training.pack import Pack
+from hapens_bench.training.stage import Stage, ranking
 
 SHARE = 0.85  # of the free memory that packs may fill
 
@@ -33,7 +29,7 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     split, free = load_split(config), free_bytes(device)
     try:
         dry_step([config], split, device)  # what is only needed once is not counted
-        one, two = (peak_bytes(lambda T=T: dry_step([config] * T, split, device), device) for T in (1, 2))  # type: ignore[misc]
+        one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
     except (torch.cuda.OutOfMemoryError, MemoryError):
         return 1
     each = max(two - one, 1)
@@ -44,22 +40,15 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
 
 def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> None:
     """Do what an epoch and an evaluation do, for one step and one trial's ranking; nothing is kept."""
-    settings = configs[0]["trainer"]
-    engine = pick_engine(settings["engine"], device)
-    sizes = (split.n_users, split.n_items)
-    budget = int(settings["bitmap_mb"] * 2**20)
-    positives = Positives(split.full_train, *sizes, device, budget, engine)
-    truth = Positives(np.concatenate([split.test, split.valid]), *sizes, device, budget, engine)
-    pack = Pack(configs, *sizes, device, engine)
-    loop = EpochLoop(pack, torch.from_numpy(split.full_train).to(device), positives, truth, settings, engine)
+    stage = Stage("full", configs[0], split, device)
+    pack = stage.pack(configs)
+    loop = stage.loop(pack)
     before = pack.snapshot()
     loop.n_steps = 1
     loop.run(0)
     pack.restore(before)
-    metrics, memory = configs[0]["protocol"]["metrics"], settings["eval_memory_mb"]
-    encoded = pack.model.encode()
-    ranking = FullRanking(split.full_train, split.test, *sizes, metrics, device, memory, engine)
-    ranking.evaluate(encoded.users[:1].detach(), encoded.items[:1].detach())
+    encoded = pack.model.encode().detach()
+    ranking(configs[0], split, device).evaluate(encoded.users[:1], encoded.items[:1])
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:

@@ -7,15 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
-from hapens_bench.data.interactions import IntArray, Split
+from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import FullRanking, PerUser
-from hapens_bench.kernels import pick_engine
-from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
+from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
 
 
@@ -43,15 +40,13 @@ class Trainer:
         watcher: Watcher | None = None,
     ) -> None:
         self.trials, self.split, self.device, self.end, self.watcher = list(trials), split, device, end, watcher
-        self.settings: dict[str, Any] = dict(trials[0].config["trainer"])
-        self.engine = pick_engine(self.settings["engine"], device)
-        self.metrics: list[str] = list(trials[0].config["protocol"]["metrics"])
+        self.config = trials[0].config  # what is used of it is the same for all
         self.active: list[Trial] = []
         self.pack: Pack | None = None
 
     def run(self) -> None:
         """Train every trial to its end; a failed one carries its reason in `failure`."""
-        self.test_ranking = self._ranking(self.split.full_train, self.split.test)
+        self.test_ranking = ranking(self.config, self.split, self.device)
         for stage in STAGES:
             self.active = [t for t in self.trials if t.failure is None and t.progress.stage == stage]
             if self.active:
@@ -68,31 +63,26 @@ class Trainer:
         return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
 
     def _run_stage(self, stage: str) -> None:
-        split, settings = self.split, self.settings
-        pairs = split.train if stage == "held" else split.full_train
-        ranking = self._ranking(split.train, split.valid) if stage == "held" else self.test_ranking
-        truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
-        positives, false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
-        train = torch.from_numpy(pairs).to(self.device)
-
-        pack = Pack([t.config for t in self.active], split.n_users, split.n_items, self.device, self.engine)
+        judge = self.test_ranking if stage == "full" else ranking(self.config, self.split, self.device, stage)
+        setting = Stage(stage, self.config, self.split, self.device)
+        pack = setting.pack([t.config for t in self.active])
         start = self.active[0].progress.next_epoch
         for place, trial in enumerate(self.active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
         self._settle(pack)
-        loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
+        loop = setting.loop(pack)
         saved = time.monotonic()
-        for epoch in range(start, settings["epochs"]):
+        for epoch in range(start, self.config["trainer"]["epochs"]):
             begun = time.monotonic()
             rows = loop.run(epoch)
-            self._evaluate(pack, ranking, stage, epoch, rows)
+            self._evaluate(pack, judge, stage, epoch, rows)
             seconds = time.monotonic() - begun
             over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
             if self.watcher:
                 self.watcher.epoch(stage, epoch, self.active, rows)
-            due = rows[0]["evaluated"] and time.monotonic() - saved >= settings["checkpoint_seconds"]
+            due = rows[0]["evaluated"] and time.monotonic() - saved >= self.config["trainer"]["checkpoint_seconds"]
             for place, trial in enumerate(self.active):
                 if trial.failure is None and (due or over[place]):
                     self._save(trial, None if over[place] else pack.trial_state(place))
@@ -108,7 +98,7 @@ class Trainer:
                 pack.keep(going_on)
             self._settle(pack)
             if any(over):
-                loop = EpochLoop(pack, train, positives, false_negatives, settings, self.engine)
+                loop = setting.loop(pack)
         self.pack = None
 
     def _settle(self, pack: Pack) -> None:
@@ -139,9 +129,7 @@ class Trainer:
             trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     @torch.no_grad()
-    def _evaluate(
-        self, pack: Pack, ranking: FullRanking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]
-    ) -> None:
+    def _evaluate(self, pack: Pack, judge: FullRanking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]) -> None:
         """Rank all items where an evaluation is due, and let each trial judge its result."""
         active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
@@ -154,7 +142,7 @@ class Trainer:
         def ranked(by: FullRanking, trials: list[int]) -> dict[int, PerUser]:
             return {t: by.evaluate(encoded.users[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
 
-        results = ranked(ranking, wanted)
+        results = ranked(judge, wanted)
         chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}
         part = "valid" if stage == "held" else "test"
         for t, result in results.items():
@@ -163,12 +151,3 @@ class Trainer:
         for t, selections in chosen.items():
             for selection in selections:
                 active[t].report(selection, epoch, tests[t])
-
-    def _positives(self, pairs: IntArray) -> Positives:
-        budget = int(self.settings["bitmap_mb"] * 2**20)
-        return Positives(pairs, self.split.n_users, self.split.n_items, self.device, budget, self.engine)
-
-    def _ranking(self, exclude: IntArray, targets: IntArray) -> FullRanking:
-        sizes = (self.split.n_users, self.split.n_items)
-        memory = self.settings["eval_memory_mb"]
-        return FullRanking(exclude, targets, *sizes, self.metrics, self.device, memory, self.engine)

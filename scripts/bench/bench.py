@@ -64,22 +64,22 @@ def epochs(args: argparse.Namespace) -> Iterator[Row]:
                 ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: n * s.steps(few, a, M) / few
             found = interleaved(ways, args.rounds)
             for rival in ("recbole", "implicit"):
-                found[rival] = other(rival, split, sampler, args)
+                found[rival] = other(rival, split, sampler)
             for way, seconds in found.items():
                 yield row("epoch", f"{dataset} {sampler}", way, seconds, found["ours"])
 
 
-def other(name: str, split: Any, sampler: str, args: argparse.Namespace) -> float | str:
+def other(name: str, split: Any, sampler: str) -> float | str:
     """Time an epoch of another library in its own environment; a string says why there is none."""
+    if sampler == "ahns":
+        return "has no AHNS"
     python = Path(f".venv-{name}/bin/python")
     if not python.exists():
         return f"{python} is missing: make rivals"
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/pairs.npy", split.full_train)
         sizes = [f"{folder}/pairs.npy", str(split.n_users), str(split.n_items)]
-        options = ["--sampler", {"ahns": "-"}.get(sampler, sampler), "--threads", str(torch.get_num_threads())]
-        if options[1] == "-":
-            return "has no AHNS"
+        options = ["--sampler", sampler, "--threads", str(torch.get_num_threads())]
         command = [str(python), str(HERE / "rivals" / f"{name}_bpr.py"), *sizes, *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:

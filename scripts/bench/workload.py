@@ -12,14 +12,12 @@ import torch
 from hapens_bench.config import compose_config
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import FullRanking
-from hapens_bench.kernels import pick_engine
 from hapens_bench.launch.job import load_split
 from hapens_bench.samplers.base import Batch
-from hapens_bench.samplers.pool import Positives, draw_pool
-from hapens_bench.training.epoch import EpochLoop
-from hapens_bench.training.pack import Pack
+from hapens_bench.samplers.pool import draw_pool
+from hapens_bench.training.stage import Stage, ranking
 
-METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (20, 50)]
+METRICS = ",".join(f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (20, 50))
 
 
 class Ours:
@@ -28,17 +26,12 @@ class Ours:
     def __init__(
         self, split: Split, overrides: list[str], T: int = 1, device: str = "cpu", engine: str = "auto"
     ) -> None:
-        configs = [compose_config(["tuned=none", *overrides, f"seed={t}"]) for t in range(T)]
-        settings = {**configs[0]["trainer"], "epochs": 10**6}
-        where = torch.device(device)
-        kind = pick_engine(engine, where)
-        sizes = (split.n_users, split.n_items)
-        self.split, self.device, self.engine = split, where, kind
-        self.positives = Positives(split.full_train, *sizes, where, engine=kind)
-        truth = Positives(split.test, *sizes, where, engine=kind)
-        self.pack = Pack(configs, *sizes, where, kind)
-        train = torch.from_numpy(split.full_train).to(where)
-        self.loop = EpochLoop(self.pack, train, self.positives, truth, settings, kind)
+        common = ["tuned=none", "trainer.epochs=1000000", f"trainer.engine={engine}", f"protocol.metrics=[{METRICS}]"]
+        configs = [compose_config([*common, *overrides, f"seed={t}"]) for t in range(T)]
+        self.split, self.device, self.config = split, torch.device(device), configs[0]
+        stage = Stage("full", configs[0], split, self.device)
+        self.positives, self.pack = stage.positives, stage.pack(configs)
+        self.loop = stage.loop(self.pack)
         self.done = 0
 
     def epoch(self) -> float:
@@ -55,9 +48,10 @@ class Ours:
         self.loop.k.zero_()
         begun = self.now()
         for k in range(n):
-            self.loop.graph.replay() if self.loop.graph else self.loop.step(
-                slice(k * self.loop.B, (k + 1) * self.loop.B)
-            )
+            if self.loop.graph:
+                self.loop.graph.replay()
+            else:
+                self.loop.step(slice(k * self.loop.B, (k + 1) * self.loop.B))
         return (self.now() - begun) / n
 
     def epoch_of(self, n: int) -> None:
@@ -99,11 +93,9 @@ class Ours:
         score = self.pack.model.encode().score
         return score(batch.users, batch.items[..., None]).squeeze(-1), score(batch.users, items)
 
-    def ranking(self, memory_mb: float = 256) -> FullRanking:
+    def ranking(self) -> FullRanking:
         """Prepare the ranking of the test users, five metrics at two cut-offs."""
-        split = self.split
-        sizes = (split.n_users, split.n_items)
-        return FullRanking(split.full_train, split.test, *sizes, METRICS, self.device, memory_mb, self.engine)
+        return ranking(self.config, self.split, self.device)
 
     def rank(self, ranking: FullRanking) -> float:
         """Rank for all test users of trial 0; give the seconds."""

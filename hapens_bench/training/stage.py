@@ -1,0 +1,51 @@
+"""What a stage trains on and is judged by, put on a device once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hapens_bench.data.interactions import IntArray, Split
+from hapens_bench.evaluation.ranking import FullRanking
+from hapens_bench.kernels import pick_engine
+from hapens_bench.samplers.pool import Positives
+from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.pack import Pack
+
+Config = Mapping[str, Any]
+
+
+class Stage:
+    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the packs and loops that train on them."""
+
+    def __init__(self, name: str, config: Config, split: Split, device: torch.device) -> None:
+        self.settings, self.split, self.device = config["trainer"], split, device
+        self.engine = pick_engine(self.settings["engine"], device)
+        pairs = split.train if name == "held" else split.full_train
+        truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
+        self.train = torch.from_numpy(pairs).to(device)
+        self.positives, self.false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
+
+    def _positives(self, pairs: IntArray) -> Positives:
+        budget = int(self.settings["bitmap_mb"] * 2**20)
+        return Positives(pairs, self.split.n_users, self.split.n_items, self.device, budget, self.engine)
+
+    def pack(self, configs: Sequence[Config]) -> Pack:
+        """Begin the training of some trials."""
+        return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine)
+
+    def loop(self, pack: Pack) -> EpochLoop:
+        """Make ready to train a pack, epoch by epoch."""
+        return EpochLoop(pack, self.train, self.positives, self.false_negatives, self.settings, self.engine)
+
+
+def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> FullRanking:
+    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`."""
+    judged = (split.train, split.valid) if stage == "held" else (split.full_train, split.test)
+    settings = config["trainer"]
+    engine = pick_engine(settings["engine"], device)
+    sizes, metrics = (split.n_users, split.n_items), config["protocol"]["metrics"]
+    return FullRanking(*judged, *sizes, metrics, device, settings["eval_memory_mb"], engine)
