@@ -1,0 +1,80 @@
+"""Equal budgets: as many settings for every sampler, over its own space and over what all share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.errors import HydraException
+from scipy.stats import qmc
+
+from hapens_bench.errors import UserError
+
+DIMENSIONS = 16  # of the sequence, however many a space uses: so a key's values do not depend on the keys after it
+
+
+def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, seed: int) -> list[list[str]]:
+    """Give the settings to try, as overrides: points of a scrambled Halton sequence over the space, or its whole grid.
+
+    Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`, `tag(log, interval(1e-5,1e-1))`. Setting
+    k has the same values of the shared keys for every sampler, and the settings of a smaller budget are the first ones of a
+    larger one. `n_trials` None asks for the grid, which takes no intervals.
+
+    Raises:
+        UserError: for a space that cannot be read or drawn from.
+    """
+    space = {key: _parse(key, text) for key, text in {**shared, **own}.items()}
+    if n_trials is None:
+        choices = [[f"{key}={value}" for value in _values(key, sweep)] for key, sweep in space.items()]
+        return [list(point) for point in itertools.product(*choices)]
+    if n_trials < 1 or len(space) > DIMENSIONS:
+        raise UserError(
+            f"a budget has at least 1 trial and at most {DIMENSIONS} keys, not {n_trials} trials of {len(space)} keys"
+        )
+    points = qmc.Halton(DIMENSIONS, rng=np.random.default_rng(seed)).random(n_trials)
+    return [[f"{key}={_at(u, space[key], key)}" for key, u in zip(space, point, strict=False)] for point in points]
+
+
+def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[str, str]:
+    """Give a sampler's own space.
+
+    Raises:
+        UserError: when it has none (an empty one is written {}).
+    """
+    if sampler not in spaces:
+        raise UserError(
+            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} (write {{}} for one without keys)"
+        )
+    return spaces[sampler]
+
+
+def _parse(key: str, text: object) -> ChoiceSweep | RangeSweep | IntervalSweep:
+    try:
+        sweep = OverridesParser.create().parse_override(f"{key}={text}").value()
+    except HydraException as error:
+        raise UserError(f"the space of {key} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
+        raise UserError(f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)")
+    return sweep
+
+
+def _values(key: str, sweep: ChoiceSweep | RangeSweep | IntervalSweep) -> Sequence[object]:
+    if isinstance(sweep, IntervalSweep):
+        raise UserError(f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values")
+    return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
+
+
+def _at(u: float, sweep: ChoiceSweep | RangeSweep | IntervalSweep, key: str) -> object:
+    """Map u in [0, 1) into a space; numbers of intervals have three digits."""
+    if not isinstance(sweep, IntervalSweep):
+        values = _values(key, sweep)
+        return values[int(u * len(values))]
+    low, high = float(sweep.start or 0), float(sweep.end or 0)
+    if "log" in sweep.tags:
+        if low <= 0:
+            raise UserError(f"the space of {key} is a log interval from {low}, but it must begin above 0")
+        return f"{low * (high / low) ** u:.3g}"
+    return f"{low + (high - low) * u:.3g}"

@@ -1,0 +1,49 @@
+"""The few lines by which Hydra finds the sweeper: `hydra/sweeper=budget`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+
+from hapens_bench.launch.budget import settings, space_of
+
+
+class BudgetSweeper(BasicSweeper):
+    """Crosses `params` and the command line, as the basic sweeper does, and tries each combination in the same number of settings."""
+
+    def __init__(
+        self,
+        n_trials: int | None,
+        seed: int,
+        shared: Mapping[str, str],
+        own: Mapping[str, Mapping[str, str]],
+        params: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.n_trials, self.seed, self.shared, self.own = n_trials, seed, shared, own
+
+    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        """Give one batch: every combination of the overrides in every setting of its sampler."""
+        (combinations,) = super().split_arguments(overrides, max_batch_size)
+        jobs = []
+        for combination in combinations:
+            chosen = dict(part.split("=", 1) for part in combination)
+            own = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
+            jobs += [combination + setting for setting in settings(self.shared, own, self.n_trials, self.seed)]
+        return [jobs]
+
+
+@dataclass
+class BudgetSweeperConf:
+    _target_: str = "hydra_plugins.hapens_budget_sweeper.sweeper.BudgetSweeper"
+    n_trials: int | None = 12  # of every sampler on every data set; null: the whole grid
+    seed: int = 0  # of the settings
+    shared: dict[str, Any] = field(default_factory=dict)  # key: values, for all samplers
+    own: dict[str, Any] = field(default_factory=dict)  # sampler: {key: values}
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="budget", node=BudgetSweeperConf, provider="hapens_bench")
