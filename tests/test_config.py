@@ -3,6 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
+from hapens_bench.analysis import cells, experiments, figures
 from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, run_id
 from hapens_bench.errors import UserError
 from hapens_bench.training.pack import build, build_sampler
@@ -10,13 +11,13 @@ from tests.conftest import make_config
 
 CONF = conf_dir()
 YAMLS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-OPTIONS = [path for path in YAMLS if len(path.parts) == 2 and path.parts[0] != "table"]
+READ_BY_COMMANDS = [path for path in YAMLS if path.parts[0] in ("table", "figure")]
+OPTIONS = [path for path in YAMLS if len(path.parts) == 2 and path not in READ_BY_COMMANDS]
 TUNED = [path for path in YAMLS if path.parts[0] == "tuned" and len(path.parts) == 3]
 
 
 def test_all_files_are_accounted_for():
-    tables = [path for path in YAMLS if path.parts[0] == "table"]
-    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(tables) + 1  # config.yaml
+    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(READ_BY_COMMANDS) + 1  # config.yaml
     assert len(YAMLS) >= 30
 
 
@@ -39,6 +40,26 @@ def test_every_option_composes_and_passes_the_checks(path):
         assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
     if "name" in config.get(group, {}):
         assert config[group]["name"] == name
+
+
+@pytest.mark.parametrize("path", READ_BY_COMMANDS, ids=str)
+def test_every_table_and_figure_is_bound_to_configs(path, tmp_path):
+    if path.parts[0] == "table":
+        found = cells.cells(cells.read_definition(path.stem))
+        assert len({cell.config_id for cell in found}) == len(found) > 3
+    else:
+        definition = figures.read_definition(path.stem)
+        assert definition["kind"] in figures.KINDS
+        trials = experiments.planned(definition["experiment"], tmp_path)
+        assert len({one.job.folder.path for one in trials}) == len(trials) > 3
+        for one in trials:
+            check(one.job.config)
+
+
+@pytest.mark.parametrize("path", [p for p in OPTIONS if p.parts[0] == "experiment"], ids=str)
+def test_every_trial_of_every_experiment_passes_the_checks(path, tmp_path):
+    for one in experiments.planned(path.stem, tmp_path):
+        check(one.job.config)
 
 
 @pytest.mark.parametrize("path", TUNED, ids=str)

@@ -1,8 +1,9 @@
-"""`hapens table`: read run folders, print and write a paper's table."""
+"""`hapens table`, `hapens figure`, `hapens choose`: what run folders say."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,33 @@ from rich.table import Table
 
 from hapens_bench.analysis.ledger import finished_runs
 from hapens_bench.analysis.tables import write_table
+from hapens_bench.errors import UserError
 
 
 def add_parser(commands: Any) -> None:
-    """Add `table` to the command line."""
-    parser = commands.add_parser("table", help="print and write a paper's table from the finished runs")
-    parser.add_argument("name", help="ahns_table2")
+    """Add the commands to the command line."""
+    table = commands.add_parser("table", help="print and write a paper's table from the finished runs")
+    table.add_argument("name", help="of conf/table, as ahns_table2")
+    _add_folders(table, "results/tables")
+    table.set_defaults(run=run_table)
+    figure = commands.add_parser("figure", help="draw a paper's figure from the finished runs")
+    figure.add_argument("name", help="of conf/figure, as ahns_fig5")
+    _add_folders(figure, "results/figures")
+    figure.set_defaults(run=run_figure)
+    choose = commands.add_parser(
+        "choose", help="write each sampler's best trial of a tuning experiment into conf/tuned"
+    )
+    choose.add_argument("experiment", help="of conf/experiment, as tune_ahns")
+    choose.add_argument("setting", help="the folder of conf/tuned to write, as equal; then tuned=equal uses it")
+    choose.add_argument("--dataset", nargs="*", default=[], help="these data sets only (default: all that were run)")
+    choose.add_argument("--trials", type=int, help="the budget, where it is not the experiment's own")
+    _add_folders(choose, "results/tuning")
+    choose.set_defaults(run=run_choose)
+
+
+def _add_folders(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)")
-    parser.add_argument("--out", type=Path, default=Path("results/tables"), help="default: results/tables")
-    parser.set_defaults(run=run_table)
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"default: {out}")
 
 
 def run_table(arguments: argparse.Namespace) -> int:
@@ -29,13 +48,55 @@ def run_table(arguments: argparse.Namespace) -> int:
     runs, skipped = finished_runs(arguments.runs)
     for what in skipped:
         print(f"skipped {what}", file=sys.stderr)
-    title, header, lines = write_table(arguments.name, runs, arguments.out)
+    written = write_table(arguments.name, runs, arguments.out)
+    _show(written.title, written.header, [line for line in written.lines if line[3] != "0"])
+    order = written.orders
+    lines = [
+        [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
+        for r in order.to_dict("records")
+    ]
+    _show("Kendall's tau with the paper's order of the methods", list(order.columns), lines)
+    print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
+    return 0
+
+
+def run_figure(arguments: argparse.Namespace) -> int:
+    """Draw the figure and say what is missing in it."""
+    from hapens_bench.analysis.figures import write_figure  # matplotlib takes a second to import
+
+    frame, missing = write_figure(arguments.name, arguments.runs, arguments.out)
+    print(f"{len(frame)} points; written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json")
+    for command in missing:
+        print(f"not run yet: {command}", file=sys.stderr)
+    return 0
+
+
+def run_choose(arguments: argparse.Namespace) -> int:
+    """Write the best settings and print them."""
+    from hapens_bench.analysis.tuning import write_choice
+
+    if not re.fullmatch(r"\w+", arguments.setting):
+        raise UserError(f"a setting is named by letters, digits and _, not {arguments.setting!r}")
+    if arguments.trials is not None and arguments.trials < 1:
+        raise UserError(f"--trials is {arguments.trials}, but a budget has at least 1 trial")
+    chosen = write_choice(
+        arguments.experiment, arguments.setting, arguments.runs, arguments.dataset, arguments.trials, arguments.out
+    )
+    lines = []
+    for row in chosen.to_dict("records"):
+        epoch = f"{row['epoch']}" + ("" if row["converged"] else " !")
+        value = f"{100 * row['value']:.2f}"
+        lines.append([row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch])
+    header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
+    _show("best by validation; !: in its last epoch (not converged)", header, lines)
+    print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{arguments.experiment}/")
+    return 0
+
+
+def _show(title: str, header: list[str], lines: list[list[str]]) -> None:
     table = Table(*header, title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
-        if line[3] != "0":
-            table.add_row(*line)
+        table.add_row(*line)
     console = Console()
     console.width = max(console.width, 150)  # numbers are never cut off; a narrow terminal wraps the lines
     console.print(table)
-    console.print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json")
-    return 0

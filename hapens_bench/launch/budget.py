@@ -57,13 +57,17 @@ def _parse(key: str, text: object) -> ChoiceSweep | RangeSweep | IntervalSweep:
     except HydraException as error:
         raise UserError(f"the space of {key} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
-        raise UserError(f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)")
+        raise UserError(
+            f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)"
+        )
     return sweep
 
 
 def _values(key: str, sweep: ChoiceSweep | RangeSweep | IntervalSweep) -> Sequence[object]:
     if isinstance(sweep, IntervalSweep):
-        raise UserError(f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values")
+        raise UserError(
+            f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values"
+        )
     return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
 
 

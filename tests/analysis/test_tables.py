@@ -1,50 +1,69 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import tables
+from hapens_bench.analysis import cells, tables
 from hapens_bench.analysis.ledger import finished_runs
 from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
 
 
-def fake_run(cell: tables.Cell, seed: int, recall: float, converged: bool = True) -> dict:
-    test = {"Recall@20": recall, "NDCG@20": recall / 2, "NDCG@50": recall / 1.5}
-    report = {"epoch": 25, "converged": converged, "test": test}
-    return {
-        "run_id": f"{cell.config_id}{seed}",
-        "config_id": cell.config_id,
-        "dataset": cell.dataset,
-        "model": "mf",
-        "sampler": cell.sampler,
-        "seed": seed,
-        "git_sha": "abc",
-        "data_hash": "h",
-        "selection": {"test_peak": report},
-    }
+@pytest.fixture
+def fake_run(tmp_path):
+    def make(cell: cells.Cell, seed: int, recall: float, converged: bool = True) -> dict:
+        test = {"Recall@20": recall, "NDCG@20": recall / 2, "NDCG@50": recall / 1.5}
+        report = {"epoch": 25, "converged": converged, "test": test}
+        folder = RunFolder(tmp_path / f"{cell.config_id}{seed}")
+        noise = np.random.default_rng(seed).normal(0, 0.01, 50)
+        users = {"selection": "test_peak", "user": range(50)} | {m: v + noise - noise.mean() for m, v in test.items()}
+        folder.write_users(pd.DataFrame(users))
+        return {
+            "run_id": folder.path.name,
+            "config_id": cell.config_id,
+            "dataset": cell.dataset,
+            "model": "mf",
+            "sampler": cell.sampler,
+            "seed": seed,
+            "git_sha": "abc",
+            "data_hash": "h",
+            "selection": {"test_peak": report},
+            "folder": str(folder.path),
+        }
+
+    return make
 
 
 @pytest.fixture(scope="module")
 def definition() -> dict:
-    return tables.read_definition("ahns_table2")
+    return cells.read_definition("ahns_table2")
 
 
 @pytest.fixture(scope="module")
 def by_name(definition) -> dict:
-    return {(cell.dataset, cell.sampler): cell for cell in tables.cells(definition)}
+    return {(cell.dataset, cell.sampler): cell for cell in cells.cells(definition)}
 
 
-def test_cells_differ(definition, by_name):
+def test_cells_differ(by_name):
     assert len({cell.config_id for cell in by_name.values()}) == len(by_name) == 36
 
 
-def test_means_deviations_and_differences(definition, by_name):
+def test_a_table_may_take_the_printed_numbers_of_another(definition):
+    equal = cells.read_definition("ahns_table2_equal")
+    assert list(equal["paper"]) == ["tools", "phones"]
+    assert equal["paper"]["tools"] == definition["paper"]["tools"]
+    assert set(equal["samplers"]) < set(definition["samplers"])
+
+
+def test_means_deviations_and_differences(definition, by_name, fake_run):
     runs = [fake_run(by_name["tools", "rns"], s, r) for s, r in enumerate([0.055, 0.056, 0.054])]
     runs += [fake_run(by_name["tools", "ahns_p2"], 0, 0.0742)]
     runs += [fake_run(by_name["tools", "rns"], 9, 0.9) | {"config_id": "another setting"}]
-    table, used, _ = tables.long_table(definition, runs)
-    assert list(table.columns)[:10] == tables.COLUMNS and len(used) == 4
+    filled = cells.fill(definition, runs)
+    assert sum(len(cell.runs) for cell in filled) == 4
+    table = tables.long_table(definition, filled)
+    assert list(table.columns) == tables.COLUMNS
     row = table[(table.sampler == "rns") & (table.metric == "Recall@20")].iloc[0]
     assert (row["n"], row["paper"]) == (3, 5.53)
     assert row["mean"] == pytest.approx(5.5) and row["std"] == pytest.approx(0.1)
@@ -53,33 +72,46 @@ def test_means_deviations_and_differences(definition, by_name):
     assert single["n"] == 1 and pd.isna(single["std"])
 
 
-def test_files_and_provenance(by_name, tmp_path):
+def test_files_and_provenance(by_name, fake_run, tmp_path):
     runs = [fake_run(by_name["tools", "dns"], s, 0.06, converged=s == 0) for s in range(2)]
-    tables.write_table("ahns_table2", runs, tmp_path)
+    runs += [fake_run(by_name["tools", "rns"], s, 0.05) for s in range(2)]
+    runs += [fake_run(by_name["tools", "ahns_p2"], s, 0.07 + 0.001 * s) for s in range(2)]
+    written = tables.write_table("ahns_table2", runs, tmp_path)
     markdown = (tmp_path / "ahns_table2.md").read_text()
     assert "| tools | dns | test_peak | 2 | 6.66 | 6.00 ± 0.00 ! | -9.9 |" in markdown
     assert "| phones | rns | test_peak | 0 | 11.06 | – | – |" in markdown
     assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
+    assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
+    assert written.orders["tau"].tolist() == [1.0, 1.0, 1.0]
     csv = pd.read_csv(tmp_path / "ahns_table2.csv")
-    assert list(csv.columns) == tables.COLUMNS and len(csv) == 3
+    assert list(csv.columns) == tables.COLUMNS and len(csv) == 9
+    assert csv.set_index("sampler")["converged"].groupby("sampler").all().to_dict() == {
+        "rns": True,
+        "dns": False,
+        "ahns_p2": True,
+    }
     latex = (tmp_path / "ahns_table2.tex").read_text()
     assert latex.count(r"\\") >= 48 and r"6.00 $\pm$ 0.00 !" in latex and r"test\_peak" in latex
     note = json.loads((tmp_path / "ahns_table2.provenance.json").read_text())
-    assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 2
-    assert {"command", "git_sha", "versions", "git_sha_of_runs"} <= set(note)
+    assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 6
+    assert {"command", "git_sha", "versions", "git_sha_of_runs", "selections"} <= set(note)
+    tested = pd.read_csv(tmp_path / "ahns_table2_tests.csv")
+    row = tested[(tested["metric"] == "Recall@20") & (tested["against"] == "rns")].iloc[0]
+    assert row["difference"] == pytest.approx(2.05) and row["seeds"] == 2 and row["users"] == 50
+    assert 0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
 
 
-def test_runs_on_different_data_are_not_averaged(definition, by_name):
+def test_runs_on_different_data_are_not_averaged(definition, by_name, fake_run):
     cell = by_name["tools", "rns"]
     with pytest.raises(UserError, match="different data"):
-        tables.long_table(definition, [fake_run(cell, 0, 0.05), fake_run(cell, 1, 0.05) | {"data_hash": "other"}])
+        cells.fill(definition, [fake_run(cell, 0, 0.05), fake_run(cell, 1, 0.05) | {"data_hash": "other"}])
 
 
 def test_nothing_to_show_is_told(tmp_path):
     with pytest.raises(UserError, match="no finished run"):
         tables.write_table("ahns_table2", [], tmp_path)
     with pytest.raises(UserError, match="choose one of ahns_table2"):
-        tables.read_definition("nope")
+        cells.read_definition("nope")
 
 
 def test_the_ledger_names_what_it_skips(tmp_path):

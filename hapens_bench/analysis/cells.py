@@ -1,0 +1,72 @@
+"""The cells of a paper's table, and the runs that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hapens_bench.config import compose_config, conf_dir, config_id
+from hapens_bench.errors import UserError
+
+Run = Mapping[str, Any]
+
+
+@dataclass
+class Cell:
+    """One data set x sampler of a table: how it is run, which runs are its replicates, and the runs found."""
+
+    dataset: str
+    sampler: str
+    overrides: list[str]
+    config_id: str
+    runs: list[Run] = field(default_factory=list)
+
+
+def read_definition(name: str) -> dict[str, Any]:
+    """Read conf/table/<name>.yaml; where `paper` names another table, its printed numbers of `datasets` stand here too.
+
+    Raises:
+        UserError: when there is no such table.
+    """
+    path = conf_dir() / "table" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise UserError(f"there is no table {name!r}; choose one of {known}")
+    found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(found, dict)
+    definition = {str(k): v for k, v in found.items()}
+    if isinstance(definition["paper"], str):
+        printed = read_definition(definition["paper"])["paper"]
+        definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
+    return definition
+
+
+def cells(definition: Mapping[str, Any]) -> list[Cell]:
+    """Compose the config of every cell, so that runs are matched by identity and never by a label."""
+    found = []
+    for dataset in definition["paper"]:
+        for sampler, overrides in definition["samplers"].items():
+            full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
+            found.append(Cell(dataset, sampler, full, config_id(compose_config(full))))
+    return found
+
+
+def fill(definition: Mapping[str, Any], runs: Sequence[Run]) -> list[Cell]:
+    """Give the cells with their runs.
+
+    Raises:
+        UserError: when the runs of a cell were made on different data.
+    """
+    found = cells(definition)
+    for cell in found:
+        cell.runs = [run for run in runs if run["config_id"] == cell.config_id]
+        hashes = sorted({run["data_hash"] for run in cell.runs})
+        if len(hashes) > 1:
+            raise UserError(
+                f"the runs of {cell.sampler} on {cell.dataset} were made on different data ({', '.join(hashes)}); "
+                "move the run folders of one of them away"
+            )
+    return found

@@ -1,0 +1,71 @@
+"""What an experiment of conf/experiment would run, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from hapens_bench.config import compose_config, conf_dir
+from hapens_bench.errors import UserError
+from hapens_bench.launch.budget import settings, space_of
+from hapens_bench.launch.job import Job
+
+
+@dataclass
+class Planned:
+    """One trial of an experiment: its params (dataset, sampler, ...), and, under a budget, which of its sampler's settings it is."""
+
+    params: dict[str, str]
+    trial: int
+    setting: list[str]
+    job: Job
+
+
+def read_sweeper(name: str) -> dict[str, Any]:
+    """Read the `hydra.sweeper` part of conf/experiment/<name>.yaml.
+
+    Raises:
+        UserError: when there is no such experiment.
+    """
+    folder = conf_dir() / "experiment"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise UserError(f"there is no experiment {name!r}; choose one of {known}")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    sweeper = OmegaConf.to_container(config.hydra.sweeper)
+    assert isinstance(sweeper, dict)
+    return {str(key): value for key, value in sweeper.items()}
+
+
+def planned(name: str, runs: Path, datasets: Collection[str] = (), n_trials: int | None = None) -> list[Planned]:
+    """List an experiment's trials, with their run folders below `runs`; a sweep of it composes the same configs.
+
+    `datasets` keeps these only, `n_trials` stands for the experiment's own budget.
+
+    Raises:
+        UserError: when there is no such experiment, or its space cannot be read.
+    """
+    sweeper = read_sweeper(name)
+    overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in sweeper["params"].items()])
+    found = []
+    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+        params = dict(part.split("=", 1) for part in combination)
+        if datasets and params["dataset"] not in datasets:
+            continue
+        tries: list[list[str]] = [[]]
+        if "own" in sweeper:
+            own = space_of(sweeper["own"], params["sampler"])
+            tries = settings(sweeper.get("shared", {}), own, n_trials or sweeper["n_trials"], sweeper.get("seed", 0))
+        for trial, setting in enumerate(tries):
+            full = [f"experiment={name}", *combination, *setting]
+            job = Job(compose_config([*full, f"paths.runs={runs}"]), full)
+            found.append(Planned(params, trial, setting, job))
+    return found

@@ -1,0 +1,27 @@
+"""Where numbers come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from hapens_bench.launch.run import git_sha, versions
+
+
+def provenance(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what stands beside a result made of these runs (their summaries): command, commits, versions, data, seeds and run ids."""
+    return {
+        "command": " ".join(["hapens", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_sha": git_sha(),
+        "git_sha_of_runs": sorted({run["git_sha"] for run in used}),
+        "versions": versions(),
+        "data_hashes": {run["dataset"]: run["data_hash"] for run in used},
+        "seeds": sorted({run["seed"] for run in used}),
+        "selections": sorted({selection for run in used for selection in run["selection"]}),
+        "runs": [
+            {key: run[key] for key in ("run_id", "config_id", "dataset", "model", "sampler", "seed")} for run in used
+        ],
+    }

@@ -1,0 +1,102 @@
+"""Is the difference real? Over seeds and over users, never mixed; what cannot be tested is said in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+RESAMPLES = 4999
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The mean difference a - b of n pairs, its 95% t interval, Cohen's d_z, and p-values; `words` says what could not be computed.
+
+    `p` is of the paired t test over seeds, of the sign-flip permutation test over users. `p_wilcoxon` (over seeds; exact up to 50
+    pairs without ties) cannot be below `p_least` = 2^(1-n).
+    """
+
+    n: int
+    difference: float
+    low: float = float("nan")
+    high: float = float("nan")
+    effect: float = float("nan")
+    p: float = float("nan")
+    p_wilcoxon: float = float("nan")
+    p_least: float = float("nan")
+    words: str = ""
+
+
+def over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
+    """Compare two methods over the seeds that both were run with."""
+    seeds = sorted(set(a) & set(b))
+    difference = np.array([a[s] - b[s] for s in seeds], dtype=float)
+    found = _interval(difference, "seeds")
+    if found.words:
+        return found
+    wilcoxon = stats.wilcoxon(difference)
+    p = stats.ttest_1samp(difference, 0.0).pvalue
+    return _with(found, p=float(p), p_wilcoxon=float(wilcoxon.pvalue), p_least=2.0 ** (1 - found.n))
+
+
+def over_users(a: pd.Series, b: pd.Series, seed: int = 0) -> Paired:
+    """Compare two methods over users (index: user), each user's score being the mean over seeds.
+
+    Raises:
+        ValueError: when the users differ.
+    """
+    if not a.index.equals(b.index):
+        raise ValueError("the two methods were measured on different users")
+    difference = (a - b).to_numpy(dtype=float)
+    found = _interval(difference, "users")
+    if found.words:
+        return found
+    return _with(found, p=_sign_flip(difference, np.random.default_rng(seed)))
+
+
+def _sign_flip(difference: np.ndarray, rng: np.random.Generator) -> float:
+    """Give the two-sided p of mean 0 when every difference is as likely as its opposite.
+
+    scipy's permutation_test does the same, and took 70 times as long for 16,000 users.
+    """
+    n, whole = len(difference), difference.sum()
+    extreme = 0
+    for begun in range(0, RESAMPLES, 250):
+        size = min(250, RESAMPLES - begun)
+        kept = np.unpackbits(rng.integers(0, 256, (size, -(-n // 8)), dtype=np.uint8), axis=1, count=n)
+        sums = 2 * (kept.astype(np.float32) @ difference.astype(np.float32)) - whole
+        extreme += int((np.abs(sums) >= abs(whole) * (1 - 1e-5)).sum())
+    return (extreme + 1) / (RESAMPLES + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values by Holm's step-down method; NaN stays NaN and does not count."""
+    p = np.asarray(p_values, dtype=float)
+    valid = np.flatnonzero(~np.isnan(p))
+    order = valid[np.argsort(p[valid], kind="stable")]
+    steps = p[order] * (len(order) - np.arange(len(order)))
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def _interval(difference: np.ndarray, over: str) -> Paired:
+    n = len(difference)
+    if np.isnan(difference).any():
+        return Paired(n, float("nan"), words="a value is missing: no test")
+    mean = float(difference.mean()) if n else float("nan")
+    if n < 2:
+        return Paired(n, mean, words=f"n = {n} {over}: no test")
+    if (difference == difference[0]).all():
+        return Paired(n, mean, words=f"the same difference for all {over}: no test")
+    deviation = float(difference.std(ddof=1))
+    half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
+    return Paired(n, mean, mean - half, mean + half, mean / deviation)
+
+
+def _with(found: Paired, **values: float) -> Paired:
+    return Paired(**{**vars(found), **values})

@@ -1,0 +1,94 @@
+"""A tuning experiment on the planted data, from the sweep to the files of conf/tuned."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from hapens_bench import cli
+from hapens_bench.analysis import experiments, tuning
+from hapens_bench.config import compose_config, conf_dir
+from hapens_bench.errors import UserError
+
+
+@pytest.fixture
+def own_conf(tmp_path, monkeypatch):
+    """A copy of conf/ that may be written to, with a small tuning experiment in it."""
+    import shutil
+
+    conf = tmp_path / "conf"
+    shutil.copytree(conf_dir(), conf)
+    text = (conf / "experiment" / "tune_ahns.yaml").read_text()
+    text = text.replace("dataset: tools,phones", "dataset: planted").replace("rns,ssm,dns,mixgcf,dens,ahns", "rns,dns")
+    text = text.replace("epochs: 300", "epochs: 5").replace("eval_every: 10", "eval_every: 2")
+    (conf / "experiment" / "tune_small.yaml").write_text(text.replace("n_trials: 8", "n_trials: 3"))
+    for module in (
+        "hapens_bench.config",
+        "hapens_bench.cli",
+        "hapens_bench.analysis.experiments",
+        "hapens_bench.analysis.tuning",
+    ):
+        monkeypatch.setattr(f"{module}.conf_dir", lambda: conf)
+    return conf
+
+
+def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
+    runs, out = tmp_path / "runs", tmp_path / "tuning"
+    sweep = ["-m", "experiment=tune_small", f"paths.runs={runs}"]
+    assert cli.train([*sweep, "sampler=rns"]) == 0
+    with pytest.raises(
+        UserError, match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench"
+    ):
+        tuning.write_choice("tune_small", "mine", runs, [], None, out)
+    assert cli.train(sweep) == 0
+    assert "6 jobs: 3 done, 3 to run" in capsys.readouterr().out
+    code = cli.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
+    assert code == 0
+    trials = pd.read_csv(out / "tune_small" / "planted.csv")
+    assert trials.groupby("sampler").size().to_dict() == {"rns": 3, "dns": 3}
+    best = trials.loc[trials.groupby("sampler")["value"].idxmax()].set_index("sampler")
+    for sampler in ("rns", "dns"):
+        path = own_conf / "tuned" / "mine" / f"planted-mf-{sampler}.yaml"
+        text = path.read_text()
+        assert f"{best.loc[sampler, 'value']:.4f}" in text and "best of 3 trials" in text
+        config = compose_config(
+            ["dataset=planted", f"sampler={sampler}", "tuned=none", *best.loc[sampler, "setting"].split()]
+        )
+        written = OmegaConf.to_container(OmegaConf.load(path))
+        assert written["trainer"] == {k: config["trainer"][k] for k in ("lr", "l2")} | {"epochs": 5, "eval_every": 2}
+    (own_conf / "tuned" / "mine.yaml").write_text("# mine\nname: mine\n")
+    again = compose_config(["dataset=planted", "sampler=dns", "tuned=mine", "protocol.selection=[valid]"])
+    chosen = experiments.planned("tune_small", runs)[3 + int(best.loc["dns", "trial"])]
+    assert again["trainer"] == chosen.job.config["trainer"] and again["sampler"] == chosen.job.config["sampler"]
+    curve = pd.read_csv(out / "tune_small" / "planted_budget.csv")
+    assert curve.groupby("sampler")["expected"].max().to_dict() == pytest.approx(best["value"].to_dict(), rel=1e-5)
+    for suffix in ("_budget.svg", "_budget.png", ".provenance.json"):
+        assert (out / "tune_small" / f"planted{suffix}").stat().st_size > 500
+
+
+def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
+    with pytest.raises(UserError, match="none of its trials has been run"):
+        tuning.write_choice("tune_small", "mine", tmp_path / "runs", [], None, tmp_path)
+    with pytest.raises(UserError, match=r"there is no experiment 'nope'; choose one of .*tune_ahns"):
+        experiments.planned("nope", tmp_path)
+    assert cli.main(["choose", "tune_small", "../up"]) == 2
+    assert cli.main(["choose", "tune_small", "mine", "--trials", "0"]) == 2
+    assert "at least 1 trial" in capsys.readouterr().err
+
+
+def test_budget_curve_is_the_mean_over_all_subsets():
+    values = [3.0, 1.0, 4.0, 1.0, 5.0]
+    curve = tuning.budget_curve(values).set_index("n")
+    for n in range(1, 6):
+        bests = [max(subset) for subset in combinations(values, n)]
+        assert curve.loc[n, "expected"] == pytest.approx(np.mean(bests))
+        assert curve.loc[n, "low"] <= np.mean(bests) <= curve.loc[n, "high"]
+    assert curve.loc[5, ["low", "high"]].tolist() == [5.0, 5.0]
+
+
+def test_what_a_setting_changed():
+    base = {"model": {"D": 64}, "loss": {}, "sampler": {"M": 8}, "trainer": {"lr": 0.001, "l2": 0.1}}
+    new = {"model": {"D": 64}, "loss": {}, "sampler": {"M": 16, "a": 1}, "trainer": {"lr": 0.002, "l2": 0.1}}
+    assert tuning.changed(new, base) == {"sampler": {"M": 16, "a": 1}, "trainer": {"lr": 0.002}}
