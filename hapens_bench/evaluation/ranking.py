@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.data.interactions import IntArray
+from hapens_bench.data.interactions import IntArray, sort_pairs
 from hapens_bench.evaluation.metrics import parse_metric, per_user
 from hapens_bench.kernels import Engine, cpu
 
@@ -54,7 +54,7 @@ class FullRanking:
     ) -> None:
         self.n_items, self.metrics, self.engine = n_items, list(metrics), engine
         self.K = min(max(parse_metric(name)[1] for name in metrics), n_items)
-        targets = np.unique(targets.reshape(-1, 2), axis=0)
+        targets = sort_pairs(targets)
         users, counts = np.unique(targets[:, 0], return_counts=True)
         self.users = torch.from_numpy(users.astype(np.int64)).to(device)
         self.n_relevant = torch.from_numpy(counts).to(device)
@@ -108,7 +108,7 @@ class FullRanking:
 
 def _rows_of(users: IntArray, pairs: IntArray) -> tuple[Tensor, Tensor]:
     """Give the items of each user's pairs, ascending, as (start [len(users) + 1], items)."""
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    pairs = sort_pairs(pairs)
     start = np.searchsorted(pairs[:, 0], np.append(users, np.iinfo(np.int64).max))
     return torch.from_numpy(start), torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -13,15 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.kernels import loops as compiled_loops
+from hapens_bench.kernels import loops as loops_module
+from hapens_bench.kernels import ranks as ranks_module
 
-loops: Any = compiled_loops  # numba types its functions by their decorator, not by their arguments
+loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
+ranks: Any = ranks_module
+config: Any = numba.config
 
 # Without passive waiting (see hapens_bench/__init__.py) numba's OpenMP threads and torch's would starve each other.
 passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
-numba.config.THREADING_LAYER = "default" if passive else "workqueue"  # type: ignore[attr-defined]
+config.THREADING_LAYER = "default" if passive else "workqueue"
 
 
+@lru_cache(maxsize=1)
 def prepare() -> None:
     """Load every loop from numba's cache; where it is not there, another process compiles it first (once, some seconds).
 
@@ -29,24 +35,23 @@ def prepare() -> None:
     optimised once more when it is stored), and sums that may be reordered then differ in their last bits: a run would
     not be equal to its own resumption.
     """
-    if _prepared:
-        return
-    changed = Path(compiled_loops.__file__).stat().st_mtime
-    kept = [
-        path.name for path in Path(loops.adam._cache.cache_path).glob("loops.*.nbi") if path.stat().st_mtime >= changed
-    ]
-    names = [
-        name
-        for name, loop in vars(compiled_loops).items()
-        if getattr(getattr(loop, "_cache", None), "cache_path", None)
-    ]
-    if not all(any(path.startswith(f"loops.{name}-") for path in kept) for name in names):
+    if not all(map(_is_cached, (loops_module, ranks_module))):
         home = Path(__file__).parents[2]
         paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-c", "from hapens_bench.kernels import cpu; cpu.call_all()"]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
     call_all()
-    _prepared.append(True)
+
+
+def _is_cached(module: ModuleType) -> bool:
+    """Tell whether numba has stored every loop of a module since the module was last changed."""
+    assert module.__file__
+    changed, stem = Path(module.__file__).stat().st_mtime, module.__name__.rpartition(".")[2]
+    for name, loop in vars(module).items():
+        folder = getattr(getattr(loop, "_cache", None), "cache_path", None)
+        if folder and not any(p.stat().st_mtime >= changed for p in Path(folder).glob(f"{stem}.{name}-*.nbi")):
+            return False
+    return True
 
 
 def call_all() -> None:
@@ -59,12 +64,9 @@ def call_all() -> None:
     loops.scores(f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
-    loops.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
-    loops.count_below(f2, i, i2, rows, i, i2)
+    ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
+    ranks.count_below(f2, i, i2, rows, i, i2)
     loops.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
-
-
-_prepared: list[bool] = []
 
 
 def set_threads(n: int | None = None) -> int:
@@ -72,7 +74,7 @@ def set_threads(n: int | None = None) -> int:
     prepare()
     n = n or len(os.sched_getaffinity(0))
     torch.set_num_threads(n)
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    numba.set_num_threads(min(n, config.NUMBA_NUM_THREADS))
     return n
 
 
@@ -81,23 +83,13 @@ def _parts(T: int) -> int:
     return max(1, -(-numba.get_num_threads() // T))
 
 
-def draw_pool(
-    users: Tensor,
-    M: int,
-    keys: Tensor,
-    counter: int,
-    indptr: Tensor,
-    items: Tensor,
-    bitmap: Tensor | None,
-    n_items: int,
-    attempts: int,
-) -> Tensor:
+Rows = tuple[Tensor, Tensor, Tensor | None, int]  # `samplers.pool.Positives.rows`
+
+
+def draw_pool(users: Tensor, M: int, keys: Tensor, counter: int, known: Rows, n_items: int, attempts: int) -> Tensor:
     """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
     out = torch.empty(*users.shape, M, dtype=torch.int64)
-    arrays = (*_arrays(indptr, items), _bits(bitmap))
-    loops.draw_pool(
-        users.contiguous().numpy(), keys.numpy(), counter, *arrays, (n_items + 7) // 8, n_items, attempts, out.numpy()
-    )
+    loops.draw_pool(*_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy())
     return out
 
 
@@ -166,7 +158,7 @@ def mark_hits(
     Shape:
         scores: [n, I], overwritten; exclude, targets: rows of all ranked users as (start [users + 1], items); hits: [users, K].
     """
-    loops.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
+    ranks.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
 
 
 def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, known: Tensor, below: Tensor) -> None:
@@ -175,23 +167,15 @@ def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, kn
     Shape:
         scores: [n, I]; users: [n]; items, below: [n, K]; indptr [U+1], known [N]: all users' train items.
     """
-    loops.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
+    ranks.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
 
 
-def tally(
-    users: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    negatives: Tensor,
-    truth: tuple[Tensor, Tensor, Tensor | None],
-    row_bytes: int,
-    sums: Tensor,
-) -> None:
-    """See `training.hardness.HardnessMeter.add`; `truth` is (indptr, items, bitmap) of `samplers.pool.Positives`."""
-    indptr, items, bitmap = truth
-    known = (*_arrays(indptr, items), _bits(bitmap), row_bytes)
-    loops.tally(*_arrays(users, positive, negative, negatives), *known, sums.numpy())
+def tally(users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor) -> None:
+    """See `training.hardness.HardnessMeter.add`; `truth` says which items count as false negatives."""
+    loops.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
 
 
-def _bits(bitmap: Tensor | None) -> Any:
-    return np.empty(0, dtype=np.uint8) if bitmap is None else bitmap.numpy()
+def _known(rows: Rows) -> Any:
+    indptr, items, bitmap, row_bytes = rows
+    bits = np.empty(0, dtype=np.uint8) if bitmap is None else bitmap.numpy()
+    return *_arrays(indptr, items), bits, row_bytes

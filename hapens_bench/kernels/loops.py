@@ -240,45 +240,6 @@ def adam(
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
-def mark_hits(
-    scores: Any, begin: int, exclude_start: Any, exclude: Any, target_start: Any, targets: Any, hits: Any
-) -> None:
-    """Find each target's rank by counting what stands before it, and mark it among the first K.
-
-    The rank of target i is the number of items j that are not excluded with s_j > s_i, or s_j = s_i and j < i.
-    Targets are taken in the order of their ranks, so that those beyond K are not counted out.
-
-    Shape:
-        scores: [n, I], overwritten, from user `begin` on; exclude_start, target_start: [users + 1]; hits: [users, K] bool.
-    """
-    K = hits.shape[1]
-    lowest = np.float32(-np.inf)
-    for place in numba.prange(scores.shape[0]):
-        row, user = scores[place], begin + place
-        for at in range(exclude_start[user], exclude_start[user + 1]):
-            row[exclude[at]] = lowest
-        mine = targets[target_start[user] : target_start[user + 1]]
-        left = row[mine]
-        for k in range(len(mine)):
-            if np.isnan(left[k]):
-                left[k] = lowest
-        for _ in range(len(mine)):
-            best = np.argmax(left)
-            i, s = mine[best], left[best]
-            if s == lowest:
-                break
-            left[best] = lowest
-            rank = np.int32(0)
-            for j in range(i):
-                rank += np.int32(row[j] >= s)
-            for j in range(i + 1, len(row)):
-                rank += np.int32(row[j] > s)
-            if rank >= K:
-                break
-            hits[user, rank] = True
-
-
-@numba.njit(parallel=True, cache=True, nogil=True)
 def tally(
     users: Any,
     positive: Any,
@@ -316,22 +277,3 @@ def tally(
         for block in range(BLOCKS):
             sums[:4, t] += part[t, block]
         sums[4, t] += B * K
-
-
-@numba.njit(parallel=True, cache=True, nogil=True)
-def count_below(scores: Any, users: Any, items: Any, indptr: Any, known: Any, below: Any) -> None:
-    """Count the items that score below each negative, less those that the user has interacted with.
-
-    Shape:
-        scores: [n, I]; users: [n]; items, below: [n, K]; indptr: [U+1]; known: [N].
-    """
-    for b in numba.prange(items.shape[0]):
-        row, user = scores[b], users[b]
-        for k in range(items.shape[1]):
-            own = row[items[b, k]]
-            count = np.int32(0)
-            for j in range(len(row)):
-                count += np.int32(row[j] < own)
-            for at in range(indptr[user], indptr[user + 1]):
-                count -= np.int32(row[known[at]] < own)
-            below[b, k] = count

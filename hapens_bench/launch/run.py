@@ -35,8 +35,8 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
 
     Each job's `state` and `reason` say what became of it. A run that another process holds is left to it.
     """
-    with contextlib.ExitStack() as locks:
-        trials: list[Trial] = []
+    trials: list[Trial] = []
+    with contextlib.ExitStack() as locks, failures_noted(trials):
         owner: dict[Trial, Job] = {}
         for job in jobs:
             try:
@@ -55,8 +55,7 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
         if not trials:
             return
         split = load_split(jobs[0].config)
-        with failures_noted(trials):
-            train(trials, split, device, partial(end, split=split))
+        train(trials, split, device, partial(end, split=split))
         for trial, job in owner.items():
             job.state, job.reason = ("failed", trial.failure) if trial.failure is not None else ("done", "")
 

@@ -89,10 +89,19 @@ class Sampler(nn.Module, ABC):
         """
 
 
+def choose(pool: Tensor, index: Tensor) -> Tensor:
+    """Give the one entry at `index` of each row.
+
+    Shape:
+        pool: [T, B, M]; index: [T, B] -> [T, B].
+    """
+    return pool.gather(-1, index[..., None]).squeeze(-1)
+
+
 def pick(pool: Tensor, index: Tensor) -> Negatives:
     """Give the one candidate at `index` of each pool.
 
     Shape:
         pool: [T, B, M]; index: [T, B] -> Negatives.items [T, B, 1].
     """
-    return Negatives(pool.gather(-1, index[..., None]))
+    return Negatives(choose(pool, index)[..., None])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
 from hapens_bench.samplers.gates import Gate
 
 
@@ -56,8 +56,8 @@ class DENS(Sampler):
             with torch.no_grad():
                 e_all = table.item(pool)
                 n_all = e_all * torch.sigmoid(self.B_n(e_all) + context[..., None, :])
-                best = (e_u[..., None, :] * (c[..., None] * e_all - n_all)).sum(-1).argmax(-1, keepdim=True)
-            j = pool.gather(-1, best).squeeze(-1)
+                best = (e_u[..., None, :] * (c[..., None] * e_all - n_all)).sum(-1).argmax(-1)
+            j = choose(pool, best)
             e_j = table.item(j)
             n_r = e_j * torch.sigmoid(self.B_n(e_j) + context)
             chosen.append(e_j)

@@ -8,7 +8,7 @@ from torch import Tensor
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
 
 
 class DINS(Sampler):
@@ -35,8 +35,8 @@ class DINS(Sampler):
         mixed, items = [], []
         for layer in range(encoded.n_layers):
             table = encoded.layer(layer)
-            hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1, keepdim=True)
-            j = pool.gather(-1, hardest).squeeze(-1)
+            hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1)
+            j = choose(pool, hardest)
             u, e_i, e_j = table.query(batch.users), table.item(batch.items), table.item(j)
             n = torch.sigmoid(u * (e_j - e_i) - self.a.log())
             mixed.append((1 - n) * e_i + n * e_j)

@@ -10,7 +10,7 @@ from torch import Tensor
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams, to_below
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, pick
 
 
 class DNSMN(Sampler):
@@ -45,4 +45,4 @@ class DNSMN(Sampler):
             return Negatives(pool.gather(-1, top))
         B = batch.users.shape[1]
         place = to_below(rng.bits(batch.step * B, B), self.M, self.M)
-        return pick(pool, top.gather(-1, place[..., None]).squeeze(-1))
+        return pick(pool, choose(top, place))

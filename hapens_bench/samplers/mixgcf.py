@@ -8,7 +8,7 @@ from torch import Tensor
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
 
 
 class MixGCF(Sampler):
@@ -34,8 +34,8 @@ class MixGCF(Sampler):
         mixed, items = [], []
         for layer in range(L1):
             table = encoded.layer(layer)
-            hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1, keepdim=True)
-            j = pool.gather(-1, hardest).squeeze(-1)
+            hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1)
+            j = choose(pool, hardest)
             mixed.append(a[..., layer, :] * table.item(batch.items) + (1 - a[..., layer, :]) * table.item(j))
             items.append(j)
         return Negatives(items[0][..., None], layers=torch.stack(mixed, -2)[:, :, None])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.data.interactions import IntArray
+from hapens_bench.data.interactions import IntArray, sort_pairs
 from hapens_bench.kernels import Engine, compiled, cpu
 from hapens_bench.rng import GAMMA, Streams, mix, to_below
 
@@ -33,8 +33,7 @@ class Positives:
         engine: Engine = Engine.PLAIN,
     ) -> None:
         self.engine = engine
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        users, items = pairs[order, 0], pairs[order, 1]
+        users, items = sort_pairs(pairs).T
         self.n_users, self.n_items = n_users, n_items
         counts = np.bincount(users, minlength=n_users)
         self.most = int(counts.max(initial=0))
@@ -47,6 +46,11 @@ class Positives:
             packed = np.zeros(n_users * self.row_bytes, dtype=np.uint8)
             np.bitwise_or.at(packed, users * self.row_bytes + (items >> 3), (1 << (items & 7)).astype(np.uint8))
             self.bitmap = torch.from_numpy(packed).to(device)
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor, Tensor | None, int]:
+        """Give what membership is looked up in: indptr, items, bitmap and the bytes of a row of it."""
+        return self.indptr, self.items, self.bitmap, self.row_bytes
 
     def contains(self, users: Tensor, items: Tensor) -> Tensor:
         """Tell whether item j is a train item of user u, for broadcastable index tensors."""
@@ -99,8 +103,7 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     if M == 0:
         return users.new_empty(*users.shape, 0)
     if positives.engine is Engine.NUMBA:
-        rows = (positives.indptr, positives.items, positives.bitmap)
-        return cpu.draw_pool(users, M, streams.keys, int(counter), *rows, positives.n_items, ATTEMPTS)
+        return cpu.draw_pool(users, M, streams.keys, int(counter), positives.rows, positives.n_items, ATTEMPTS)
     if positives.engine is Engine.CUDA:
         return compiled(_draw_everywhere)(positives, users, M, streams, counter)
     bits = streams.bits(counter, users.shape[1], M)

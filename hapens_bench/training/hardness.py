@@ -42,8 +42,7 @@ class HardnessMeter:
         self.last = (users, positive, negative, items)
         truth = self.false_negatives
         if truth.engine is Engine.NUMBA:
-            rows = (truth.indptr, truth.items, truth.bitmap)
-            return cpu.tally(users, positive, negative, items, rows, truth.row_bytes, self.sums)
+            return cpu.tally(users, positive, negative, items, truth.rows, self.sums)
         ratio = negative.double() / positive.double()[..., None]
         finite = ratio.isfinite()
         false = self.false_negatives.contains(users[..., None], items)

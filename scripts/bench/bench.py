@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from workload import Ours, interleaved, real, synthetic, timed
 
+from hapens_bench.config import conf_dir
 from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.size import peak_bytes
 from hapens_bench.samplers.pool import draw_pool
@@ -157,6 +158,19 @@ def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
             yield row("step", f"{dataset} ahns", way, seconds, found["whole step"])
 
 
+def samplers(args: argparse.Namespace) -> Iterator[Row]:
+    """Seconds of a training step of every sampler with its YAML's settings (AHNS Figure 7); the ratio is to RNS."""
+    names = sorted(path.stem for path in (conf_dir() / "sampler").glob("*.yaml"))
+    for dataset in args.datasets:
+        split = real(dataset)
+        ours = {name: Ours(split, [f"sampler={name}"], device=args.device) for name in names}
+        for one in ours.values():
+            one.steps(5)
+        found = interleaved({name: lambda o=one: o.steps(10) for name, one in ours.items()}, 2 * args.rounds)
+        for name, seconds in sorted(found.items(), key=lambda pair: pair[1]):
+            yield row("sampler", dataset, name, seconds, found["rns"])
+
+
 def packs(args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of an AHNS epoch for each trial of a pack of T; the ratio is to a trial alone."""
     for dataset in args.pack_datasets:
@@ -232,6 +246,7 @@ SECTIONS = {
     "pool": pool,
     "evaluation": evaluation,
     "step": split_of_a_step,
+    "samplers": samplers,
     "packs": packs,
     "growth": growth,
     "memory": memory,

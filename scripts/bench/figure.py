@@ -15,6 +15,7 @@ TITLES = {
     "pool": "candidates: times ours",
     "evaluation": "full ranking: times ours",
     "step": "parts of an AHNS step",
+    "sampler": "step of each sampler: times RNS",
     "pack": "a trial in a pack of T: times alone",
     "growth": "step, each size against half of it",
     "memory": "memory of evaluation, MiB",
