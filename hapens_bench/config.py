@@ -90,6 +90,14 @@ def config_id(config: Mapping[str, Any]) -> str:
     return _digest({k: v for k, v in identity(config).items() if k != "seed"})
 
 
+def split_id(config: Mapping[str, Any]) -> str:
+    """Hash what decides which pairs are trained on and which are judged: the data set and the protocol, less what is measured."""
+    measured = ("selection", "metrics", "monitor", "ranking", "name")
+    kept = identity(config)
+    protocol = {k: v for k, v in kept["protocol"].items() if k not in measured}
+    return _digest({"dataset": kept["dataset"], "protocol": protocol})
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
 

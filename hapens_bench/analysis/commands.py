@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hapens_bench.analysis.ledger import finished_runs
+from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.tables import write_table
 from hapens_bench.errors import UserError
 
@@ -45,10 +45,10 @@ def _add_folders(parser: argparse.ArgumentParser, out: str) -> None:
 
 def run_table(arguments: argparse.Namespace) -> int:
     """Print the table on the screen and write its files."""
-    runs, skipped = finished_runs(arguments.runs)
-    for what in skipped:
+    ledger = load(arguments.runs)
+    for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
-    written = write_table(arguments.name, runs, arguments.out)
+    written = write_table(arguments.name, ledger.runs, arguments.out)
     _show(written.title, written.header, [line for line in written.lines if line[3] != "0"])
     order = written.orders
     lines = [

@@ -44,9 +44,8 @@ class Job:
 
     def objective(self) -> float | None:
         """Give what an optimiser may look at: the best monitored metric on the validation part, None where no selection uses one."""
-        history = self.folder.read_frame("history")
-        monitor = f"valid/{self.config['protocol']['monitor']}"
-        return float(history[monitor].max()) if monitor in history else None
+        value = self.folder.read_summary()["validation"]
+        return None if value is None else float(value)
 
 
 def quote(override: str) -> str:

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 import hapens_bench
-from hapens_bench.config import run_id
+from hapens_bench.config import run_id, split_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.tracking.console import ConsoleSink, PackLine
@@ -144,6 +144,8 @@ def finish(trial: Trial, split: Split) -> None:
         "sampler": config["sampler"]["name"],
         "seed": config["seed"],
         "selection": trial.results(),
+        "validation": trial.progress.validation,  # the best monitored value on the validation part; null without one
+        "split_id": split_id(config),
         "data_hash": split.data_hash,
         "git_sha": git_sha(),
         "versions": versions(),

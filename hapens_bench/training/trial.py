@@ -26,13 +26,14 @@ class Progress:
     """All that a trial has measured; plain values and tensors, so that a checkpoint can hold it.
 
     `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
-    and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that.
+    and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that; `validation` the monitored value there.
     """
 
     stage: str = "held"
     next_epoch: int = 0
     best: dict[str, Any] = field(default_factory=dict)
     refit_epoch: int = -1
+    validation: float | None = None
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class Trial:
         progress = self.progress
         evaluated = [row["epoch"] for row in progress.rows if row["stage"] == stage and row["evaluated"]]
         if stage == "held":
+            progress.validation = self.best.value
             progress.refit_epoch = self.best.epoch if "valid_refit" in self.selection else -1
         if progress.best:
             converged = self.best.epoch < evaluated[-1]

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from hapens_bench.analysis import cells, tables
-from hapens_bench.analysis.ledger import finished_runs
 from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
 
@@ -112,16 +111,3 @@ def test_nothing_to_show_is_told(tmp_path):
         tables.write_table("ahns_table2", [], tmp_path)
     with pytest.raises(UserError, match="choose one of ahns_table2"):
         cells.read_definition("nope")
-
-
-def test_the_ledger_names_what_it_skips(tmp_path):
-    good, bad, running = (RunFolder(tmp_path / "d" / "m" / "s" / name) for name in "abc")
-    for folder in (good, bad):
-        folder.write_summary({"run_id": folder.path.name})
-        folder.write_status("done")
-    running.write_status("running")
-    (bad.path / "summary.json").write_text('{"run_')
-    (tmp_path / "d" / "stray").write_text("a foreign file")
-    runs, skipped = finished_runs(tmp_path)
-    assert [run["run_id"] for run in runs] == ["a"]
-    assert len(skipped) == 1 and "summary.json" in skipped[0]
