@@ -8,21 +8,19 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from hapens_bench.analysis.replicates import Replicates, Run
 from hapens_bench.config import compose_config, conf_dir, config_id
 from hapens_bench.errors import UserError
 
-Run = Mapping[str, Any]
-
 
 @dataclass
-class Cell:
+class Cell(Replicates):
     """One data set x sampler of a table: how it is run, which runs are its replicates, and the runs found."""
 
-    dataset: str
-    sampler: str
-    overrides: list[str]
-    config_id: str
-    runs: list[Run] = field(default_factory=list)
+    dataset: str = ""
+    sampler: str = ""
+    overrides: list[str] = field(default_factory=list)
+    config_id: str = ""
 
 
 def read_definition(name: str) -> dict[str, Any]:
@@ -50,7 +48,9 @@ def cells(definition: Mapping[str, Any]) -> list[Cell]:
     for dataset in definition["paper"]:
         for sampler, overrides in definition["samplers"].items():
             full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
-            found.append(Cell(dataset, sampler, full, config_id(compose_config(full))))
+            found.append(
+                Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=config_id(compose_config(full)))
+            )
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.tables import write_table
+from hapens_bench.analysis.writers import Line, to_screen
 from hapens_bench.errors import UserError
 
 
@@ -51,11 +53,11 @@ def run_table(arguments: argparse.Namespace) -> int:
     written = write_table(arguments.name, ledger.runs, arguments.out)
     _show(written.title, written.header, [line for line in written.lines if line[3] != "0"])
     order = written.orders
-    lines = [
+    taus = [
         [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
         for r in order.to_dict("records")
     ]
-    _show("Kendall's tau with the paper's order of the methods", list(order.columns), lines)
+    _show("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     return 0
 
@@ -82,7 +84,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
     chosen = write_choice(
         arguments.experiment, arguments.setting, arguments.runs, arguments.dataset, arguments.trials, arguments.out
     )
-    lines = []
+    lines: list[Line] = []
     for row in chosen.to_dict("records"):
         epoch = f"{row['epoch']}" + ("" if row["converged"] else " !")
         value = f"{100 * row['value']:.2f}"
@@ -93,10 +95,10 @@ def run_choose(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(title: str, header: list[str], lines: list[list[str]]) -> None:
+def _show(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
     table = Table(*header, title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(to_screen, line))
     console = Console()
     console.width = max(console.width, 150)  # numbers are never cut off; a narrow terminal wraps the lines
     console.print(table)

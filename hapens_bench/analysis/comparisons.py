@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from scipy.stats import kendalltau
 
-from hapens_bench.analysis.cells import Cell, Run
-from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.analysis.cells import Cell
+from hapens_bench.analysis.replicates import compare
+from hapens_bench.analysis.statistics import Paired, holm
+from hapens_bench.analysis.writers import markdown_rows
 
 
 def orders(table: pd.DataFrame) -> pd.DataFrame:
@@ -37,20 +37,16 @@ def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame
     over those seeds. Holm's correction is over the methods of a data set, metric and selection.
     """
     mine, rows = definition["compare"], []
-    runs = {(cell.dataset, cell.sampler): cell.runs for cell in filled if cell.runs}
-    users = {cell: _user_scores(found) for cell, found in runs.items()}
+    run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
     for dataset, selection, metric in product(definition["paper"], definition["selections"], definition["metrics"]):
         part = []
         for other in definition["samplers"]:
-            pair = (dataset, mine), (dataset, other)
-            if other == mine or not all(cell in runs for cell in pair):
+            if other == mine or not {(dataset, mine), (dataset, other)} <= set(run):
                 continue
-            a, b = (_by_seed(runs[cell], selection, metric) for cell in pair)
-            common = sorted(set(a) & set(b))
-            if common:
-                ours, theirs = (_mean_over(users[cell], common, selection, metric) for cell in pair)
+            seeds, users = compare(run[dataset, mine], run[dataset, other], selection, metric)
+            if seeds.n:
                 key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine, "against": other}
-                part.append((key, over_seeds(a, b), over_users(ours, theirs)))
+                part.append((key, seeds, users))
         p_seeds, p_users = holm([s.p for _, s, _ in part]), holm([u.p for _, _, u in part])
         rows += [_test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)]
     return pd.DataFrame(rows)
@@ -74,21 +70,6 @@ def _test_row(key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_us
     }
 
 
-def _by_seed(runs: Sequence[Run], selection: str, metric: str) -> dict[int, float]:
-    return {r["seed"]: 100 * r["selection"][selection]["test"][metric] for r in runs if selection in r["selection"]}
-
-
-def _user_scores(runs: Sequence[Run]) -> dict[int, pd.DataFrame]:
-    """Read the per-user scores of each seed."""
-    return {run["seed"]: RunFolder(Path(run["folder"])).read_frame("users") for run in runs}
-
-
-def _mean_over(users: Mapping[int, pd.DataFrame], seeds: Sequence[int], selection: str, metric: str) -> pd.Series:
-    """Give each user's score, in percent, as the mean over seeds."""
-    parts = [users[seed].loc[users[seed]["selection"] == selection].set_index("user")[metric] for seed in seeds]
-    return 100 * pd.concat(parts, axis=1).mean(axis=1)
-
-
 def orders_markdown(found: pd.DataFrame) -> list[str]:
     """Write the orders as Markdown: a line for each data set and metric, a column for each selection."""
     if found.empty:
@@ -99,7 +80,7 @@ def orders_markdown(found: pd.DataFrame) -> list[str]:
         [*map(str, index), *(f"{tau:+.2f}" for tau in row)]
         for index, row in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return ["## Order of the methods against the paper's (Kendall's τ)", "", *_rows(head, lines), ""]
+    return ["## Order of the methods against the paper's (Kendall's τ)", "", *markdown_rows(head, lines), ""]
 
 
 def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
@@ -122,13 +103,9 @@ def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
         "permutation test on each user's mean over the same seeds. p-values are Holm-corrected over the methods of a data set "
         "and metric. The exact Wilcoxon test of n seeds (in the CSV, with the other selections) cannot go below 2^(1-n).",
         "",
-        *_rows(head, lines),
+        *markdown_rows(head, lines),
         "",
     ]
-
-
-def _rows(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines)]
 
 
 def _span(low: float, high: float) -> str:

@@ -63,6 +63,7 @@ def _sign_flip(difference: np.ndarray, rng: np.random.Generator) -> float:
 
     scipy's permutation_test does the same, and took 70 times as long for 16,000 users.
     """
+    difference = difference[difference != 0]  # a zero is its own opposite
     n, whole = len(difference), difference.sum()
     extreme = 0
     for begun in range(0, RESAMPLES, 250):

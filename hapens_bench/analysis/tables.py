@@ -14,10 +14,21 @@ import pandas as pd
 from hapens_bench.analysis.cells import Cell, Run, fill, read_definition
 from hapens_bench.analysis.comparisons import orders, orders_markdown, tests, tests_markdown
 from hapens_bench.analysis.provenance import provenance
-from hapens_bench.analysis.writers import notes, to_latex, to_markdown
+from hapens_bench.analysis.replicates import Standing, standing
+from hapens_bench.analysis.writers import Entry, Line, to_latex, to_markdown
 from hapens_bench.errors import UserError
 
+LEVEL = 0.05
 COLUMNS = ["dataset", "model", "sampler", "metric", "selection", "n", "mean", "std", "paper", "delta_pct", "converged"]
+
+
+NOTES = [
+    "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, trained on all of train (what the "
+    "authors' code reports); `valid` is the best epoch on a held-out 10% of train, trained on the other 90%; `valid_refit` is "
+    "that epoch, trained on all of train. Bold: the best of a data set and selection; underlined: the second. †: the best beats "
+    "every other at 5% over seeds (paired t test, Holm-corrected); ‡: over users (sign-flip permutation test on each user's mean "
+    "over the seeds, Holm-corrected); n = 1: no test over seeds. `!`: a run was best in its last epoch (not converged).",
+]
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Written:
 
     title: str
     header: list[str]
-    lines: list[list[str]]
+    lines: list[Line]
     orders: pd.DataFrame
 
 
@@ -64,31 +75,54 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def wide_rows(definition: Mapping[str, Any], table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Lay the long table out for reading: a line for each data set, sampler and selection.
+def wide_rows(
+    definition: Mapping[str, Any], filled: Sequence[Cell], table: pd.DataFrame
+) -> tuple[list[str], list[Line]]:
+    """Lay the long table out for reading: a line for each data set, sampler and selection, and one for the best against the second.
 
-    Cells without a run are dashes; `!` marks means over runs of which one was best in its last epoch (not converged).
+    Cells without a run are dashes. What the marks mean is said in `notes`.
     """
-    metrics = definition["metrics"]
     header = ["dataset", "sampler", "selection", "n"]
-    header += [f"{metric} {what}" for metric in metrics for what in ("paper", "ours", "Δ%")]
+    header += [f"{metric} {what}" for metric in definition["metrics"] for what in ("paper", "ours", "Δ%")]
     indexed = {(r.dataset, r.sampler, r.selection, r.metric): r for r in table.itertuples(index=False)}
-    lines = []
+    lines: list[Line] = []
     for dataset, papers in definition["paper"].items():
-        for sampler in definition["samplers"]:
-            for selection in definition["selections"]:
-                line = [dataset, sampler, selection]
-                first: Any = indexed.get((dataset, sampler, selection, metrics[0]))
-                line.append(str(first.n) if first else "0")
-                for k, metric in enumerate(metrics):
+        settings = {cell.sampler: cell for cell in filled if cell.dataset == dataset}
+        for selection in definition["selections"]:
+            best = {metric: standing(settings, selection, metric) for metric in definition["metrics"]}
+            for sampler in definition["samplers"]:
+                first: Any = indexed.get((dataset, sampler, selection, definition["metrics"][0]))
+                line: list[str | Entry] = [dataset, sampler, selection, str(first.n) if first else "0"]
+                for k, metric in enumerate(definition["metrics"]):
                     row: Any = indexed.get((dataset, sampler, selection, metric))
-                    ours = "–"
-                    if row:
-                        spread = "" if math.isnan(row.std) else f" ± {row.std:.2f}"
-                        ours = f"{row.mean:.2f}{spread}" + ("" if row.converged else " !")
+                    ours = show(row.mean, row.std, row.converged, sampler, best[metric]) if row else "–"
                     line += [f"{papers[sampler][k]:.2f}", ours, f"{row.delta_pct:+.1f}" if row else "–"]
                 lines.append(line)
+            gains = [one.gain if one else math.nan for one in best.values()]
+            if not all(map(math.isnan, gains)):
+                shown = ["–" if math.isnan(gain) else f"{gain:+.1f} %" for gain in gains]
+                lines.append(
+                    [dataset, "best against second", selection, ""] + [x for gain in shown for x in ("", gain, "")]
+                )
     return header, lines
+
+
+def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
+    """Write a mean with its marks."""
+    text = f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
+    if best is None or best.second is None or name not in (best.best, best.second):
+        return Entry(text)
+    if name == best.second:
+        return Entry(text, place=2)
+    return Entry(text + ("†" if best.seeds < LEVEL else "") + ("‡" if best.users < LEVEL else ""), place=1)
+
+
+def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
+    """Give the command of every cell that has not been run, as Markdown."""
+    commands = [
+        f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'" for c in filled if not c.runs
+    ]
+    return ["", "Not run yet:", "", "```", *commands, "```"] if commands else []
 
 
 def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
@@ -106,14 +140,14 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
         )
     origin = json.dumps(provenance(used), indent=1) + "\n"  # before any file is written: it notes a changed checkout
     table = long_table(definition, filled)
-    header, lines = wide_rows(definition, table)
+    header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)
-    below = [*notes(filled, definition["seeds"]), "", *orders_markdown(order)]
+    below = [*NOTES, "Δ% is relative to the paper.", *missing(filled, definition["seeds"]), "", *orders_markdown(order)]
     below += tests_markdown(tested, definition["honest_selection"])
     out.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(out / f"{name}.csv", index=False)
     tested.to_csv(out / f"{name}_tests.csv", index=False, float_format="%.6g")
     (out / f"{name}.md").write_text(to_markdown(definition["title"], header, lines, below), encoding="utf-8")
-    (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines), encoding="utf-8")
+    (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines, n_names=3), encoding="utf-8")
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
     return Written(definition["title"], header, lines, order)

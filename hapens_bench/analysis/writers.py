@@ -1,34 +1,59 @@
-"""Tables as Markdown and LaTeX."""
+"""Tables as Markdown, LaTeX and for the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from hapens_bench.analysis.cells import Cell
-
-
-def to_markdown(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """Write a Markdown table."""
-    rows = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)]
-    return "\n".join([f"# {title}", "", *rows, "", *notes, ""])
+from rich.text import Text
 
 
-def to_latex(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Write a LaTeX table for the booktabs package."""
-    swaps = {"%": r"\%", "_": r"\_", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$", "&": r"\&", "#": r"\#"}
+@dataclass(frozen=True)
+class Entry:
+    """A table's entry; `place` 1 is the best of its column and part (bold), 2 the second (underlined)."""
 
-    def row(line: Sequence[str]) -> str:
-        return " & ".join("".join(swaps.get(c, c) for c in text) for text in line) + r" \\"
+    text: str
+    place: int = 0
 
-    columns = "lll" + "r" * (len(header) - 3)
-    body = [row(header), r"\midrule", *map(row, lines)]
+
+Line = Sequence[str | Entry]
+
+
+def to_markdown(title: str, header: Sequence[str], lines: Sequence[Line], below: Sequence[str]) -> str:
+    """Write a Markdown page: a title, a table, and what stands below it."""
+    return "\n".join([f"# {title}", "", *markdown_rows(header, lines), "", *below, ""])
+
+
+def markdown_rows(header: Sequence[str], lines: Sequence[Line]) -> list[str]:
+    """Write the rows of a Markdown table."""
+    around = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}
+
+    def show(entry: str | Entry) -> str:
+        text, place = (entry.text, entry.place) if isinstance(entry, Entry) else (entry, 0)
+        return around[place].format(text.replace("|", r"\|"))
+
+    cells = [list(header), ["---"] * len(header), *([show(entry) for entry in line] for line in lines)]
+    return ["| " + " | ".join(line) + " |" for line in cells]
+
+
+def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: int) -> str:
+    """Write a LaTeX table for the booktabs package; the first `n_names` columns are text."""
+    around = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
+
+    def show(entry: str | Entry) -> str:
+        text, place = (entry.text, entry.place) if isinstance(entry, Entry) else (entry, 0)
+        return around[place].format(_tex(text))
+
+    body = [" & ".join(map(show, line)) + r" \\" for line in lines]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
-            rf"\caption{{{''.join(swaps.get(c, c) for c in title)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\caption{{{_tex(title)}}}",
+            rf"\begin{{tabular}}{{{'l' * n_names + 'r' * (len(header) - n_names)}}}",
             r"\toprule",
+            " & ".join(map(show, header)) + r" \\",
+            r"\midrule",
             *body,
             r"\bottomrule",
             r"\end{tabular}",
@@ -38,16 +63,31 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) 
     )
 
 
-def notes(filled: Sequence[Cell], seeds: int) -> list[str]:
-    """Say how to read the table, and give the command of every cell that has not been run."""
-    lines = [
-        "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, trained on all of train (what the "
-        "authors' code reports); `valid` is the best epoch on a held-out 10% of train, trained on the other 90%; `valid_refit` is "
-        "that epoch, trained on all of train. `!`: a run was best in its last epoch (not converged). Δ% is relative to the paper.",
-    ]
-    missing = [cell for cell in filled if not cell.runs]
-    if missing:
-        lines += ["", "Not run yet:", "", "```"]
-        lines += [f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'" for c in missing]
-        lines += ["```"]
-    return lines
+def to_screen(entry: str | Entry) -> Text:
+    """Give an entry as rich shows it."""
+    if isinstance(entry, str):
+        return Text(entry)
+    return Text(entry.text, style={0: "", 1: "bold", 2: "underline"}[entry.place])
+
+
+TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "%": r"\%",
+    "_": r"\_",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "Δ": r"$\Delta$",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(character, character) for character in text)

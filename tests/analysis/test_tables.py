@@ -77,7 +77,10 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     runs += [fake_run(by_name["tools", "ahns_p2"], s, 0.07 + 0.001 * s) for s in range(2)]
     written = tables.write_table("ahns_table2", runs, tmp_path)
     markdown = (tmp_path / "ahns_table2.md").read_text()
-    assert "| tools | dns | test_peak | 2 | 6.66 | 6.00 ± 0.00 ! | -9.9 |" in markdown
+    assert "| tools | dns | test_peak | 2 | 6.66 | <u>6.00 ± 0.00 !</u> | -9.9 |" in markdown
+    assert "| tools | rns | test_peak | 2 | 5.53 | 5.00 ± 0.00 | -9.6 |" in markdown
+    assert "| tools | ahns_p2 | test_peak | 2 | 7.42 | **7.05 ± 0.07" in markdown
+    assert "| tools | best against second | test_peak |  |  | +17.5 % |" in markdown
     assert "| phones | rns | test_peak | 0 | 11.06 | – | – |" in markdown
     assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
     assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
@@ -90,7 +93,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
         "ahns_p2": True,
     }
     latex = (tmp_path / "ahns_table2.tex").read_text()
-    assert latex.count(r"\\") >= 48 and r"6.00 $\pm$ 0.00 !" in latex and r"test\_peak" in latex
+    assert latex.count(r"\\") >= 48 and r"\underline{6.00 $\pm$ 0.00 !}" in latex and r"test\_peak" in latex
     note = json.loads((tmp_path / "ahns_table2.provenance.json").read_text())
     assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 6
     assert {"command", "git_sha", "versions", "git_sha_of_runs", "selections"} <= set(note)
