@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hapens_bench.analysis.crosstab import Layout, write_crosstab
 from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.tables import write_table
 from hapens_bench.analysis.writers import Line, to_screen
@@ -21,8 +22,18 @@ from hapens_bench.errors import UserError
 
 def add_parser(commands: Any) -> None:
     """Add the commands to the command line."""
-    table = commands.add_parser("table", help="print and write a paper's table from the finished runs")
-    table.add_argument("name", help="of conf/table, as ahns_table2")
+    table = commands.add_parser(
+        "table", help="print and write a table of the finished runs: a paper's, or your own rows and columns"
+    )
+    table.add_argument("name", nargs="?", help="of conf/table, as ahns_table2; or none, with --rows")
+    table.add_argument("--rows", help="dataset, protocol, model or sampler")
+    table.add_argument(
+        "--cols", default="dataset,metric", help="the same, metric or selection (default: dataset,metric)"
+    )
+    table.add_argument(
+        "--selection", default="valid_refit", help="test_peak, valid, valid_refit (default: valid_refit)"
+    )
+    table.add_argument("--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)")
     _add_folders(table, "results/tables")
     table.set_defaults(run=run_table)
     figure = commands.add_parser("figure", help="draw a paper's figure from the finished runs")
@@ -50,6 +61,15 @@ def run_table(arguments: argparse.Namespace) -> int:
     ledger = load(arguments.runs)
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
+    if (arguments.name is None) == (arguments.rows is None):
+        raise UserError("hapens table takes the name of a paper's table, or --rows for one of your own")
+    if arguments.rows:
+        columns, selections, metrics = (_split(arguments, name) for name in ("cols", "selection", "metrics"))
+        layout = Layout(arguments.rows, columns, selections, metrics)
+        found = write_crosstab(layout, ledger.runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}")
+        _show(f"{', '.join(selections)}, percent", found.header, found.lines)
+        print(f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json")
+        return 0
     written = write_table(arguments.name, ledger.runs, arguments.out)
     _show(written.title, written.header, [line for line in written.lines if line[3] != "0"])
     order = written.orders
@@ -60,6 +80,10 @@ def run_table(arguments: argparse.Namespace) -> int:
     _show("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     return 0
+
+
+def _split(arguments: argparse.Namespace, name: str) -> list[str]:
+    return [part.strip() for part in getattr(arguments, name).split(",") if part.strip()]
 
 
 def run_figure(arguments: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ def _interval(difference: np.ndarray, over: str) -> Paired:
     mean = float(difference.mean()) if n else float("nan")
     if n < 2:
         return Paired(n, mean, words=f"n = {n} {over}: no test")
-    if (difference == difference[0]).all():
+    if np.ptp(difference) <= 1e-9 * abs(difference).max():  # equal up to rounding
         return Paired(n, mean, words=f"the same difference for all {over}: no test")
     deviation = float(difference.std(ddof=1))
     half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
