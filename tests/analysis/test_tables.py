@@ -15,7 +15,7 @@ def fake_run(tmp_path):
         test = {"Recall@20": recall, "NDCG@20": recall / 2, "NDCG@50": recall / 1.5}
         report = {"epoch": 25, "converged": converged, "test": test}
         folder = RunFolder(tmp_path / f"{cell.config_id}{seed}")
-        noise = np.random.default_rng(seed).normal(0, 0.01, 50)
+        noise = np.random.default_rng([seed, int(1e6 * recall)]).normal(0, 0.01, 50)
         users = {"selection": "test_peak", "user": range(50)} | {m: v + noise - noise.mean() for m, v in test.items()}
         folder.write_users(pd.DataFrame(users))
         return {
