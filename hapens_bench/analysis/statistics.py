@@ -85,6 +85,47 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """Mean ranks of methods over data sets (1 is best), Friedman's p, and Nemenyi's critical difference of mean ranks at 5%.
+
+    CD = q sqrt(k (k + 1) / 6N) with k methods, N data sets and q of the studentised range over sqrt 2 (Demsar, JMLR 2006).
+    """
+
+    mean: pd.Series
+    n: int
+    p: float = float("nan")
+    critical: float = float("nan")
+    words: str = ""
+
+    def cliques(self) -> list[list[str]]:
+        """Give the largest groups of methods, in the order of their ranks, that lie within the critical difference."""
+        names, ranks = list(self.mean.index), self.mean.to_numpy()
+        spans = [
+            (i, max(j for j in range(len(names)) if ranks[j] - ranks[i] < self.critical)) for i in range(len(names))
+        ]
+        kept = [(i, j) for i, j in spans if j > i and not any(a <= i and j <= b and (a, b) != (i, j) for a, b in spans)]
+        return [names[i : j + 1] for i, j in kept]
+
+
+def friedman(scores: pd.DataFrame) -> Ranks:
+    """Rank methods (columns) on every data set (row), higher scores better, ties sharing their mean rank, and test whether ranks differ.
+
+    Data sets that lack a method are left out.
+    """
+    whole = scores.dropna()
+    n, k = whole.shape
+    ranks = whole.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+    if n < 2 or k < 3:
+        return Ranks(ranks, n, words=f"{k} methods on {n} data sets: no test (3 methods on 2 data sets at least)")
+    if (whole.nunique(axis=1) == 1).all():
+        return Ranks(ranks, n, words="all methods are equal on every data set: no test")
+    p = float(stats.friedmanchisquare(*whole.to_numpy().T).pvalue)
+    critical = float(stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
+    few = f"{n} data sets are few: only differences of more than {critical:.1f} ranks can be told" if n < 6 else ""
+    return Ranks(ranks, n, p, critical, few)
+
+
 def _interval(difference: np.ndarray, over: str) -> Paired:
     n = len(difference)
     if np.isnan(difference).any():

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hapens_bench.analysis.statistics import holm, over_seeds, over_users
+from hapens_bench.analysis.statistics import friedman, holm, over_seeds, over_users
 
 
 def test_over_seeds_equals_scipy():
@@ -74,3 +74,30 @@ def test_under_the_null_few_families_have_a_finding(over):
             p = [over_users(pd.Series(ours), pd.Series(o), seed=k).p for o in others]
         found += min(holm(p)) < 0.05
     assert found <= (0.06 if over == "seeds" else 0.09) * families
+
+
+def test_friedman_equals_scipy_and_demsars_example():
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame(rng.random((14, 4)) + [0.6, 0.3, 0.0, 0.0], columns=list("abcd"))
+    found = friedman(scores)
+    assert found.p == pytest.approx(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
+    assert found.mean.sum() == pytest.approx(10) and found.mean.index[0] == "a"
+    assert found.critical == pytest.approx(1.25, abs=0.01)  # Demsar (2006): k = 4, N = 14 gives q = 2.569 and CD = 1.25
+
+
+def test_cliques_are_the_largest_groups_within_the_critical_difference():
+    scores = pd.DataFrame(
+        {"a": [9.0] * 20, "b": [8.0] * 10 + [7.0] * 10, "c": [7.0] * 10 + [8.0] * 10, "d": [1.0] * 20}
+    )
+    found = friedman(scores)
+    assert found.mean.to_dict() == {"a": 1.0, "b": 2.5, "c": 2.5, "d": 4.0}
+    assert found.critical == pytest.approx(1.05, abs=0.01) and found.cliques() == [["b", "c"]]
+    assert friedman(scores.head(6)).cliques() == [["a", "b"], ["b", "c"], ["c", "d"]]
+
+
+def test_ranks_without_a_test_say_why():
+    assert "2 methods on 3 data sets: no test" in friedman(pd.DataFrame({"a": [1, 2, 3], "b": [2, 1, 1]})).words
+    assert "all methods are equal" in friedman(pd.DataFrame({"a": [1, 2], "b": [1, 2], "c": [1, 2]})).words
+    gap = friedman(pd.DataFrame({"a": [1, 2, np.nan], "b": [2, 3, 1], "c": [3, 4, 0]}))
+    assert gap.n == 2 and "2 data sets are few" in gap.words
+    assert gap.mean.to_dict() == {"c": 1.0, "b": 2.0, "a": 3.0}
