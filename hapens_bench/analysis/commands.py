@@ -43,10 +43,10 @@ def add_parser(commands: Any) -> None:
     choose = commands.add_parser(
         "choose", help="write each sampler's best trial of a tuning experiment into conf/tuned"
     )
-    choose.add_argument("experiment", help="of conf/experiment, as tune_ahns")
+    choose.add_argument("experiments", help="of conf/experiment, as tune_ahns or tune_ahns,tune_ahns_fine")
     choose.add_argument("setting", help="the folder of conf/tuned to write, as equal; then tuned=equal uses it")
     choose.add_argument("--dataset", nargs="*", default=[], help="these data sets only (default: all that were run)")
-    choose.add_argument("--trials", type=int, help="the budget, where it is not the experiment's own")
+    choose.add_argument("--trials", help="the budget of each, as 16 or 16,8, where it is not the experiment's own")
     _add_folders(choose, "results/tuning")
     choose.set_defaults(run=run_choose)
 
@@ -103,10 +103,13 @@ def run_choose(arguments: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"\w+", arguments.setting):
         raise UserError(f"a setting is named by letters, digits and _, not {arguments.setting!r}")
-    if arguments.trials is not None and arguments.trials < 1:
-        raise UserError(f"--trials is {arguments.trials}, but a budget has at least 1 trial")
+    names, trials = arguments.experiments.split(","), (arguments.trials or "").split(",") if arguments.trials else []
+    if any(not re.fullmatch("[1-9][0-9]*", n) for n in trials) or len(trials) not in (0, len(names)):
+        raise UserError(
+            f"--trials is {arguments.trials!r}, but it takes a whole number above 0 for each of {', '.join(names)}"
+        )
     chosen = write_choice(
-        arguments.experiment, arguments.setting, arguments.runs, arguments.dataset, arguments.trials, arguments.out
+        names, arguments.setting, arguments.runs, arguments.dataset, [int(n) for n in trials], arguments.out
     )
     lines: list[Line] = []
     for row in chosen.to_dict("records"):
@@ -115,7 +118,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
         lines.append([row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch])
     header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
     _show("best by validation; !: in its last epoch (not converged)", header, lines)
-    print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{arguments.experiment}/")
+    print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{names[0]}/")
     return 0
 
 

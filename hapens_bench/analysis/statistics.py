@@ -109,7 +109,7 @@ class Ranks:
 
 
 def friedman(scores: pd.DataFrame) -> Ranks:
-    """Rank methods (columns) on every data set (row), higher scores better, ties sharing their mean rank, and test whether ranks differ.
+    """Rank methods (columns) on every data set (row), the highest score first, ties sharing a rank; test whether ranks differ.
 
     Data sets that lack a method are left out.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,34 +28,27 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
     Raises:
         UserError: where a sampler of a data set has fewer finished trials than the others: budgets would not be equal.
     """
-    rows = []
+    rows, count = [], Counter[tuple[str, str]]()
     for one in trials:
+        dataset, sampler = one.params["dataset"], one.params["sampler"]
+        count[dataset, sampler] += 1
         if not one.job.folder.is_done():
             continue
         report = one.job.folder.read_summary()["selection"]["valid"]
-        rows.append(
-            {
-                "dataset": one.params["dataset"],
-                "sampler": one.params["sampler"],
-                "trial": one.trial,
-                "setting": " ".join(one.setting),
-                "value": one.job.objective(),
-                "epoch": report["epoch"],
-                "converged": report["converged"],
-                "run_id": one.job.folder.path.name,
-            }
-        )
-    frame = pd.DataFrame(
-        rows, columns=["dataset", "sampler", "trial", "setting", "value", "epoch", "converged", "run_id"]
-    )
-    begun = set(frame["dataset"])
+        found = {"dataset": dataset, "sampler": sampler, "trial": count[dataset, sampler] - 1}
+        found |= {"setting": " ".join(one.setting), "value": one.job.objective()}
+        found |= {"epoch": report["epoch"], "converged": report["converged"], "run_id": one.job.folder.path.name}
+        rows.append(found)
+    if not rows:
+        raise UserError("none of its trials has been run; the experiment's file holds the command")
+    begun = {row["dataset"] for row in rows}
     missing = [one for one in trials if one.params["dataset"] in begun and not one.job.folder.is_done()]
     if missing:
-        names = ", ".join(sorted({f"{one.params['sampler']} on {one.params['dataset']}" for one in missing}))
-        raise UserError(f"{len(missing)} trials are not finished ({names}), the first: {missing[0].job.command}")
-    if frame.empty:
-        raise UserError("none of its trials has been run; the experiment's file holds the command")
-    return frame
+        names = sorted({f"{one.params['sampler']} on {one.params['dataset']}" for one in missing})
+        raise UserError(
+            f"{len(missing)} trials are not finished ({', '.join(names)}), the first: {missing[0].job.command}"
+        )
+    return pd.DataFrame(rows)
 
 
 def best(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,24 +92,26 @@ def changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dic
 
 
 def write_choice(
-    name: str, setting: str, runs: Path, datasets: Sequence[str], n_trials: int | None, out: Path
+    names: Sequence[str], setting: str, runs: Path, datasets: Sequence[str], n_trials: Sequence[int], out: Path
 ) -> pd.DataFrame:
     """Write conf/tuned/<setting>/<dataset>-<model>-<sampler>.yaml for the best trials, and the evidence; give the chosen rows.
 
-    The evidence of a data set is <out>/<name>/<dataset>.csv (all trials), _budget.csv, .svg and .png (budget curves) and
+    Several experiments are one budget: every sampler has its trials of all of them. `n_trials` stands for their own budgets. The
+    evidence of a data set is <out>/<first name>/<dataset>.csv (all trials), _budget.csv, .svg and .png (budget curves) and
     .provenance.json.
 
     Raises:
         UserError: when budgets are not equal, or there is nothing to choose from.
     """
-    trials = planned(name, runs, datasets, n_trials)
+    budgets = n_trials or [None] * len(names)
+    trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n)]
     frame = outcomes(trials)
     curves, chosen = budget_curves(frame), best(frame)
     by_id = {one.job.folder.path.name: one for one in trials}
     for row in chosen.to_dict("records"):
-        write_tuned(name, setting, by_id[row["run_id"]], row)
+        write_tuned(names, setting, by_id[row["run_id"]], row)
     for dataset, part in frame.groupby("dataset", sort=False):
-        stem = out / name / str(dataset)
+        stem = out / names[0] / str(dataset)
         origin = provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]])
         stem.parent.mkdir(parents=True, exist_ok=True)
         stem.with_suffix(".provenance.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
@@ -126,7 +122,7 @@ def write_choice(
     return chosen
 
 
-def write_tuned(name: str, setting: str, one: Planned, row: Mapping[Hashable, Any]) -> None:
+def write_tuned(names: Sequence[str], setting: str, one: Planned, row: Mapping[Hashable, Any]) -> None:
     """Write one file of conf/tuned, with where it comes from on top."""
     config, dataset, sampler = one.job.config, one.params["dataset"], one.params["sampler"]
     model, monitor = config["model"]["name"], config["protocol"]["monitor"]
@@ -135,7 +131,7 @@ def write_tuned(name: str, setting: str, one: Planned, row: Mapping[Hashable, An
     head = [
         f"# {sampler} on {dataset} with {model}: the best of {row['trials']} trials by {monitor} on the validation part",
         f"# ({row['value']:.4f} in epoch {row['epoch']}, seed {config['seed']}{last}).",
-        f"# Written by `hapens choose {name} {setting}` from the trials in results/tuning/{name}/{dataset}.csv.",
+        f"# Written by `hapens choose {','.join(names)} {setting}` from the trials in results/tuning/{names[0]}/{dataset}.csv.",
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,7 @@ def test_under_the_null_few_families_have_a_finding(over):
 
 def test_friedman_equals_scipy_and_demsars_example():
     rng = np.random.default_rng(0)
-    scores = pd.DataFrame(rng.random((14, 4)) + [0.6, 0.3, 0.0, 0.0], columns=list("abcd"))
+    scores = pd.DataFrame(rng.random((14, 4)) + np.array([0.6, 0.3, 0.0, 0.0]), columns=list("abcd"))
     found = friedman(scores)
     assert found.p == pytest.approx(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
     assert found.mean.sum() == pytest.approx(10) and found.mean.index[0] == "a"

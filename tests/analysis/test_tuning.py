@@ -41,7 +41,7 @@ def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     with pytest.raises(
         UserError, match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench"
     ):
-        tuning.write_choice("tune_small", "mine", runs, [], None, out)
+        tuning.write_choice(["tune_small"], "mine", runs, [], [], out)
     assert cli.train(sweep) == 0
     assert "6 jobs: 3 done, 3 to run" in capsys.readouterr().out
     code = cli.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
@@ -68,9 +68,25 @@ def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
         assert (out / "tune_small" / f"planted{suffix}").stat().st_size > 500
 
 
+def test_two_experiments_are_one_budget(own_conf, tmp_path, capsys):
+    head = "# more\ndefaults: [tune_small, _self_]\nhydra: {sweeper: {n_trials: 2, seed: 5}}\n"
+    (own_conf / "experiment" / "tune_more.yaml").write_text("# @package _global_\n" + head)
+    runs, out = tmp_path / "runs", tmp_path / "tuning"
+    for name in ("tune_small", "tune_more"):
+        assert cli.train(["-m", f"experiment={name}", f"paths.runs={runs}"]) == 0
+    folders = ["--runs", str(runs), "--out", str(out)]
+    assert cli.main(["choose", "tune_small,tune_more", "mine", *folders]) == 0
+    trials = pd.read_csv(out / "tune_small" / "planted.csv")
+    assert trials.groupby("sampler")["trial"].apply(list).to_dict() == {"rns": [0, 1, 2, 3, 4], "dns": [0, 1, 2, 3, 4]}
+    assert trials.groupby("sampler")["setting"].nunique().tolist() == [5, 5]
+    assert cli.main(["choose", "tune_small,tune_more", "mine", "--trials", "2,1", *folders]) == 0
+    assert len(pd.read_csv(out / "tune_small" / "planted.csv")) == 6
+    assert cli.main(["choose", "tune_small,tune_more", "mine", "--trials", "2", *folders]) == 2
+
+
 def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
     with pytest.raises(UserError, match="none of its trials has been run"):
-        tuning.write_choice("tune_small", "mine", tmp_path / "runs", [], None, tmp_path)
+        tuning.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], tmp_path)
     with pytest.raises(UserError, match=r"there is no experiment 'nope'; choose one of .*tune_ahns"):
         experiments.planned("nope", tmp_path)
     assert cli.main(["choose", "tune_small", "../up"]) == 2
