@@ -40,11 +40,11 @@ def read_sweeper(name: str) -> dict[str, Any]:
         raise UserError(f"there is no experiment {name!r}; choose one of {known}")
     config = OmegaConf.load(path)
     assert isinstance(config, DictConfig)
-    merged = OmegaConf.create({})
+    parts = []
     for base in config.get("defaults", []):
         if isinstance(base, str) and base != "_self_":  # another experiment that this one goes on from
-            merged = OmegaConf.merge(merged, OmegaConf.create(read_sweeper(base)))
-    sweeper = OmegaConf.to_container(OmegaConf.merge(merged, config.hydra.sweeper))
+            parts.append(OmegaConf.create(read_sweeper(base)))
+    sweeper = OmegaConf.to_container(OmegaConf.merge(*parts, config.hydra.sweeper))
     assert isinstance(sweeper, dict)
     return {str(key): value for key, value in sweeper.items()}
 

@@ -103,7 +103,7 @@ def write_choice(
     Raises:
         UserError: when budgets are not equal, or there is nothing to choose from.
     """
-    budgets = n_trials or [None] * len(names)
+    budgets: Sequence[int | None] = n_trials or [None] * len(names)
     trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n)]
     frame = outcomes(trials)
     curves, chosen = budget_curves(frame), best(frame)

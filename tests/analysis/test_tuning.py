@@ -91,7 +91,7 @@ def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
         experiments.planned("nope", tmp_path)
     assert cli.main(["choose", "tune_small", "../up"]) == 2
     assert cli.main(["choose", "tune_small", "mine", "--trials", "0"]) == 2
-    assert "at least 1 trial" in capsys.readouterr().err
+    assert "takes a whole number above 0 for each of tune_small" in capsys.readouterr().err
 
 
 def test_budget_curve_is_the_mean_over_all_subsets():
