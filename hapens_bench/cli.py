@@ -1,4 +1,4 @@
-"""The command line: `hapens train|data|table`; `python -m hapens_bench` is `hapens train`."""
+"""The command line: `hapens train|data|table|figure|choose|push`; `python -m hapens_bench` is `hapens train`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         return train(argv[1:])
     from hapens_bench.analysis import commands as analysis
     from hapens_bench.data import commands as data
+    from hapens_bench.tracking import push
 
     parser = argparse.ArgumentParser(prog="hapens", description="Compare negative samplers, honestly and fast.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("train", help="train trials; takes Hydra overrides (see: hapens train --help)")
     data.add_parser(commands)
     analysis.add_parser(commands)
+    push.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.run(arguments))
 

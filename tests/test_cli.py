@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 TINY = [
     "dataset.users=60",
@@ -63,6 +66,40 @@ def test_a_failed_trial_takes_nothing_with_it(tmp_path):
 def test_the_rerun_command_of_a_failed_job_names_it(tmp_path):
     done = hapens(tmp_path, "train", *TINY, "trainer.lr=1e38")
     assert done.returncode == 1 and "the loss is" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_sweep_tells_two_trackers_everything(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    trackers = ["logger=[wandb,trackio]", "dataset=planted", "trainer.epochs=3"]
+    done = hapens(tmp_path, "train", "-m", *TINY, *trackers, "seed=0,1")
+    assert done.returncode == 0 and "failed" not in done.stderr, done.stderr
+    in_trackio = trackio_runs(tmp_path / "runs/.trackio", "hapens_bench")
+    assert done.stdout.count("trackio show --project hapens_bench") == 1
+    folders = [path.parent for path in tmp_path.glob("runs/planted/mf/rns/*/summary.json")]
+    assert sorted(in_trackio) == sorted(folder.name for folder in folders) and len(folders) == 2
+    for folder in folders:
+        history = pd.read_parquet(folder / "history.parquet")
+        ours = json.loads((folder / "summary.json").read_text())["selection"]
+        (place,) = folder.glob("wandb/offline-run-*")
+        in_wandb = wandb_synced(place)
+        assert in_wandb["run"]["name"] == folder.name
+        assert {row[0]: row[3] for row in in_wandb["table"]["data"]} == {
+            k: v["test"]["Recall@20"] for k, v in ours.items()
+        }
+        for stage, rows in history.groupby("stage"):
+            for column in ("train/loss", "hardness/ratio", "hardness/percentile_q90"):
+                expected = rows[column].tolist()
+                assert curve(in_trackio[folder.name]["logs"], f"{stage}/{column}") == expected and len(expected) == 3
+                assert curve(in_wandb["history"], f"{stage}/{column}") == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_tracker_that_is_not_there_is_warned_of_once_and_costs_nothing_else(tmp_path):
+    (tmp_path / "trackio.py").write_text("raise ImportError('no trackio on this machine')")
+    done = hapens(tmp_path, "train", "-m", *TINY, "seed=0,1", "logger=trackio")
+    assert done.returncode == 0 and states(tmp_path) == ["done"] * 2
+    warning = "trackio failed and is left out from here on: ImportError: no trackio on this machine\n"
+    assert done.stderr.count(warning) == done.stderr.count("trackio") / 2 == 1
 
 
 def test_resume_force_and_never(tmp_path):

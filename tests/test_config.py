@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 from hapens_bench.analysis import cells, experiments, figures
 from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, run_id
 from hapens_bench.errors import UserError
+from hapens_bench.launch.run import make_sinks
 from hapens_bench.training.pack import build, build_sampler
 from tests.conftest import make_config
 
@@ -75,6 +76,29 @@ def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
             assert typed[section][key] == 3
 
 
+@pytest.mark.parametrize(
+    ("choice", "trackers"),
+    [
+        ("none", []),
+        ("wandb", ["wandb"]),
+        ("trackio", ["trackio"]),
+        ("[wandb,trackio]", ["wandb", "trackio"]),
+    ],
+)
+def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
+    config = make_config(f"logger={choice}", "paths.runs=/somewhere")
+    assert list(config["logger"]) == trackers
+    assert [sink.label for sink in make_sinks(config)] == trackers
+
+
+def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_says_otherwise(monkeypatch):
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    config = make_config("logger=trackio", "paths.runs=/somewhere")
+    assert config["logger"]["trackio"]["folder"] == "/somewhere/.trackio"
+    monkeypatch.setenv("TRACKIO_DIR", "/elsewhere")
+    assert make_config("logger=trackio")["logger"]["trackio"]["folder"] == "/elsewhere"
+
+
 def test_a_run_id_ignores_what_cannot_change_the_result():
     base = make_config("dataset=tools")
     for same in (
@@ -84,6 +108,7 @@ def test_a_run_id_ignores_what_cannot_change_the_result():
         "paths.runs=/elsewhere",
         "resume=force",
         "logger=wandb",
+        "logger=[wandb,trackio]",
         "dataset.sources.author.licence=other",
         "trainer.lr=1e-3",
         "trainer.l2=0.00010",

@@ -20,12 +20,13 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 import hapens_bench
-from hapens_bench.config import run_id, split_id
+from hapens_bench.config import split_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.tracking.console import ConsoleSink, PackLine
+from hapens_bench.tracking.limited import LimitedSink, worker_of
 from hapens_bench.tracking.run_folder import RunBusy, RunFolder
-from hapens_bench.tracking.sink import RunInfo, SafeSinks, Sink
+from hapens_bench.tracking.sink import SafeSinks, Sink, describe
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial
 
@@ -68,7 +69,7 @@ def begin(config: Config, folder: RunFolder, single: bool, alone: bool) -> Trial
         Console(stderr=True).print(f"continuing {folder.path} at epoch {trial.progress.next_epoch}")
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
     folder.write_status("running")
-    trial.sinks.start(describe(config, folder))
+    trial.sinks.start(describe(config, folder.path, trial.progress.rows))
     return trial
 
 
@@ -163,22 +164,10 @@ def finish(trial: Trial, split: Split) -> None:
     trial.sinks.finish(summary)
 
 
-def describe(config: Config, folder: RunFolder) -> RunInfo:
-    """Name a run for the sinks."""
-    parts = [config[section]["name"] for section in ("dataset", "model", "sampler")]
-    return RunInfo(
-        run_id=run_id(config),
-        name="-".join([*parts, f"s{config['seed']}"]),
-        group=f"{parts[0]}-{parts[1]}-{config['protocol']['name']}",
-        folder=folder.path,
-        config=dict(config),
-        flat=dict(zip(("dataset", "model", "sampler"), parts, strict=True)) | {"seed": config["seed"]},
-    )
-
-
 def make_sinks(config: Config) -> list[Sink]:
-    """Make the trackers that `logger` names."""
-    return [instantiate(section) for section in config["logger"].values()]
+    """Make the trackers that `logger` names, each limited in the time that it may take."""
+    sinks = (instantiate(section) for section in config["logger"].values())
+    return [LimitedSink(sink, worker_of(sink.label)) for sink in sinks]
 
 
 @lru_cache(maxsize=1)

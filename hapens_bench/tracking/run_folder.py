@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 LOG = logging.getLogger("hapens_bench.tracking")
 
@@ -30,7 +31,7 @@ class DamagedRun(Exception):
 
 
 class RunFolder:
-    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt` of one run."""
+    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt pushed.json` of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -60,6 +61,20 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Write the resolved config."""
         self._write("config.yaml", text.encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved config.
+
+        Raises:
+            DamagedRun: when there is none or it cannot be read.
+        """
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        except Exception as error:
+            raise DamagedRun(f"config.yaml cannot be read: {error}") from error
+        if not isinstance(config, dict):
+            raise DamagedRun("config.yaml holds no mapping")
+        return {str(key): value for key, value in config.items()}
 
     def write_status(self, state: str, reason: str | None = None) -> None:
         """Write `running`, `done` or `failed`, with the reason of a failure."""
@@ -104,6 +119,18 @@ class RunFolder:
             return pd.read_parquet(self.path / f"{name}.parquet")
         except Exception as error:
             raise DamagedRun(f"{name}.parquet cannot be read: {error}") from error
+
+    def write_pushed(self, pushed: Mapping[str, Any]) -> None:
+        """Write what `hapens push` has told to which tracker."""
+        self._write_json("pushed.json", pushed)
+
+    def read_pushed(self) -> dict[str, Any]:
+        """Read what was told to which tracker; nothing where there is no record of it.
+
+        Raises:
+            DamagedRun: when it cannot be read.
+        """
+        return self._read_json("pushed.json") if (self.path / "pushed.json").exists() else {}
 
     def is_done(self) -> bool:
         """Tell whether the run is finished and its summary readable."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,10 @@ LOG = logging.getLogger("hapens_bench.tracking")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a sink is told of a run: its id, a readable name, its group, folder, config, and the flat keys to filter by."""
+    """What a sink is told of a run: its id, a readable name, its group, folder, config, and the flat keys to filter by.
+
+    `rows` is the history that there is already: of a checkpoint, or of a finished run.
+    """
 
     run_id: str
     name: str
@@ -22,13 +26,32 @@ class RunInfo:
     folder: Path
     config: dict[str, Any]
     flat: dict[str, Any]
+    rows: Sequence[Mapping[str, Any]] = ()
+
+
+def describe(config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()) -> RunInfo:
+    """Name a run for the sinks; its folder is named by its id."""
+    parts = [config[section]["name"] for section in ("dataset", "model", "sampler")]
+    return RunInfo(
+        run_id=folder.name,
+        name="-".join([*parts, f"s{config['seed']}"]),
+        group=f"{parts[0]}-{parts[1]}-{config['protocol']['name']}",
+        folder=folder,
+        config=dict(config),
+        flat=dict(zip(("dataset", "model", "sampler"), parts, strict=True)) | {"seed": config["seed"]},
+        rows=tuple(rows),
+    )
 
 
 class Sink(Protocol):
     """A place that wants to know how a trial goes."""
 
+    @property
+    def label(self) -> str:
+        """What a warning calls it."""
+
     def start(self, run: RunInfo) -> None:
-        """Begin or continue a run."""
+        """Begin a run with the rows that it has; what was there under its id is replaced."""
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
         """Take the history row of an epoch."""
@@ -67,7 +90,36 @@ class SafeSinks:
             try:
                 call(sink)
             except Exception as error:
-                LOG.warning("%s failed and is left out from here on: %s", type(sink).__name__, error)
+                why = f"{type(error).__name__}: {error}"
+                warn_once(f"{sink.label} failed and is left out from here on: {why}")
                 self.sinks.remove(sink)
                 with contextlib.suppress(Exception):
-                    sink.fail(f"the tracker failed: {error}")
+                    sink.fail(f"the tracker failed: {why}")
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Warn, but not again for each trial that loses the same tracker for the same reason."""
+    LOG.warning(text)
+
+
+def curves(stage: str, epoch: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what trackers draw of an epoch; each stage has its own epoch axis."""
+    return {f"{stage}/epoch": epoch} | {f"{stage}/{key}": value for key, value in row.items() if "/" in key}
+
+
+def results(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each selection's epoch and test metrics under flat names."""
+    found = {}
+    for selection, report in summary["selection"].items():
+        found[f"{selection}/epoch"] = report["epoch"]
+        found |= {f"{selection}/test/{metric}": value for metric, value in report["test"].items()}
+    return found
+
+
+def results_table(summary: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Give the header and the rows of a run's final table, a row a selection."""
+    reports = summary["selection"]
+    metrics = list(next(iter(reports.values()))["test"])
+    rows = [[name, r["epoch"], r["converged"], *(r["test"][m] for m in metrics)] for name, r in reports.items()]
+    return ["selection", "epoch", "converged", *metrics], rows

@@ -7,24 +7,27 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from hapens_bench.tracking.sink import RunInfo
+from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 Mode = Literal["online", "offline"]
+PATIENCE = 12  # seconds W&B waits for its server, also at the exit of the process; more than a call may take
 
 
 class WandbSink:
-    """Mirrors a run's history, and its test results as summary values, to W&B.
+    """Mirrors a run's history, and its test results as summary values and a table, to W&B.
 
     The trials of a pack are open at the same time, so every run is one of its own (`reinit="create_new"`) and nothing goes through the
     module's current run. The package is imported when a run starts, so `logger=none` needs none of it.
     """
+
+    label = "wandb"
 
     def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
         self.project, self.entity, self.mode, self.group = project, entity, mode, group
         self.run: Any = None
 
     def start(self, run: RunInfo) -> None:
-        """Open the W&B run, under our run id, inside the run folder."""
+        """Open a W&B run under our run id, inside the run folder; W&B puts it in the place of one that has this id already."""
         os.environ.setdefault("WANDB_SILENT", "true")  # read at import
         import wandb
 
@@ -34,30 +37,37 @@ class WandbSink:
             mode=self.mode,
             dir=str(run.folder),
             id=run.run_id,
-            resume="allow" if self.mode == "online" else None,
             name=run.name,
             group=self.group or run.group,
             job_type="train",
             config={**run.flat, "config": run.config},
             reinit="create_new",
-            settings=wandb.Settings(console="off"),
+            settings=wandb.Settings(
+                console="off",
+                init_timeout=PATIENCE,
+                finish_timeout=PATIENCE,
+                finish_timeout_raises=True,
+            ),
         )
         for stage in ("held", "full"):
             self.run.define_metric(f"{stage}/epoch")
             for part in ("train", "valid", "test", "hardness"):
                 self.run.define_metric(f"{stage}/{part}/*", step_metric=f"{stage}/epoch", summary="none")
+        for row in run.rows:
+            self.log(row["stage"], row["epoch"], row)
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
-        """Log one epoch; each stage has its own epoch axis."""
-        values = {f"{stage}/{key}": value for key, value in row.items() if "/" in key}
-        self.run.log({f"{stage}/epoch": epoch, **values})
+        """Log one epoch."""
+        self.run.log(curves(stage, epoch, row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Put each selection's test metrics into the summary and close."""
-        for selection, report in summary["selection"].items():
-            self.run.summary[f"{selection}/epoch"] = report["epoch"]
-            for metric, value in report["test"].items():
-                self.run.summary[f"{selection}/test/{metric}"] = value
+        """Put each selection's test metrics into the summary, and all of them into the table `results`; then close."""
+        import wandb
+
+        columns, rows = results_table(summary)
+        self.run.log({"results": wandb.Table(columns=columns, data=rows)})
+        for key, value in results(summary).items():
+            self.run.summary[key] = value
         self._close(0)
 
     def fail(self, reason: str) -> None:

@@ -1,0 +1,132 @@
+"""Trackers at arm's length: training does not wait for a log, and a tracker that hangs is given up."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from queue import SimpleQueue
+from typing import Any
+
+from hapens_bench.tracking.sink import RunInfo, Sink
+
+LIMIT = 10.0  # seconds that one call may take, and that the start and the end of a run wait
+
+
+class Worker:
+    """Does calls in their order on a thread of its own, which cannot hold the process at its exit.
+
+    Once it was too late with one, it is given up: nobody waits for it again, though it does what it has still to do.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.begun: float | None = None  # when the present call began
+        self.given_up = False
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def check(self) -> None:
+        """Look at the present call.
+
+        Raises:
+            TimeoutError: when it takes longer than the limit, or one has done so before.
+        """
+        begun = self.begun
+        if begun is not None and time.monotonic() - begun > self.limit:
+            self.given_up = True
+        if self.given_up:
+            raise TimeoutError(f"no answer within {self.limit:g} s")
+
+    def wait(self) -> None:
+        """Wait until what was asked for so far is done.
+
+        Raises:
+            TimeoutError: when it takes longer than the limit, or a call has done so before.
+        """
+        self.check()
+        done = threading.Event()
+        self.calls.put(done.set)
+        self.given_up = not done.wait(self.limit)
+        self.check()
+
+    def _work(self) -> None:
+        while True:
+            call = self.calls.get()
+            self.begun = time.monotonic()
+            call()
+            self.begun = None
+
+
+@cache
+def worker_of(label: str) -> Worker:
+    """Give the thread of a tracker: one for all trials of a process, so that one that hangs is waited for once."""
+    return Worker(LIMIT)
+
+
+class LimitedSink:
+    """Tells a sink everything on a worker's thread.
+
+    `start`, `finish` and `fail` wait for it, `log` does not. What goes wrong on the thread is raised by the call that waits for it
+    or, for a log, by a later one.
+    """
+
+    def __init__(self, sink: Sink, worker: Worker) -> None:
+        self.sink, self.worker, self.label = sink, worker, sink.label
+        self.error: Exception | None = None
+        self.ended = False
+
+    def start(self, run: RunInfo) -> None:
+        """See `Sink.start`."""
+        self.worker.check()
+        self._put(partial(self.sink.start, run))
+        self._wait()
+
+    def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
+        """See `Sink.log`."""
+        self.worker.check()
+        self._raise()
+        self._put(partial(self.sink.log, stage, epoch, row))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """See `Sink.finish`; a sink that is late is told all the same."""
+        self.ended = True
+        self._put(partial(self.sink.finish, summary))
+        self._wait()
+
+    def fail(self, reason: str) -> None:
+        """See `Sink.fail`; a sink that is broken itself is told too, but not waited for, and one that has ended is left alone."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.error is not None or self.worker.given_up:
+            self.worker.calls.put(partial(self._close, reason))
+        else:
+            self._put(partial(self.sink.fail, reason))
+            self._wait()
+
+    def _put(self, call: Callable[[], None]) -> None:
+        self.worker.calls.put(partial(self._do, call))
+
+    def _wait(self) -> None:
+        self.worker.wait()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def _do(self, call: Callable[[], None]) -> None:
+        """On the thread: do a call, unless an earlier one has failed."""
+        if self.error is None:
+            try:
+                call()
+            except Exception as error:
+                self.error = error
+
+    def _close(self, reason: str) -> None:
+        """On the thread: close a sink that is broken."""
+        with contextlib.suppress(Exception):
+            self.sink.fail(reason)

@@ -1,0 +1,78 @@
+"""Trackio as a sink: a local dashboard beside the run folders, without any account."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
+
+
+class TrackioSink:
+    """Mirrors a run's history, test results and final table to Trackio's files in a folder.
+
+    The trials of a pack are open at the same time, so every run is an object of its own: `trackio.init` would close the run before.
+    The package is imported when a run starts; it takes its folder from the environment then, one for the whole process.
+    """
+
+    label = "trackio"
+
+    def __init__(self, project: str, folder: str, group: str | None) -> None:
+        self.project, self.folder, self.group = project, Path(folder).expanduser().resolve(), group
+        self.run: Any = None
+
+    def start(self, run: RunInfo) -> None:
+        """Open a run under our run id, in the place of one that has this id already.
+
+        Raises:
+            RuntimeError: when this process writes to another folder already. OSError: when the folder cannot be made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)  # Trackio would only warn
+        os.environ["TRACKIO_DIR"] = str(self.folder)
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else a saved token makes it ask the hub for a user's name
+        import trackio
+
+        if self.folder != trackio.TRACKIO_DIR:
+            raise RuntimeError(f"this process writes to {trackio.TRACKIO_DIR}, not to {self.folder}")
+        trackio.api.Run(self.project, run.name, run.run_id).delete()
+        self.run = trackio.Run(
+            url=None,
+            project=self.project,
+            client=None,
+            name=run.name,
+            run_id=run.run_id,
+            group=self.group or run.group,
+            config={**run.flat, "config": run.config},
+        )
+        tell(self.folder, self.project)
+        for row in run.rows:
+            self.log(row["stage"], row["epoch"], row)
+
+    def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
+        """Log one epoch."""
+        self.run.log(curves(stage, epoch, row), step=epoch)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Log each selection's test metrics, and all of them as the table `results`, after the last epoch; then close."""
+        import trackio
+
+        columns, rows = results_table(summary)
+        self.run.log({**results(summary), "results": trackio.Table(columns=columns, data=rows)})
+        self.run.finish()
+
+    def fail(self, reason: str) -> None:
+        """Leave an alert with the reason and close."""
+        import trackio
+
+        self.run.alert("failed", reason, trackio.AlertLevel.ERROR)
+        self.run.finish()
+
+
+@cache
+def tell(folder: Path, project: str) -> None:
+    """Say, once, how to look at the runs."""
+    print(f"to look at the runs: TRACKIO_DIR={shlex.quote(str(folder))} trackio show --project {shlex.quote(project)}")

@@ -1,0 +1,23 @@
+import pytest
+
+from hapens_bench.tracking import limited, sink, trackio
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """What a process says or makes once is said and made for each test."""
+    for memory in (limited.worker_of, sink.warn_once, trackio.tell):
+        memory.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def one_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("trackio")
+
+
+@pytest.fixture
+def trackio_folder(one_folder, monkeypatch):
+    """The folder of Trackio in this process; the package takes only one."""
+    monkeypatch.setenv("TRACKIO_DIR", str(one_folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return one_folder
