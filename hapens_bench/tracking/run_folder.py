@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 LOG = logging.getLogger("hapens_bench.tracking")
 
@@ -60,6 +61,20 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Write the resolved config."""
         self._write("config.yaml", text.encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved config.
+
+        Raises:
+            DamagedRun: when there is none or it cannot be read.
+        """
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
+        except Exception as error:
+            raise DamagedRun(f"config.yaml cannot be read: {error}") from error
+        if not isinstance(config, dict):
+            raise DamagedRun("config.yaml holds no keys")
+        return {str(key): value for key, value in config.items()}
 
     def write_status(self, state: str, reason: str | None = None) -> None:
         """Write `running`, `done` or `failed`, with the reason of a failure."""
