@@ -153,7 +153,9 @@ def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
         for name, rows in _lines(_of(frame, place)):
             axis.plot(rows["n"], 100 * rows["expected"], **looks[name])
             axis.fill_between(rows["n"], 100 * rows["low"], 100 * rows["high"], color=colour(name[0]), alpha=0.08, lw=0)
-    _finish(figure, axes, "trials", looks, ["mean of n trials in random order; band: 10% to 90% quantile"])
+    _finish(
+        figure, axes, "trials", looks, ["mean of the best of n trials in random order; band: its 10% to 90% quantile"]
+    )
     entitle(figure, "Best of n trials", frame)
     return figure
 
