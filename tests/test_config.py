@@ -50,7 +50,8 @@ def test_every_table_and_figure_is_bound_to_configs(path, tmp_path):
         assert len({cell.config_id for cell in found}) == len(found) > 3
     else:
         definition = figures.read_definition(path.stem)
-        assert definition["kind"] in figures.KINDS
+        if "experiment" not in definition:
+            return  # of any runs: tests/analysis/test_figures.py draws it
         trials = experiments.planned(definition["experiment"], tmp_path)
         assert len({one.job.folder.path for one in trials}) == len(trials) > 3
         for one in trials:

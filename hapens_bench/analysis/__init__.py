@@ -1,1 +1,1 @@
-"""Tables from run folders."""
+"""Tables and figures from run folders."""

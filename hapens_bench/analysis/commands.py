@@ -18,6 +18,7 @@ from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.tables import write_table
 from hapens_bench.analysis.writers import Line, to_screen
 from hapens_bench.errors import UserError
+from hapens_bench.training.trial import STAGES
 
 
 def add_parser(commands: Any) -> None:
@@ -36,8 +37,15 @@ def add_parser(commands: Any) -> None:
     table.add_argument("--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)")
     _add_folders(table, "results/tables")
     table.set_defaults(run=run_table)
-    figure = commands.add_parser("figure", help="draw a paper's figure from the finished runs")
-    figure.add_argument("name", help="of conf/figure, as ahns_fig5")
+    figure = commands.add_parser("figure", help="draw curves, grids, bars or paths from the finished runs")
+    figure.add_argument("name", help="of conf/figure, as hardness or ahns_fig5")
+    filters = (
+        "these runs only, as dataset=tools sampler=dns,ahns sampler.M=16: dataset, model, protocol, sampler, seed, "
+    )
+    figure.add_argument(
+        "--where", nargs="*", default=[], metavar="KEY=VALUE", help=f"{filters}selection or any key of config.yaml"
+    )
+    figure.add_argument("--stage", choices=STAGES, help="draw this stage's epochs, not those of the figure's own stage")
     _add_folders(figure, "results/figures")
     figure.set_defaults(run=run_figure)
     choose = commands.add_parser(
@@ -89,11 +97,13 @@ def _split(arguments: argparse.Namespace, name: str) -> list[str]:
 def run_figure(arguments: argparse.Namespace) -> int:
     """Draw the figure and say what is missing in it."""
     from hapens_bench.analysis.figures import write_figure  # matplotlib takes a second to import
+    from hapens_bench.analysis.selecting import parse_where
 
-    frame, missing = write_figure(arguments.name, arguments.runs, arguments.out)
+    where = parse_where(arguments.where)
+    frame, notes = write_figure(arguments.name, arguments.runs, arguments.out, where, arguments.stage)
     print(f"{len(frame)} points; written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json")
-    for command in missing:
-        print(f"not run yet: {command}", file=sys.stderr)
+    for note in notes:
+        print(note, file=sys.stderr)
     return 0
 
 

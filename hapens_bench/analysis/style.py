@@ -1,30 +1,58 @@
-"""How samplers look in every picture: one colour and one dash each, distinct to the colour-blind and in grey."""
+"""How samplers look in every picture: one colour and one dash each, told apart by dash and lightness where there is no colour."""
 
 from __future__ import annotations
 
 from typing import Any
 
-COLOURS = {  # Okabe and Ito's eight, then Paul Tol's muted ones
-    "rns": "#000000",
-    "dns": "#0072B2",
-    "ahns": "#D55E00",
-    "ssm": "#009E73",
-    "mixgcf": "#CC79A7",
-    "dens": "#E69F00",
-    "dns_mn": "#56B4E9",
-    "cuco": "#B8A800",
-    "ahns_p1": "#882255",
-    "pns": "#888888",
-    "softmax": "#44AA99",
-    "dins": "#332288",
-    "ans": "#999933",
-    "dns_mn_sum": "#88CCEE",
+DASHES = {
+    "solid": "-",
+    "dashed": "--",
+    "dash-dot": "-.",
+    "dotted": ":",
+    "dash-dot-dot": (0, (5, 1, 1, 1, 1, 1)),
+    "long": (0, (8, 2)),
+    "short": (0, (2, 1)),
+    "long-dot": (0, (8, 1.5, 1, 1.5)),
 }
-DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2))]
-SPARE = "#555555"
+LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one dash differ in lightness
+    "rns": ("#000000", "solid"),
+    "dns": ("#0072B2", "dashed"),
+    "ahns": ("#D55E00", "dash-dot"),
+    "ssm": ("#009E73", "dotted"),
+    "mixgcf": ("#CC79A7", "dash-dot-dot"),
+    "dens": ("#E69F00", "long"),
+    "dns_mn": ("#56B4E9", "solid"),
+    "cuco": ("#B8A800", "dashed"),
+    "ahns_p1": ("#882255", "dash-dot"),
+    "pns": ("#888888", "long"),
+    "softmax": ("#44AA99", "long-dot"),
+    "dins": ("#332288", "long"),
+    "ans": ("#999933", "short"),
+    "dns_mn_sum": ("#88CCEE", "short"),
+    "aobpr": ("#661100", "dashed"),
+    "sdns": ("#DDAA77", "dash-dot"),
+    "hardbpr": ("#004488", "dotted"),
+    "srns": ("#225522", "dash-dot-dot"),
+    "gdns": ("#CCBB44", "dash-dot-dot"),
+    "enmf": ("#005566", "short"),
+    "irgan": ("#444400", "long-dot"),
+    "advir": ("#BBCC33", "long-dot"),
+    "rns_as": ("#667788", "short"),
+    "hapens": ("#9933DD", "solid"),
+}
+SPARE = ("#555555", "solid")
+MARKERS = "os^DvXP<>*"  # of several settings of one sampler
 
 
-def line(sampler: str) -> dict[str, Any]:
-    """Give the keywords by which matplotlib draws a sampler's line."""
-    place = list(COLOURS).index(sampler) if sampler in COLOURS else len(COLOURS)
-    return {"color": COLOURS.get(sampler, SPARE), "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
+def colour(sampler: str) -> str:
+    """Give a sampler's colour."""
+    return LOOKS.get(sampler, SPARE)[0]
+
+
+def line(sampler: str, setting: int | None = None) -> dict[str, Any]:
+    """Give the keywords by which matplotlib draws a sampler's line; `setting` counts several settings of it, which get markers."""
+    own, dash = LOOKS.get(sampler, SPARE)
+    look = {"color": own, "linestyle": DASHES[dash], "linewidth": 1.4}
+    if setting is None:
+        return look
+    return look | {"linewidth": 1, "marker": MARKERS[setting % len(MARKERS)], "markersize": 4.5, "markevery": 0.12}

@@ -13,8 +13,8 @@ import pandas as pd
 from omegaconf import OmegaConf
 from scipy.special import gammaln
 
+from hapens_bench.analysis.drawing import draw_budget_curves, save
 from hapens_bench.analysis.experiments import Planned, planned
-from hapens_bench.analysis.figures import draw_budget_curves, save
 from hapens_bench.analysis.provenance import provenance
 from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.errors import UserError
