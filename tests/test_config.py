@@ -89,7 +89,9 @@ def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
 def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
     config = make_config(f"logger={choice}", "paths.runs=/somewhere")
     assert list(config["logger"]) == trackers
-    assert [sink.label for sink in make_sinks(config)] == trackers
+    sinks = make_sinks(config)
+    assert [sink.label for sink in sinks] == trackers
+    assert [type(sink.make()).__name__.lower() for sink in sinks] == [f"{name}sink" for name in trackers]
 
 
 def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_says_otherwise(monkeypatch):

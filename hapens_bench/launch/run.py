@@ -166,8 +166,8 @@ def finish(trial: Trial, split: Split) -> None:
 
 def make_sinks(config: Config) -> list[Sink]:
     """Make the trackers that `logger` names, each limited in the time that it may take."""
-    sinks = (instantiate(section) for section in config["logger"].values())
-    return [LimitedSink(sink, worker_of(sink.label)) for sink in sinks]
+    loggers = config["logger"].items()
+    return [LimitedSink(name, partial(instantiate, section), worker_of(name)) for name, section in loggers]
 
 
 @lru_cache(maxsize=1)

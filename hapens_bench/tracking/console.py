@@ -15,8 +15,6 @@ from hapens_bench.tracking.sink import RunInfo
 class ConsoleSink:
     """A bar for one job on a terminal; else a line for each evaluation."""
 
-    label = "the console"
-
     def __init__(self, epochs: int, single: bool) -> None:
         self.epochs = epochs
         self.console = Console(stderr=True)

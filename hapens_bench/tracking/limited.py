@@ -67,21 +67,22 @@ def worker_of(label: str) -> Worker:
 
 
 class LimitedSink:
-    """Tells a sink everything on a worker's thread.
+    """Makes a sink and tells it everything on a worker's thread; `label` is what a warning calls it.
 
     `start`, `finish` and `fail` wait for it, `log` does not. What goes wrong on the thread is raised by the call that waits for it
     or, for a log, by a later one.
     """
 
-    def __init__(self, sink: Sink, worker: Worker) -> None:
-        self.sink, self.worker, self.label = sink, worker, sink.label
+    def __init__(self, label: str, make: Callable[[], Sink], worker: Worker) -> None:
+        self.label, self.make, self.worker = label, make, worker
+        self.sink: Any = None
         self.error: Exception | None = None
         self.ended = False
 
     def start(self, run: RunInfo) -> None:
         """See `Sink.start`."""
         self.worker.check()
-        self._put(partial(self.sink.start, run))
+        self._put(partial(self._begin, run))
         self._wait()
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
@@ -106,6 +107,10 @@ class LimitedSink:
         else:
             self._put(partial(self.sink.fail, reason))
             self._wait()
+
+    def _begin(self, run: RunInfo) -> None:
+        self.sink = self.make()
+        self.sink.start(run)
 
     def _put(self, call: Callable[[], None]) -> None:
         self.worker.calls.put(partial(self._do, call))

@@ -46,10 +46,6 @@ def describe(config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str
 class Sink(Protocol):
     """A place that wants to know how a trial goes."""
 
-    @property
-    def label(self) -> str:
-        """What a warning calls it."""
-
     def start(self, run: RunInfo) -> None:
         """Begin a run with the rows that it has; what was there under its id is replaced."""
 
@@ -91,7 +87,8 @@ class SafeSinks:
                 call(sink)
             except Exception as error:
                 why = f"{type(error).__name__}: {error}"
-                warn_once(f"{sink.label} failed and is left out from here on: {why}")
+                name = getattr(sink, "label", type(sink).__name__)
+                warn_once(f"{name} failed and is left out from here on: {why}")
                 self.sinks.remove(sink)
                 with contextlib.suppress(Exception):
                     sink.fail(f"the tracker failed: {why}")

@@ -19,8 +19,6 @@ class TrackioSink:
     The package is imported when a run starts; it takes its folder from the environment then, one for the whole process.
     """
 
-    label = "trackio"
-
     def __init__(self, project: str, folder: str, group: str | None) -> None:
         self.project, self.folder, self.group = project, Path(folder).expanduser().resolve(), group
         self.run: Any = None

@@ -20,8 +20,6 @@ class WandbSink:
     module's current run. The package is imported when a run starts, so `logger=none` needs none of it.
     """
 
-    label = "wandb"
-
     def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
         self.project, self.entity, self.mode, self.group = project, entity, mode, group
         self.run: Any = None

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -21,7 +22,6 @@ from tests.tracking.readers import info
 class Noting:
     """Notes what it is told, and in which thread; hangs at one of the calls until it is let go, or throws there."""
 
-    label = "noting"
     made = []
 
     def __init__(self, hangs_at=None, throws_at=None):
@@ -54,8 +54,6 @@ class Noting:
 class Missing(Noting):
     """Needs a package that is not there."""
 
-    label = "missing"
-
     def start(self, run):
         import no_such_package  # noqa: F401
 
@@ -70,7 +68,7 @@ def until(happened):
 def test_the_end_of_a_run_waits_until_all_calls_were_done_in_their_order():
     slow = Noting()
     note, slow._note = slow._note, lambda *given: (time.sleep(0.01), note(*given))
-    sink = LimitedSink(slow, Worker(5))
+    sink = LimitedSink("noting", lambda: slow, Worker(5))
     sink.start(None)
     for epoch in range(20):
         sink.log("full", epoch, {})
@@ -82,7 +80,9 @@ def test_the_end_of_a_run_waits_until_all_calls_were_done_in_their_order():
 
 def test_a_log_that_hangs_does_not_hold_training_and_costs_one_warning(caplog):
     hanging, good = Noting(hangs_at=0), Noting()
-    sinks = SafeSinks([LimitedSink(hanging, Worker(0.1)), LimitedSink(good, Worker(5))])
+    sinks = SafeSinks(
+        [LimitedSink("noting", lambda: hanging, Worker(0.1)), LimitedSink("noting", lambda: good, Worker(5))]
+    )
     sinks.start(None)
     begun = time.monotonic()
     sinks.log("full", 0, {})
@@ -103,7 +103,7 @@ def test_a_tracker_that_hangs_at_start_or_finish_is_waited_for_once_for_all_tria
     worker, trials = Worker(0.6), []
     for _ in range(5):
         sink = Noting(hangs_at=at)
-        trials.append((sink, SafeSinks([LimitedSink(sink, worker)])))
+        trials.append((sink, SafeSinks([LimitedSink("noting", partial(lambda one: one, sink), worker)])))
     begun = time.monotonic()
     for _, sinks in trials:
         sinks.start(None)
@@ -113,8 +113,8 @@ def test_a_tracker_that_hangs_at_start_or_finish_is_waited_for_once_for_all_tria
     assert len(caplog.messages) == 1
     for sink, _ in trials:
         sink.go.set()
-    # should it answer again, what was begun is ended as it would have been
-    ends = {"start": [["start", "fail"]] + [["fail"]] * 4, "finish": [["start", "finish"]] * 5}[at]
+    # should it answer again, what was begun is ended, and nothing more is begun
+    ends = {"start": [["start", "fail"]] + [[]] * 4, "finish": [["start", "finish"]] * 5}[at]
     until(lambda: [sink.calls for sink, _ in trials] == ends)
 
 
@@ -135,7 +135,7 @@ def test_a_tracker_that_hangs_cannot_hold_the_process_at_its_exit(tmp_path):
     code = (
         "import threading; from hapens_bench.tracking.limited import LimitedSink, Worker\n"
         "from tests.tracking.test_limited import Noting\n"
-        "try:\n    LimitedSink(Noting(hangs_at='start'), Worker(0.1)).start(None)\n"
+        "try:\n    LimitedSink('noting', lambda: Noting(hangs_at='start'), Worker(0.1)).start(None)\n"
         "except TimeoutError:\n    print('given up')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -161,6 +161,7 @@ def jobs(folder, *loggers):
         ("Noting", {"hangs_at": "finish"}),
         ("Noting", {"throws_at": 0}),
         ("Missing", {}),
+        ("NotThere", {}),
     ],
     ids=str,
 )

@@ -101,8 +101,6 @@ def test_frames(tmp_path):
 class Recorder:
     """Notes what it is told; throws where it is asked to."""
 
-    label = "the recorder"
-
     def __init__(self, *broken):
         self.broken, self.calls = broken, []
 
@@ -134,7 +132,7 @@ def test_a_sink_that_throws_costs_a_warning_only(caplog, broken):
     sinks.finish({})
     assert bad.calls == ["start", "log", "fail"], "it is closed once, then left alone"
     assert good.calls == ["start", "log", "log", "finish"]
-    assert caplog.messages == ["the recorder failed and is left out from here on: RuntimeError: the server is down"]
+    assert caplog.messages == ["Recorder failed and is left out from here on: RuntimeError: the server is down"]
 
 
 def test_the_trials_of_a_pack_that_lose_a_tracker_for_the_same_reason_say_so_once(caplog):
