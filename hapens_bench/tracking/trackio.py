@@ -63,7 +63,9 @@ class TrackioSink:
         self.run.finish()
 
     def fail(self, reason: str) -> None:
-        """Leave an alert with the reason and close."""
+        """Leave an alert with the reason and close; a run that was never opened is left alone."""
+        if self.run is None:
+            return
         import trackio
 
         self.run.alert("failed", reason, trackio.AlertLevel.ERROR)

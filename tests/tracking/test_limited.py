@@ -118,7 +118,7 @@ def test_a_tracker_that_hangs_at_start_or_finish_is_waited_for_once_for_all_tria
     until(lambda: [sink.calls for sink, _ in trials] == ends)
 
 
-def test_a_tracker_that_is_not_installed_costs_one_warning(caplog, tmp_path, monkeypatch):
+def test_a_tracker_that_is_not_installed_costs_one_warning(caplog, tmp_path, monkeypatch, trackio_folder):
     for package in ("wandb", "trackio"):
         monkeypatch.setitem(sys.modules, package, None)  # importing it fails now
     config = make_config("logger=[wandb,trackio]", f"paths.runs={tmp_path}")
