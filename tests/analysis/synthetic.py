@@ -1,9 +1,10 @@
-"""Run folders as finished trials leave them, with configs that give their ids and numbers from a generator."""
+"""Run folders as finished trials leave them, with configs that give their ids and numbers from a generator; and reports of them."""
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,12 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from hapens_bench.analysis.report import page
 from hapens_bench.config import compose_config, config_id, run_id, split_id
 from hapens_bench.tracking.run_folder import RunFolder
 
 METRICS = ("Recall@20", "NDCG@20", "NDCG@50", "Recall@50", "Precision@20", "HitRate@20", "MRR@20")
+ELEMENT = re.compile(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', re.DOTALL)
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 
 
@@ -119,3 +122,9 @@ def thousand_runs(root: Path) -> None:
                     }
                     reports = {name: report | {"test": test} for name, report in summary["selection"].items()}
                     (folder / "summary.json").write_text(json.dumps(summary | ids | {"selection": reports}))
+
+
+def made(root: Path, out: Path) -> dict:
+    """Make a report and read its data back."""
+    page.write_report(root, out)
+    return {name: json.loads(text) for name, text in ELEMENT.findall(out.read_text())}

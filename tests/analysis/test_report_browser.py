@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -12,22 +9,10 @@ import pytest
 
 from hapens_bench.analysis import ledger
 from hapens_bench.analysis.report import page as report
-from tests.analysis.synthetic import METRICS, make_run, some_runs, thousand_runs
+from tests.analysis.chromium import opened
+from tests.analysis.synthetic import METRICS, make_run, some_runs
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("there is no chromium here to look at the report with", allow_module_level=True)
-api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 ROWS = "#leaderboard tbody tr[data-row]"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with api.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS.split(), "--disable-sync"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +27,6 @@ def written(runs, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("out") / "report.html"
     report.write_report(runs, out)
     return out
-
-
-@contextmanager
-def opened(browser, path: Path):
-    """Open the report; at the end nothing may have been complained of, and nothing but the file been asked for."""
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(5000)
-    told: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
-    page.wait_for_function("performance.getEntriesByName('drawn').length")
-    yield page
-    assert (told, asked) == ([], [path.as_uri()])
-    page.close()
 
 
 @pytest.fixture
@@ -283,27 +251,3 @@ def test_an_empty_report_says_so(browser, tmp_path):
     with opened(browser, tmp_path / "r.html") as page:
         assert "There is no finished run." in page.locator("#leaderboard").inner_text()
         assert "0 runs of 0 settings on 0 data sets" in page.locator("header").inner_text()
-
-
-@pytest.mark.slow
-def test_a_thousand_trials_open_in_two_seconds(browser, tmp_path, capsys):
-    thousand_runs(tmp_path / "runs")
-    begun = time.perf_counter()
-    report.write_report(tmp_path / "runs", tmp_path / "r.html")
-    seconds = time.perf_counter() - begun
-    with opened(browser, tmp_path / "r.html") as page:
-        millis = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")
-        for name in ("dataset", "selection"):
-            press(page, name, "")
-        assert page.locator(ROWS).count() == 200  # drawn before more are asked for
-        everything = page.evaluate(
-            "(() => { const begun = performance.now(); draw(); return performance.now() - begun; })()"
-        )
-        page.locator("#more button").click()
-        assert page.locator(ROWS).count() == 3 * 500
-        size = (tmp_path / "r.html").stat().st_size / 2**20
-    with capsys.disabled():
-        print(
-            f"\n1,000 trials: made in {seconds:.0f} s, {size:.1f} MiB, drawn after {millis:.0f} ms, drawn anew in {everything:.0f} ms"
-        )
-    assert millis < 2000
