@@ -102,6 +102,21 @@ def test_long_curves_are_thinned(tmp_path):
     ]
 
 
+def test_a_curve_ends_where_its_first_seed_stopped(tmp_path):
+    for seed, last in ((0, 11), (1, 8)):
+        rows = [
+            {"stage": "full", "epoch": e, "hardness/ratio": e + seed, "test/NDCG@20": np.nan} for e in range(last + 1)
+        ]
+        for epoch in (0, 5, last):
+            rows[epoch]["test/NDCG@20"] = 0.1
+        make_run(tmp_path, seed=seed).write_history(
+            [row | {"hardness/ratio": float(row["hardness/ratio"])} for row in rows]
+        )
+    drawn = made(tmp_path, tmp_path / "r.html")["curves-0"]["full"]
+    assert drawn["hardness"]["epoch"] == list(range(9)) and drawn["metrics"]["epoch"] == [0, 5]
+    assert drawn["hardness"]["curves"]["ratio"][0] == [epoch + 0.5 for epoch in range(9)]
+
+
 def test_tests_are_those_of_the_statistics(runs, data):
     found = ledger.load(runs).runs
     ids = data["ledger"]["settings"]["config_id"]

@@ -23,12 +23,12 @@ POINTS = 100  # of a curve at most
 def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict[str, Any]:
     """Average the histories of a setting's runs, for each stage: metrics in percent, and hardness.
 
-    Over seeds that were still training in an epoch. Histories that cannot be read are added to `skipped`.
+    A curve ends where its first seed stopped, as in the figures. Histories that cannot be read are added to `skipped`.
     """
     histories = []
     for run in setting.runs:
         try:
-            histories.append(_history(run))
+            histories.append(_history(run).assign(folder=run["folder"]))
         except DamagedRun as error:
             skipped.append(f"{run['folder']}: {error}")
     if not histories:
@@ -53,17 +53,17 @@ def _history(run: Run) -> pd.DataFrame:
 
 
 def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> dict[str, Any]:
-    """Give the epochs with a value, and of each column the mean, and the range where there are several seeds."""
+    """Give the epochs in which all seeds have a value, and of each column the mean, and the range where there are several seeds."""
     present = [name for name in columns if name in part and is_float_dtype(part[name])]
     values = part[present].where(np.isfinite(part[present])).dropna(how="all") * scale
-    groups = values.groupby(part["epoch"])
-    mean, low, high = groups.mean(), groups.min(), groups.max()
+    groups, seeds = values.groupby(part["epoch"]), part["folder"].nunique()
+    whole = groups.size() == seeds
+    mean, low, high = (found[whole] for found in (groups.mean(), groups.min(), groups.max()))
     step = max(1, math.ceil(len(mean) / POINTS))
-    several = bool((groups.size() > 1).any())
     return {
         "epoch": mean.index[::step].tolist(),
         "curves": {
-            columns[name]: [_short(frame[name].iloc[::step]) for frame in ((mean, low, high) if several else (mean,))]
+            columns[name]: [_short(frame[name].iloc[::step]) for frame in ((mean, low, high) if seeds > 1 else (mean,))]
             for name in present
         },
     }
