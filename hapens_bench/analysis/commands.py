@@ -1,4 +1,4 @@
-"""`hapens table`, `hapens figure`, `hapens choose`: what run folders say."""
+"""`hapens table`, `hapens figure`, `hapens report`, `hapens choose`: what run folders say."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def add_parser(commands: Any) -> None:
     figure.add_argument("--stage", choices=STAGES, help="draw this stage's epochs, not those of the figure's own stage")
     _add_folders(figure, "results/figures")
     figure.set_defaults(run=run_figure)
+    report = commands.add_parser("report", help="write one HTML file that shows every run")
+    _add_folders(report, "results/report.html")
+    report.set_defaults(run=run_report)
     choose = commands.add_parser(
         "choose", help="write each sampler's best trial of a tuning experiment into conf/tuned"
     )
@@ -104,6 +107,17 @@ def run_figure(arguments: argparse.Namespace) -> int:
     print(f"{len(frame)} points; written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json")
     for note in notes:
         print(note, file=sys.stderr)
+    return 0
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Write the report and say what was left out of it."""
+    from hapens_bench.analysis.report.page import write_report
+
+    ledger = write_report(arguments.runs, arguments.out)
+    for what in ledger.skipped:
+        print(f"skipped {what}", file=sys.stderr)
+    print(f"{len(ledger.runs)} finished runs, {len(ledger.unfinished)} not finished; written: {arguments.out}")
     return 0
 
 

@@ -117,7 +117,27 @@ def _read(path: Path) -> dict[str, Any]:
     missing = [key for key in (*OF_A_RUN, "selection", "data_hash", "git_sha") if key not in summary]
     if missing:
         raise DamagedRun(f"summary.json lacks {', '.join(missing)}")
+    wrong = [
+        key for key in (*OF_A_RUN, "data_hash", "git_sha") if type(summary[key]) is not (int if key == "seed" else str)
+    ]
+    reports = summary["selection"]
+    if not isinstance(reports, dict) or not all(map(_is_report, reports.values())):
+        wrong.append("selection")
+    if wrong:
+        raise DamagedRun(f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes")
     return {"status": status, "summary": summary}
+
+
+def _is_report(report: Any) -> bool:
+    """Tell whether a selection's entry has an epoch, whether it converged, and test metrics (null: not a number)."""
+    if (
+        not isinstance(report, dict)
+        or type(report.get("epoch")) is not int
+        or type(report.get("converged")) is not bool
+    ):
+        return False
+    test = report.get("test")
+    return isinstance(test, dict) and all(value is None or type(value) in (int, float) for value in test.values())
 
 
 def _stamp(path: Path) -> list[list[int]]:

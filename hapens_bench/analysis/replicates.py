@@ -27,9 +27,10 @@ class Replicates:
         return [run["selection"][selection] for run in self.runs if selection in run["selection"]]
 
     def by_seed(self, selection: str, metric: str) -> dict[int, float]:
-        """Give the test score of each seed."""
-        found = [(run["seed"], run["selection"].get(selection)) for run in self.runs]
-        return {seed: 100 * report["test"][metric] for seed, report in found if report and metric in report["test"]}
+        """Give the test score of each seed; nan where the run wrote that it is none."""
+        reports = [(run["seed"], run["selection"].get(selection)) for run in self.runs]
+        found = {seed: report["test"][metric] for seed, report in reports if report and metric in report["test"]}
+        return {seed: 100 * float("nan" if value is None else value) for seed, value in found.items()}
 
     def by_user(self, selection: str, metric: str, seeds: Sequence[int]) -> pd.Series:
         """Give each user's test score as the mean over seeds."""

@@ -51,26 +51,32 @@ def over_users(a: pd.Series, b: pd.Series, seed: int = 0) -> Paired:
     """
     if not a.index.equals(b.index):
         raise ValueError("the two methods were measured on different users")
-    difference = (a - b).to_numpy(dtype=float)
-    found = _interval(difference, "users")
-    if found.words:
-        return found
-    return _with(found, p=_sign_flip(difference, np.random.default_rng(seed)))
+    return over_users_together((a - b).to_numpy(dtype=float)[:, None], seed)[0]
 
 
-def _sign_flip(difference: np.ndarray, rng: np.random.Generator) -> float:
-    """Give the two-sided p of mean 0 when every difference is as likely as its opposite.
+def over_users_together(differences: np.ndarray, seed: int = 0) -> list[Paired]:
+    """Compare many pairs of methods on the same users at once, a column of differences each; the same flips serve all of them."""
+    found = [_interval(column, "users") for column in differences.T]
+    tested = [k for k, one in enumerate(found) if not one.words]
+    p_values = _sign_flip(differences[:, tested], np.random.default_rng(seed))
+    for k, p in zip(tested, p_values, strict=True):
+        found[k] = _with(found[k], p=float(p))
+    return found
+
+
+def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give, for each column, the two-sided p of mean 0 when every difference is as likely as its opposite.
 
     scipy's permutation_test does the same, and took 70 times as long for 16,000 users.
     """
-    difference = difference[difference != 0]  # a zero is its own opposite
-    n, whole = len(difference), difference.sum()
-    extreme = 0
+    differences = differences[(differences != 0).any(axis=1)]  # a zero is its own opposite
+    n, whole = len(differences), differences.sum(axis=0)
+    extreme = np.zeros(len(whole), dtype=np.int64)
     for begun in range(0, RESAMPLES, 250):
         size = min(250, RESAMPLES - begun)
         kept = np.unpackbits(rng.integers(0, 256, (size, -(-n // 8)), dtype=np.uint8), axis=1, count=n)
-        sums = 2 * (kept.astype(np.float32) @ difference.astype(np.float32)) - whole
-        extreme += int((np.abs(sums) >= abs(whole) * (1 - 1e-5)).sum())
+        sums = 2 * (kept.astype(np.float32) @ differences.astype(np.float32)) - whole
+        extreme += (np.abs(sums) >= np.abs(whole) * (1 - 1e-5)).sum(axis=0)
     return (extreme + 1) / (RESAMPLES + 1)
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hapens_bench.analysis.statistics import friedman, holm, over_seeds, over_users
+from hapens_bench.analysis.statistics import friedman, holm, over_seeds, over_users, over_users_together
 
 
 def test_over_seeds_equals_scipy():
@@ -101,3 +101,19 @@ def test_ranks_without_a_test_say_why():
     gap = friedman(pd.DataFrame({"a": [1, 2, np.nan], "b": [2, 3, 1], "c": [3, 4, 0]}))
     assert gap.n == 2 and "2 data sets are few" in gap.words
     assert gap.mean.to_dict() == {"c": 1.0, "b": 2.0, "a": 3.0}
+
+
+def test_pairs_tested_together_are_tested_as_alone():
+    rng = np.random.default_rng(5)
+    differences = rng.normal(0.02, 0.2, (400, 6)) * (rng.random((400, 6)) < 0.4)
+    differences[:, 4] = 0.25
+    differences[7, 5] = np.nan
+    together = over_users_together(differences)
+    alone = [over_users(pd.Series(column), pd.Series(np.zeros(400))) for column in differences.T]
+    for one, same in zip(together, alone, strict=True):
+        assert (one.n, one.words, one.p) == (400, same.words, pytest.approx(same.p, abs=0.02, nan_ok=True))
+    assert [one.words for one in together[4:]] == [
+        "the same difference for all users: no test",
+        "a value is missing: no test",
+    ]
+    assert over_users_together(differences[:, :1])[0].p == alone[0].p and over_users_together(np.empty((3, 0))) == []

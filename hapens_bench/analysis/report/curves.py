@@ -1,0 +1,74 @@
+"""The curves of a setting: metrics and hardness over epochs, mean and range over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_float_dtype, is_integer_dtype
+
+from hapens_bench.analysis.replicates import Run
+from hapens_bench.analysis.report.settings import Setting
+from hapens_bench.tracking.run_folder import DamagedRun, RunFolder
+
+HARDNESS = ("ratio", "percentile", "sigmoid", "false_negative_rate")
+JUDGED = {"held": "valid/", "full": "test/"}  # what the metrics of a stage are measured on
+POINTS = 100  # of a curve at most
+
+
+def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict[str, Any]:
+    """Average the histories of a setting's runs, for each stage: metrics in percent, and hardness.
+
+    A curve ends where its first seed stopped, as in the figures. Histories that cannot be read are added to `skipped`.
+    """
+    histories = []
+    for run in setting.runs:
+        try:
+            histories.append(_history(run).assign(folder=run["folder"]))
+        except DamagedRun as error:
+            skipped.append(f"{run['folder']}: {error}")
+    if not histories:
+        return {}
+    together = pd.concat(histories, ignore_index=True)
+    found = {}
+    for stage, prefix in JUDGED.items():
+        part = together[together["stage"] == stage]
+        scores = {f"{prefix}{metric}": metric for metric in metrics}
+        hardness = {f"hardness/{name}": name for name in HARDNESS}
+        if len(part):
+            found[stage] = {"metrics": _average(part, scores, 100.0), "hardness": _average(part, hardness, 1.0)}
+    return found
+
+
+def _history(run: Run) -> pd.DataFrame:
+    frame = RunFolder(Path(run["folder"])).read_frame("history")
+    missing = [name for name in ("epoch", "stage") if name not in frame]
+    if missing or not is_integer_dtype(frame["epoch"]):
+        raise DamagedRun(f"history.parquet has no usable {', '.join(missing) or 'epoch'}")
+    return frame
+
+
+def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> dict[str, Any]:
+    """Give the epochs in which all seeds have a value, and of each column the mean, and the range where there are several seeds."""
+    present = [name for name in columns if name in part and is_float_dtype(part[name])]
+    values = part[present].where(np.isfinite(part[present])).dropna(how="all") * scale
+    groups, seeds = values.groupby(part["epoch"]), part["folder"].nunique()
+    whole = groups.size() == seeds
+    mean, low, high = (found[whole] for found in (groups.mean(), groups.min(), groups.max()))
+    step = max(1, math.ceil(len(mean) / POINTS))
+    return {
+        "epoch": mean.index[::step].tolist(),
+        "curves": {
+            columns[name]: [_short(frame[name].iloc[::step]) for frame in ((mean, low, high) if seeds > 1 else (mean,))]
+            for name in present
+        },
+    }
+
+
+def _short(values: pd.Series) -> list[float | None]:
+    """Keep five digits, and None for what is missing."""
+    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]

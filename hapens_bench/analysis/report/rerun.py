@@ -1,0 +1,61 @@
+"""The command that runs a trial again, found from its config alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from hapens_bench.analysis.report.configs import written
+from hapens_bench.config import compose_config, conf_dir, identity
+from hapens_bench.errors import UserError
+
+CHOSEN = ("dataset", "protocol", "model", "sampler")
+FOLLOWING = ("loss", "trainer")  # named only where the config has another one than those four lead to
+
+
+def rerun_command(config: Mapping[str, Any]) -> str:
+    """Give the command line that trains this config, less its seed.
+
+    It starts from the defaults, leaves tuned hyper-parameters out, and sets each key that differs; keys that cannot change a result
+    and folders stay as they are where it is typed.
+
+    Raises:
+        UserError: when the config names something of which there is no YAML file here.
+    """
+    return shlex.join(["python", "-m", "hapens_bench", *overrides(config)])
+
+
+def overrides(config: Mapping[str, Any]) -> list[str]:
+    """Give the overrides that compose a config of the same identity, less its seed.
+
+    Raises:
+        UserError: as `rerun_command`.
+    """
+    names = {group: str(config[group].get("name")) for group in (*CHOSEN, *FOLLOWING)}
+    for group, name in names.items():
+        if not re.fullmatch(r"[\w-]+", name) or not (conf_dir() / group / f"{name}.yaml").is_file():
+            raise UserError(f"no command can be given: there is no conf/{group}/{name}.yaml here")
+    chosen = tuple(f"{group}={names[group]}" for group in CHOSEN)
+    base = _defaults(chosen)
+    chosen += tuple(f"{group}={names[group]}" for group in FOLLOWING if base[group]["name"] != names[group])
+    base, wanted = identity(_defaults(chosen)), identity(config)
+    return [*chosen, "tuned=none", *_differences(base, {**wanted, "seed": base["seed"]})]
+
+
+@cache
+def _defaults(chosen: tuple[str, ...]) -> dict[str, Any]:
+    return compose_config([*chosen, "tuned=none"])
+
+
+def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    yield from (f"~{prefix}{key}" for key in base if key not in wanted)
+    for key, value in wanted.items():
+        if key not in base:
+            yield f"+{prefix}{key}={written(value)}"
+        elif isinstance(value, Mapping) and isinstance(base[key], Mapping):
+            yield from _differences(base[key], value, f"{prefix}{key}.")
+        elif base[key] != value:
+            yield f"{prefix}{key}={written(value)}"

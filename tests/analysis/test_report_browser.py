@@ -1,0 +1,253 @@
+"""The report in a headless Chromium: what a reader sees and does."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hapens_bench.analysis import ledger
+from hapens_bench.analysis.report import page as report
+from tests.analysis.chromium import opened
+from tests.analysis.synthetic import METRICS, make_run, some_runs
+
+ROWS = "#leaderboard tbody tr[data-row]"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    some_runs(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "report.html"
+    report.write_report(runs, out)
+    return out
+
+
+@pytest.fixture
+def page(browser, written):
+    with opened(browser, written) as shown:
+        yield shown
+
+
+def shown(page) -> pd.DataFrame:
+    """Read the leaderboard off the screen."""
+    heads = [re.sub(" [▾▴]$", "", text) for text in page.locator("#leaderboard thead th").all_inner_texts()]
+    lines = [row.locator("td").all_inner_texts() for row in page.locator(ROWS).all()]
+    return pd.DataFrame(lines, columns=heads).apply(lambda column: column.str.strip())
+
+
+def expected(runs: Path) -> pd.DataFrame:
+    """The same from the ledger, by pandas, with a text as the page writes it."""
+    frame = ledger.load(runs).frame()
+    found = (
+        frame.groupby(["dataset", "sampler", "config_id", "selection", "metric"])["value"].agg(["mean", "std"]) * 100
+    )
+    found["text"] = [
+        f"{m:.2f}" + ("" if s != s else f" ± {s:.2f}") for m, s in zip(found["mean"], found["std"], strict=True)
+    ]
+    return found.reset_index()
+
+
+def press(page, name: str, value: str) -> None:
+    page.locator(f'[data-key="{name} {value}"]').click()
+
+
+def test_it_begins_with_one_data_set_and_the_honest_selection(page):
+    table = shown(page)
+    assert set(table["dataset"]) == {"tools"} and set(table["selection"]) == {"valid_refit"} and len(table) == 4
+    assert "11 runs of 7 settings on 2 data sets" in page.locator("header").inner_text()
+    assert page.locator("#leaderboard").inner_text().count("M=16 lr=0.002") == 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_sorted_numbers_are_the_ledgers(page, runs, metric):
+    for name in ("dataset", "selection"):
+        press(page, name, "")
+    want = expected(runs)
+    assert len(shown(page)) == len(want) // len(METRICS) == 21
+    order = want[want["metric"] == metric].sort_values("mean", ascending=False)
+    if metric != METRICS[0]:  # by which the page is sorted at first
+        page.locator(f'[data-key="sort {metric}"]').click()
+    table = shown(page)
+    assert table[metric].str.replace(r"\s+", " ", regex=True).tolist() == order["text"].tolist()
+    assert table[["dataset", "sampler", "selection"]].agg(tuple, axis=1).tolist() == [
+        tuple(row) for row in order[["dataset", "sampler", "selection"]].to_numpy()
+    ]
+    page.locator(f'[data-key="sort {metric}"]').click()
+    assert shown(page)[metric].str.replace(r"\s+", " ", regex=True).tolist() == order["text"].tolist()[::-1]
+
+
+def test_texts_are_sorted_too(page):
+    page.locator('[data-key="sort sampler"]').click()
+    assert shown(page)["sampler"].tolist() == ["ahns", "dns", "dns", "rns"]
+    page.locator('[data-key="sort sampler"]').click()
+    assert shown(page)["sampler"].tolist() == ["rns", "dns", "dns", "ahns"]
+    assert page.locator('[aria-sort="descending"]').inner_text().startswith("sampler")
+
+
+def test_filters_leave_what_they_name(page):
+    press(page, "selection", "valid")
+    assert set(shown(page)["selection"]) == {"valid"} and len(shown(page)) == 4
+    press(page, "dataset", "phones")
+    assert set(shown(page)["dataset"]) == {"phones"} and len(shown(page)) == 3
+    assert page.evaluate("document.activeElement.textContent") == "phones"  # the keyboard's focus stays
+    press(page, "dataset", "")
+    assert len(shown(page)) == 7
+    page.locator("#filters input").press_sequentially("m=16")
+    assert shown(page)[["sampler", "setting"]].to_numpy().tolist() == [["dns", "M=16 lr=0.002"]]
+    page.locator("#filters input").fill("nothing like it")
+    assert len(shown(page)) == 0 and "No row fits these filters." in page.locator("#leaderboard").inner_text()
+    assert "No row is chosen." in page.locator("#metric-chart").inner_text()
+
+
+def test_best_and_second_are_marked_among_what_is_in_view(page, runs):
+    press(page, "dataset", "")
+    want = expected(runs)
+    want = want[(want["selection"] == "valid_refit") & (want["metric"] == "NDCG@20")].sort_values(
+        "mean", ascending=False
+    )
+    ranked = {dataset: part["text"].tolist() for dataset, part in want.groupby("dataset")}
+    place = shown(page).columns.get_loc("NDCG@20") + 1
+
+    def marked(kind: str) -> list[str]:
+        found = page.locator(f"{ROWS} td:nth-child({place}).{kind}").all_inner_texts()
+        return sorted(re.sub(r"\s+", " ", text).strip() for text in found)
+
+    assert marked("first") == sorted(texts[0] for texts in ranked.values())
+    assert marked("second") == sorted(texts[1] for texts in ranked.values())
+
+
+def test_runs_that_were_best_in_their_last_epoch_are_flagged(page):
+    table = shown(page)
+    flagged = table["epoch"].str.contains("!")
+    assert set(table.loc[flagged, "sampler"]) == {"dns"} and set(table.loc[~flagged, "sampler"]) == {"rns", "ahns"}
+    assert table["epoch"].str.startswith("5–6").all()
+
+
+def lines(page, chart: str = "metric") -> set[str]:
+    return {line.get_attribute("points") for line in page.locator(f"#{chart}-chart polyline").all()}
+
+
+def test_curves_follow_the_chosen_rows(page):
+    first = lines(page)
+    assert len(first) == 3 and page.locator("#legend li").count() == 3
+    assert page.locator("#metric-chart polygon").count() == 3  # the range over two seeds
+    page.locator(f"{ROWS} input:not(:checked)").click()
+    assert len(lines(page)) == 4 and {"dns 1", "dns 2"} <= set(
+        re.findall(r"dns \d", page.locator("#legend").inner_text())
+    )
+    page.locator('[data-key="none"]').click()
+    assert not lines(page) and page.locator(f"{ROWS} input:checked").count() == 0
+    assert "Fewer than two" in page.locator("#matrices").inner_text()
+    page.locator(f"{ROWS} input").first.click()
+    assert len(lines(page)) == 1 and page.locator("#legend li").count() == 1
+    page.locator('[data-key="best"]').click()
+    assert lines(page) == first
+    press(page, "dataset", "phones")
+    assert len(lines(page)) == 3 and not lines(page) & first and page.locator("#metric-chart polygon").count() == 0
+
+
+def test_curves_show_the_metric_and_the_hardness_that_are_asked_for(page, written):
+    seen = []
+    for metric in METRICS:
+        page.locator("#metric-caption select").select_option(metric)
+        seen.append(lines(page))
+    for measure in ("ratio", "percentile", "sigmoid", "false_negative_rate"):
+        page.locator("#hardness-caption select").select_option(measure)
+        seen.append(lines(page, "hardness"))
+    assert all(len(one) == 3 for one in seen) and len(set.union(*seen)) == 3 * len(seen)
+    press(page, "selection", "valid")
+    assert "on the validation part" in page.locator("#metric-caption").inner_text()
+    page.locator("#metric-chart svg").hover(position={"x": 300, "y": 100})
+    readout = page.locator("#metric-chart .readout").inner_text()
+    data = json.loads(page.locator("#ledger").evaluate("one => one.textContent"))
+    setting = data["settings"]["sampler"].index("ahns", data["settings"]["dataset"].index("tools"))
+    curve = json.loads(page.locator(f"#curves-{setting}").evaluate("one => one.textContent"))["held"]["metrics"]
+    epoch = int(re.search(r"epoch (\d+)", readout)[1])
+    assert f"ahns\t{curve['curves'][METRICS[-1]][0][curve['epoch'].index(epoch)]:.2f}" in readout
+
+
+def test_colours_and_dashes_are_the_samplers(page):
+    drawn = {
+        (line.get_attribute("stroke"), line.get_attribute("stroke-dasharray"))
+        for line in page.locator("#metric-chart polyline").all()
+    }
+    assert drawn == {tuple(report.stroke(sampler)) for sampler in ("rns", "dns", "ahns")}
+
+
+def test_the_matrix_shows_differences_and_p_values(page, written):
+    page.locator("#matrix-choice select").last.select_option("NDCG@20")
+    tests = json.loads(page.locator("#tests").evaluate("one => one.textContent"))
+    (group,) = (one for one in tests if (one["dataset"], one["selection"]) == ("tools", "valid_refit"))
+    test = group["metrics"]["NDCG@20"]
+    for k, p_values in enumerate((test["seeds"], test["users"])):
+        cells = page.locator("#matrices table").nth(k).locator("tbody tr").nth(0).locator("td").all_inner_texts()
+        below = page.locator("#matrices table").nth(k).locator("tbody tr").nth(2).locator("td").nth(0).inner_text()
+        for cell, difference, p in zip(cells[1:], test["difference"], p_values, strict=False):
+            words = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+            assert cell.split("\n") == [f"{difference:+.2f}", words]
+        assert below.split("\n")[0] == f"{-test['difference'][1]:+.2f}"
+    press(page, "dataset", "phones")
+    assert page.locator("#matrices table").first.inner_text().count("n = 1 seeds: no test") == 6
+    assert page.locator("#matrices table").last.locator("small", has_text="p ").count() == 6
+
+
+def test_details_show_the_config_and_the_command(page, runs):
+    row = page.locator(ROWS).filter(has_text="M=16 lr=0.002")
+    row.locator("td button").click()
+    details = page.locator("tr.details")
+    commands = details.locator("pre.command").all_inner_texts()
+    start = "python -m hapens_bench dataset=tools protocol=ahns model=mf sampler=dns tuned=none sampler.M=16 trainer.lr=0.002"
+    assert commands == [f"{start} seed=0", f"{start} seed=1"]
+    details.locator("summary").last.click()
+    found = [run for run in ledger.load(runs).runs if run["sampler"] == "dns" and run["seed"] == 1]
+    folders = [run["folder"] for run in found if run["folder"] in details.inner_text()]
+    assert len(folders) == 1
+    assert details.locator("pre.config").last.inner_text() == (Path(folders[0]) / "config.yaml").read_text()
+    assert all(text in details.inner_text() for text in ("data of tools", "python 3.11", "0123456789", "epoch, valid"))
+    row.locator("td button").click()
+    assert page.locator("tr.details").count() == 0
+
+
+HOSTILE = "<img src=x onerror='window.hacked=1'>"
+
+
+def test_strings_of_run_folders_are_shown_and_never_run(browser, tmp_path):
+    names = dict.fromkeys(("dataset", "protocol", "model", "sampler", "git_sha", "data_hash"), HOSTILE)
+    for seed in range(2):
+        make_run(tmp_path / "runs", seed=seed, said=names | {"versions": {HOSTILE: HOSTILE}})
+    make_run(tmp_path / "runs", sampler="dns").write_status("failed", HOSTILE)
+    (make_run(tmp_path / "runs", sampler="ahns").path / "summary.json").write_text(HOSTILE)
+    report.write_report(tmp_path / "runs", tmp_path / "r.html")
+    with opened(browser, tmp_path / "r.html") as page:
+        page.locator(f"{ROWS} td button").first.click()
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.locator("img").count() == 0 and page.evaluate("window.hacked") is None
+        assert page.locator("body").inner_text().count(HOSTILE) > 10
+        assert "1 thing skipped" in page.locator("#incidents").inner_text()
+        assert f"failed {HOSTILE}" in page.locator("#incidents").inner_text()
+
+
+def test_nothing_can_be_fetched_from_the_page(browser, written):
+    page = browser.new_page()
+    page.goto(written.as_uri())
+    blocked = """() => new Promise(done => {
+        document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
+        document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/x.png' }));
+    })"""
+    assert page.evaluate(blocked) == "img-src"
+    page.close()
+
+
+def test_an_empty_report_says_so(browser, tmp_path):
+    report.write_report(tmp_path, tmp_path / "r.html")
+    with opened(browser, tmp_path / "r.html") as page:
+        assert "There is no finished run." in page.locator("#leaderboard").inner_text()
+        assert "0 runs of 0 settings on 0 data sets" in page.locator("header").inner_text()
