@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     if argv[:1] == ["train"]:
         return train(argv[1:])
     from hapens_bench.analysis import commands as analysis
+    from hapens_bench.analysis import runs
     from hapens_bench.data import commands as data
     from hapens_bench.tracking import push
 
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("train", help="train trials; takes Hydra overrides (see: hapens train --help)")
     data.add_parser(commands)
     analysis.add_parser(commands)
+    runs.add_parser(commands)
     push.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.run(arguments))

@@ -15,9 +15,12 @@ from rich.table import Table
 
 from hapens_bench.analysis.crosstab import Layout, write_crosstab
 from hapens_bench.analysis.ledger import load
+from hapens_bench.analysis.replicates import Run
+from hapens_bench.analysis.selecting import Finished, narrow, parse_where
 from hapens_bench.analysis.tables import write_table
 from hapens_bench.analysis.writers import Line, to_screen
 from hapens_bench.errors import UserError
+from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.training.trial import STAGES
 
 
@@ -35,6 +38,7 @@ def add_parser(commands: Any) -> None:
         "--selection", default="valid_refit", help="test_peak, valid, valid_refit (default: valid_refit)"
     )
     table.add_argument("--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)")
+    table.add_argument("--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: these runs only")
     _add_folders(table, "results/tables")
     table.set_defaults(run=run_table)
     figure = commands.add_parser("figure", help="draw curves, grids, bars or paths from the finished runs")
@@ -77,7 +81,11 @@ def run_table(arguments: argparse.Namespace) -> int:
     if arguments.rows:
         columns, selections, metrics = (_split(arguments, name) for name in ("cols", "selection", "metrics"))
         layout = Layout(arguments.rows, columns, selections, metrics)
-        found = write_crosstab(layout, ledger.runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}")
+        runs: Sequence[Run] = ledger.runs
+        if arguments.where:
+            finished = [Finished(run, RunFolder(Path(run["folder"]))) for run in runs]
+            runs = [one.summary for one in narrow(finished, parse_where(arguments.where))]
+        found = write_crosstab(layout, runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}")
         _show(f"{', '.join(selections)}, percent", found.header, found.lines)
         print(f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json")
         return 0

@@ -18,9 +18,9 @@ from typing import Any
 from hapens_bench import __version__
 from hapens_bench.analysis.ledger import Ledger, load
 from hapens_bench.analysis.report.curves import curves
-from hapens_bench.analysis.report.rerun import rerun_command
 from hapens_bench.analysis.report.settings import KEYS, Setting, leaderboard, metrics_of, settings_of
 from hapens_bench.analysis.report.significance import significance
+from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.analysis.style import line
 from hapens_bench.errors import UserError
 from hapens_bench.launch.run import git_sha
