@@ -80,6 +80,9 @@ def guarded(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `hapens runs list | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except TrialFailed as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis import drawing, tabulating
+from hapens_bench.analysis import drawing, ranks, tabulating
 from hapens_bench.analysis.provenance import provenance
 from hapens_bench.analysis.selecting import Finished, Where, from_experiment, from_ledger
 from hapens_bench.analysis.settings import Definition, lines
@@ -53,6 +53,7 @@ KINDS = {
         frozenset({"selection", "panels"}),
         varied=lambda definition, run: (tabulating.pool_key(run),),
     ),
+    "ranks": Kind(ranks.ranks, ranks.draw_ranks, frozenset({"selection", "metric"}), most=30),
 }
 
 

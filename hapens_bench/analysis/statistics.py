@@ -105,7 +105,9 @@ class Ranks:
     words: str = ""
 
     def cliques(self) -> list[list[str]]:
-        """Give the largest groups of methods, in the order of their ranks, that lie within the critical difference."""
+        """Give the largest groups of methods, in the order of their ranks, that lie within the critical difference; none without one."""
+        if np.isnan(self.critical):
+            return []
         names, ranks = list(self.mean.index), self.mean.to_numpy()
         spans = [
             (i, max(j for j in range(len(names)) if ranks[j] - ranks[i] < self.critical)) for i in range(len(names))

@@ -34,7 +34,7 @@ def _rows(stage, config, epochs, pack_size):
     for epoch in range(epochs):
         due = epoch % 5 == 0
         row = {"stage": stage, "epoch": epoch, "evaluated": due, "pack_size": pack_size}
-        row["seconds"] = (10 if due else 1) * (1 + ["rns", "dns", "ahns"].index(config["sampler"]["name"]))
+        row["seconds"] = (10 if due else 1) * (1 + ["rns", "dns", "ahns", "ssm"].index(config["sampler"]["name"]))
         for name in ("ratio", "sigmoid", "percentile"):
             row |= {f"hardness/{name}": hard, f"hardness/{name}_q10": hard - 0.2, f"hardness/{name}_q90": hard + 0.1}
         row["hardness/false_negative_rate"] = hard / 1000
