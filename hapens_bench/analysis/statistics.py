@@ -105,7 +105,7 @@ class Ranks:
     words: str = ""
 
     def cliques(self) -> list[list[str]]:
-        """Give the largest groups of methods, in the order of their ranks, that lie within the critical difference; none without one."""
+        """Give the largest groups of methods, in the order of their ranks, within the critical difference; none without one."""
         if np.isnan(self.critical):
             return []
         names, ranks = list(self.mean.index), self.mean.to_numpy()
