@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
-from hapens_bench.kernels import ranks as ranks_module
 from hapens_bench.kernels import propagation as propagation_module
+from hapens_bench.kernels import ranks as ranks_module
 
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
 ranks: Any = ranks_module

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class Linear(nn.Module):
     """x -> W x + b for each trial.
 
-    One matrix product a trial rather than a batched one, so that a trial's bits do not depend on its pack-mates.
+    One matrix product a trial rather than a batched one, so that a trial's bits do not depend on its pack-mates. That holds where D is
+    a multiple of 8: for others the tables of later trials begin at addresses for which the library sums in another order.
 
     Shape:
         weight: [T, D_out, D]; bias: [T, 1, D_out].
