@@ -13,7 +13,6 @@ from torch import Tensor
 from hapens_bench.data.interactions import IntArray, sort_pairs
 from hapens_bench.kernels import Engine, cpu
 
-
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
 
 

@@ -55,7 +55,7 @@ def everything(encoded):
 
 
 def objective(tables):
-    """Something that every entry of every table matters for, with its own coefficient; of products alone, which round alike anywhere."""
+    """Something that every entry matters for, with its own coefficient; made of products, which round alike anywhere."""
     generator, total = torch.Generator().manual_seed(1), 0
     for table in tables:
         coefficient = torch.randn(table.shape[-2:], generator=generator).to(table.dtype)
