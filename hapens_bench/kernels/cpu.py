@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
+from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
 ranks: Any = ranks_module
+propagation: Any = propagation_module
 config: Any = numba.config
 
 # Without passive waiting (see hapens_bench/__init__.py) numba's OpenMP threads and torch's would starve each other.
@@ -35,7 +37,7 @@ def prepare() -> None:
     optimised once more when it is stored), and sums that may be reordered then differ in their last bits: a run would
     not be equal to its own resumption.
     """
-    if not all(map(_is_cached, (loops_module, ranks_module))):
+    if not all(map(_is_cached, (loops_module, ranks_module, propagation_module))):
         home = Path(__file__).parents[2]
         paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-c", "from hapens_bench.kernels import cpu; cpu.call_all()"]
@@ -67,6 +69,10 @@ def call_all() -> None:
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.count_below(f2, i, i2, rows, i, i2)
     loops.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
+    propagation.multiply(rows.astype(np.int32), i.astype(np.int32)[:0], f2[:, :0], f3, f3, 1)
+    propagation.drop(f2, i, 0, f, f2, 1)
+    propagation.unit(f2, f2)
+    propagation.unit_gradient(f2, f2, f2)
 
 
 def set_threads(n: int | None = None) -> int:
@@ -148,6 +154,55 @@ def adam(
     flat: Any = [x.detach().reshape(len(param), -1).numpy() for x in (param, param.grad, m, v)]
     numbers = [np.float32(x) for x in (1 / root, 1 - betas[0], betas[1], 1 - betas[1], eps)]
     loops.adam(*flat, scale.flatten().numpy(), *numbers, _parts(len(param)))
+
+
+def multiply(indptr: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+    """Multiply a sparse matrix with T tables; see `models.graph.multiply`."""
+    out = torch.empty(len(table), len(indptr) - 1, table.shape[2])
+    propagation.multiply(*_arrays(indptr, index, weight, table, out), 4 * _parts(len(table)))
+    return out
+
+
+class Drop(torch.autograd.Function):
+    """See `models.dropout.Noise.drop`; the mask is drawn again for the gradient, not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
+        """Drop entries of x."""
+        ctx.where = (rate, keys, counter)
+        return _drop(x, rate, keys, counter)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Drop the same entries of the gradient."""
+        return _drop(grads[0], *ctx.where), None, None, None
+
+
+def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
+    out = torch.empty(x.shape)
+    x, rate, keys, flat = _arrays(x.flatten(1), rate.flatten(), keys, out.flatten(1))
+    propagation.drop(x, keys, counter, rate, flat, _parts(len(keys)))
+    return out
+
+
+class Unit(torch.autograd.Function):
+    """Rows divided by their lengths, as `torch.nn.functional.normalize` does it, whose gradient takes ten passes over the table."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Give each row, x[..., :], the length 1."""
+        ctx.save_for_backward(x)
+        out = torch.empty(x.shape)
+        propagation.unit(*_arrays(x.flatten(0, -2), out.flatten(0, -2)))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """Take away what of the gradient lies along the row."""
+        (x,) = ctx.saved_tensors
+        out = torch.empty(x.shape)
+        propagation.unit_gradient(*_arrays(x.flatten(0, -2), grads[0].flatten(0, -2), out.flatten(0, -2)))
+        return out
 
 
 def mark_hits(

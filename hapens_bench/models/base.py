@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hapens_bench.checks import Key
 from hapens_bench.kernels import Engine, compiled, cpu
+from hapens_bench.models.dropout import Noise
 from hapens_bench.rng import Purpose, Streams
 
 
@@ -31,14 +32,17 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
 class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
+    A model with layers pools a vector from its layers' embeddings, as their mean or, with `concat`, end to end.
+
     Shape:
-        users: [T, U, D]; items: [T, I, D].
+        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; layers: L+1 tables of users and items, [T, U, D], [T, I, D].
     """
 
     users: Tensor
     items: Tensor
     engine: Engine = Engine.PLAIN
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
+    concat: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -50,12 +54,13 @@ class Encoded:
         return Encoded(*self.layers[l], self.engine) if self.layers else self
 
     def pool(self, layers: Tensor) -> Tensor:
-        """Pool layer embeddings to a vector, their mean: [..., L+1, D] -> [..., D]."""
-        return layers.mean(-2)
+        """Pool layer embeddings to a vector: [..., L+1, D] -> [..., D], with `concat` [..., (L+1) D]."""
+        return layers.flatten(-2) if self.concat else layers.mean(-2)
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
-        """Score the items' embeddings of one layer against pooled user vectors, as `score` does."""
-        return Encoded(self.users, self.layer(l).items, self.engine).score(users, items)
+        """Score the items' embeddings of one layer, as `score` does, against pooled user vectors; with `concat` the layer's own."""
+        table = self.layer(l)
+        return Encoded(table.users if self.concat else self.users, table.items, self.engine).score(users, items)
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
         """Score items against their users, without a gradient.
@@ -86,12 +91,14 @@ class Encoded:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Do what `pairs` does for negatives that are no items; the norms are of ego embeddings, the negatives' those of layer 0.
 
+        Where the pooled vectors are themselves the ego ones, norms are of them.
+
         Shape:
             users, positives: [T, B]; layers: [T, B, K, L+1, D].
         """
         q, v, w = self.query(users), self.item(positives), self.pool(layers)
         squares = (ego.query(users).square() + ego.item(positives).square()).sum(-1)
-        squares = squares + layers[..., 0, :].square().sum((-1, -2))
+        squares = squares + (w if ego.layers else layers[..., 0, :]).square().sum((-1, -2))
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def query(self, users: Tensor) -> Tensor:
@@ -105,7 +112,7 @@ class Encoded:
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
-        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers)
+        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers, self.concat)
 
 
 def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
@@ -116,15 +123,17 @@ def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Te
 class Model(nn.Module, ABC):
     """A recommender for T trials; every parameter has the leading axis T.
 
-    `keys` declares the YAML keys of the model beside `name` and `_target_`, with their allowed values.
+    `keys` declares the YAML keys of the model beside `name` and `_target_`, with their allowed values. The constructor of one that
+    `uses_graph` gets the `graph` of the stage's train pairs.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
+    uses_graph: ClassVar[bool] = False
     engine: Engine = Engine.PLAIN
 
     @abstractmethod
-    def encode(self) -> Encoded:
-        """Give the query and item vectors under the present parameters."""
+    def encode(self, noise: Noise | None = None) -> Encoded:
+        """Give the query and item vectors under the present parameters; `noise` is what a training step drops by."""
 
     @abstractmethod
     def ego(self, encoded: Encoded) -> Encoded:
@@ -139,6 +148,16 @@ def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Paramet
     """
     bound = math.sqrt(6.0 / (n + D))
     return nn.Parameter((streams.uniform(counter, n, D) * 2 - 1) * bound)
+
+
+def normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Parameter:
+    """Draw T tables from N(0, std^2) (Box and Muller, Ann. Math. Stat. 1958).
+
+    Shape:
+        -> [T, n, D], from the outputs counter .. counter + 2*n*D - 1 of each trial's stream.
+    """
+    radius, angle = streams.uniform(counter, 2, n, D).unbind(1)
+    return nn.Parameter(std * (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle))
 
 
 def init_streams(seeds: list[int]) -> Streams:

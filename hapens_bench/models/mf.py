@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded, Model, init_streams, xavier_uniform
+from hapens_bench.models.dropout import Noise
 
 
 class MF(Model):
@@ -27,7 +28,7 @@ class MF(Model):
         self.user = xavier_uniform(streams, 0, n_users, D)
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
-    def encode(self) -> Encoded:
+    def encode(self, noise: Noise | None = None) -> Encoded:
         """Give the two tables, for cosine with rows of length 1."""
         if self.cosine:
             return Encoded(F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine)

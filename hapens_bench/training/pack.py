@@ -12,6 +12,8 @@ from hapens_bench.config import component_class
 from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import Loss
 from hapens_bench.models.base import Model
+from hapens_bench.models.dropout import Noise
+from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
@@ -63,9 +65,11 @@ class Pack:
         n_items: int,
         device: torch.device,
         engine: Engine = Engine.PLAIN,
+        graph: Graph | None = None,
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
-        model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items)
+        given = {"graph": graph} if graph else {}
+        model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
         self.sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"]).to(device)
@@ -76,6 +80,7 @@ class Pack:
         self.pool_streams = Streams(seeds, Purpose.POOL, device)
         self.sampler_streams = Streams(seeds, Purpose.SAMPLER, device)
         self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
+        self.dropout_streams = Streams(seeds, Purpose.DROPOUT, device)
 
     @property
     def size(self) -> int:
@@ -104,7 +109,7 @@ class Pack:
             -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K].
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
-        encoded = self.model.encode()
+        encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
         ego = self.model.ego(encoded)
         pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
         with torch.set_grad_enabled(self.sampler.differentiable):
@@ -132,7 +137,7 @@ class Pack:
                 tensor.grad = None
         self.l2 = self.l2[index]
         self.adam.keep(index)
-        for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams):
+        for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams, self.dropout_streams):
             streams.keep(index)
 
     def _tensors(self) -> list[Tensor]:

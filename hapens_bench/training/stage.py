@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from hapens_bench.config import component_class
 from hapens_bench.data.interactions import IntArray, Split
 from hapens_bench.evaluation.ranking import FullRanking
 from hapens_bench.kernels import pick_engine
+from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
@@ -19,7 +21,10 @@ Config = Mapping[str, Any]
 
 
 class Stage:
-    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the packs and loops that train on them."""
+    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the packs and loops that train on them.
+
+    The graph of a model that propagates has the stage's own train pairs for its edges: no held-out pair is one.
+    """
 
     def __init__(self, name: str, config: Config, split: Split, device: torch.device) -> None:
         self.settings, self.split, self.device = config["trainer"], split, device
@@ -28,6 +33,9 @@ class Stage:
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
         self.train = torch.from_numpy(pairs).to(device)
         self.positives, self.false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
+        sizes = split.n_users, split.n_items
+        wanted = component_class(config["model"]).uses_graph
+        self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
 
     def _positives(self, pairs: IntArray) -> Positives:
         budget = int(self.settings["bitmap_mb"] * 2**20)
@@ -35,7 +43,7 @@ class Stage:
 
     def pack(self, configs: Sequence[Config]) -> Pack:
         """Begin the training of some trials."""
-        return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine)
+        return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph)
 
     def loop(self, pack: Pack) -> EpochLoop:
         """Make ready to train a pack, epoch by epoch."""

@@ -6,6 +6,7 @@ import torch
 
 from hapens_bench.kernels import compiled
 from hapens_bench.models.base import _gather_dot
+from hapens_bench.models.dropout import _mask
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.pool import Positives, _draw_everywhere, draw_pool
 
@@ -30,4 +31,12 @@ def test_compiled_scores_equal_the_plain_ones():
         items = torch.randint(0, 45, (3, 32, M), generator=generator)
         assert torch.allclose(
             compiled(_gather_dot)(*tables, users, items), _gather_dot(*tables, users, items), atol=1e-5
+        )
+
+
+def test_compiled_dropout_masks_equal_the_plain_ones():
+    streams, rate = Streams([1, 2, 3], Purpose.DROPOUT), torch.tensor([0.0, 0.2, 0.7]).view(-1, 1, 1)
+    for n in (64, 1000):
+        assert torch.equal(
+            compiled(_mask)(streams, torch.tensor(12), rate, n), _mask(streams, torch.tensor(12), rate, n)
         )

@@ -25,7 +25,23 @@ def sampled_softmax(pos: float, negs: list[float]) -> float:
     return -math.log(math.exp(pos / tau) / whole)
 
 
-CASES = {"bpr": (bpr, []), "bpr_sum": (bpr_sum, []), "sampled_softmax": (sampled_softmax, ["loss.tau=0.2"])}
+def soft_bpr(pos: float, negs: list[float]) -> float:
+    a = 0.7
+    return math.log(1 + sum(math.exp((1 - a) * (neg - pos)) for neg in negs))
+
+
+def hard_bpr(pos: float, negs: list[float]) -> float:
+    a, b, c = 0.5, -1.5, 0.6
+    return sum(-math.log((1 / (1 + math.exp(-(c * (pos - neg) + b))) + a) / (1 + a)) for neg in negs)
+
+
+CASES = {
+    "bpr": (bpr, []),
+    "bpr_sum": (bpr_sum, []),
+    "sampled_softmax": (sampled_softmax, ["loss.tau=0.2"]),
+    "soft_bpr": (soft_bpr, ["loss.factor=0.3"]),
+    "hard_bpr": (hard_bpr, ["loss.a=0.5", "loss.b=-1.5", "loss.c=0.6"]),
+}
 
 
 def test_every_loss_has_a_contract():
@@ -71,3 +87,43 @@ def test_identities():
     bpr, total, softmax = (build([make_config(*overrides)["loss"]]) for overrides in names)
     assert torch.allclose(bpr(pos, one), total(pos, one)) and torch.allclose(bpr(pos, one), softmax(pos, one))
     assert torch.allclose(bpr(pos, several), softmax(pos, several))
+
+
+def test_soft_bpr_is_bpr_at_one_and_elsewhere_bpr_against_a_mix_with_the_positive():
+    generator = torch.Generator().manual_seed(2)
+    bpr, one, soft = (
+        build([make_config(*overrides)["loss"]])
+        for overrides in (["loss=bpr"], ["loss=soft_bpr", "loss.factor=1"], ["loss=soft_bpr", "loss.factor=0.25"])
+    )
+    for K in (1, 4):
+        pos, neg = torch.randn(1, 9, generator=generator), torch.randn(1, 9, K, generator=generator)
+        assert torch.equal(one(pos, neg), bpr(pos, neg))
+        mixed = 0.75 * pos[..., None] + 0.25 * neg  # the score of a e_i + (1 - a) e_j, a = 0.75
+        assert torch.allclose(soft(pos, neg), bpr(pos, mixed))
+
+
+def test_hard_bpr_is_bpr_or_soft_bpr_without_a_and_b_and_fades_for_the_hardest_with_a():
+    def loss(*overrides):
+        return build([make_config(*overrides)["loss"]])
+
+    generator = torch.Generator().manual_seed(3)
+    pos, neg = 5 * torch.randn(1, 9, generator=generator), 5 * torch.randn(1, 9, 1, generator=generator)
+    plain = [loss("loss=hard_bpr", "loss.a=0", "loss.b=0", f"loss.c={c}")(pos, neg) for c in (1, 0.3)]
+    assert torch.allclose(plain[0], loss("loss=bpr")(pos, neg), atol=1e-6)
+    assert torch.allclose(plain[1], loss("loss=soft_bpr", "loss.factor=0.3")(pos, neg), atol=1e-6)
+    x = torch.tensor([[-500.0, -30.0, -1.0, 1.0, 30.0, 500.0]], requires_grad=True)
+    for overrides in ([], ["loss.a=0", "loss.b=0", "loss.c=1"]):
+        values = loss("loss=hard_bpr", *overrides)(x, torch.zeros(1, 6, 1))
+        (slope,) = torch.autograd.grad(values.sum(), x)
+        assert values.isfinite().all() and slope.isfinite().all() and (slope <= 0).all()
+        hardest, hard = slope[0, 0].abs(), slope[0, 2].abs()
+        assert hard > 0.05 and (hardest < 1e-6 if not overrides else hardest > 0.99)
+
+
+def test_a_pack_gives_each_trial_its_own_numbers():
+    sections = [make_config("loss=soft_bpr", f"loss.factor={factor}")["loss"] for factor in (0.1, 0.4)]
+    pos, neg = torch.tensor([[0.5, 1.0]] * 2), torch.tensor([[[0.1], [2.0]]] * 2)
+    packed = build(sections)(pos, neg)
+    for t, section in enumerate(sections):
+        assert torch.equal(build([section])(pos[:1], neg[:1])[0], packed[t])
+    assert not torch.equal(packed[0], packed[1])

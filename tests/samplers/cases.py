@@ -183,6 +183,8 @@ CASES = {
     "pns": (pns, {}),
     "ssm": (rns, {"K": 5}),
     "dns": (dns, {}),
+    "sdns": (dns, {"M": 6}),
+    "hard_bpr": (dns, {"M": 6}),
     "dns_mn": (dns_mn, {"M": 3, "N": 9}),
     "dns_mn_sum": (dns_mn_sum, {"M": 3, "N": 9}),
     "softmax": (softmax, {"rho": [0.1, 1.0, 10.0], "N": 7}),

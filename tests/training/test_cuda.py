@@ -38,3 +38,16 @@ def test_trials_that_stop_leave_the_pack_and_the_rest_go_on(tmp_path):
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.2"], ["seed=3", "trainer.lr=0.05"]]
     rows = train(tmp_path, variants, "cuda", "trainer.patience=2", "trainer.epochs=20")
     assert len({len(row) for row in rows}) > 1
+
+
+@pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
+@pytest.mark.parametrize("dropout", [0, 0.2])
+def test_captured_propagation_trains_as_the_cpu_does(tmp_path, model, dropout):
+    overrides = [
+        f"model={model}",
+        f"model.message_dropout={dropout}",
+        f"model.node_dropout={dropout}",
+        "trainer.epochs=4",
+    ]
+    captured = train(tmp_path / "captured", VARIANTS, "cuda", *overrides)
+    assert far(captured, train(tmp_path / "cpu", VARIANTS, "cpu", *overrides)) < 1e-3

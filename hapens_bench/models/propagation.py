@@ -1,0 +1,81 @@
+"""What LightGCN and NGCF share: embeddings sent along the graph, layer by layer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from hapens_bench.checks import Key
+from hapens_bench.models.base import Encoded, Model
+from hapens_bench.models.dropout import Noise
+from hapens_bench.models.graph import Graph, Weights
+
+Tables = tuple[Tensor, Tensor]  # of users [T, U, D] and of items [T, I, D]
+
+
+class Propagation(Model):
+    """E^0 are trained tables, E^(l+1) = layer(E^l, Â E^l), and a vector pools its node's embeddings of layers 0 .. L.
+
+    Dropout, off where its rate is 0: of messages, on the entries of each E^(l+1); of nodes (NGCF's name for it), on the edges of
+    Â, each direction by itself, one draw a step for all layers. What is kept is divided by 1 - rate.
+
+    Shape:
+        user: [T, U, D]; item: [T, I, D]; message_dropout, node_dropout: [T, 1, 1].
+    """
+
+    keys = {
+        "D": Key(int, low=1, shared=True),
+        "L": Key(int, low=0, shared=True),
+        "message_dropout": Key(float, low=0, high=0.99),
+        "node_dropout": Key(float, low=0, high=0.99),
+    }
+    uses_graph = True
+    user: nn.Parameter
+    item: nn.Parameter
+    message_dropout: Tensor
+    node_dropout: Tensor
+
+    def __init__(self, L: int, message_dropout: Tensor, node_dropout: Tensor, graph: Graph, weights: Weights) -> None:
+        super().__init__()
+        self.L, self.graph, self.weights = L, graph, weights
+        self.register_buffer("message_dropout", message_dropout)
+        self.register_buffer("node_dropout", node_dropout)
+        self.drops_messages = bool(message_dropout.any())
+        self.drops_edges = bool(node_dropout.any())
+
+    @abstractmethod
+    def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
+        """Make layer l + 1 of layer l and of the weighted sums over its neighbours."""
+
+    @abstractmethod
+    def readout(self, layers: list[Tables]) -> Encoded:
+        """Pool the embeddings of layers 0 .. L."""
+
+    def encode(self, noise: Noise | None = None) -> Encoded:
+        """Propagate through L layers."""
+        tables: Tables = self.user, self.item
+        layers, weights = [tables], self.weights
+        E, sizes = weights.into_users.shape[1], [table[0].numel() for table in tables]
+        if noise:
+            counter = noise.step * (2 * E + self.L * sum(sizes))
+            if self.drops_edges:
+                parts = weights.into_users, weights.into_items
+                dropped = self._drop(noise, parts, self.node_dropout, counter)
+                weights = self.graph.weigh(*dropped)
+        for l in range(self.L):
+            tables = self.layer(l, tables, self.graph.propagate(*tables, weights))
+            if noise and self.drops_messages:
+                tables = self._drop(noise, tables, self.message_dropout, counter + 2 * E + l * sum(sizes))
+            layers.append(tables)
+        return self.readout(layers)
+
+    def _drop(self, noise: Noise, tables: Tables, rate: Tensor, counter: Tensor) -> Tables:
+        """Drop entries of two tensors, the one's numbers after the other's."""
+        users, items = (table.expand(len(rate), *table.shape[1:]) for table in tables)
+        first = noise.drop(users, rate, counter, self.graph.engine)
+        return first, noise.drop(items, rate, counter + users[0].numel(), self.graph.engine)
+
+    def ego(self, encoded: Encoded) -> Encoded:
+        """See `Model.ego`."""
+        return Encoded(self.user, self.item, self.engine)

@@ -1,0 +1,117 @@
+"""Measure propagation over a data set's graph, and the training steps that it is part of, against plain ways.
+
+    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4]
+
+Prints seconds and ratios, and writes `graph.csv` and `graph.provenance.json` into --out. A product is one with the whole normalised
+adjacency matrix, its seconds those of one trial; all ways are timed in turn, round by round, and the median is kept.
+"""
+
+from __future__ import annotations
+
+import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
+
+# isort: split
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from machine import describe
+from rich.console import Console
+from rich.table import Table
+from scipy.sparse import csr_matrix
+from workload import Ours, interleaved, real, timed
+
+from hapens_bench.kernels import Engine
+from hapens_bench.kernels.cpu import set_threads
+from hapens_bench.models.graph import Graph
+
+Row = dict[str, Any]
+D = 64
+
+
+def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
+    split = real(args.dataset)
+    size = (split.full_train, split.n_users, split.n_items)
+    fast, plain, folded = (Graph(*size, engine=engine) for engine in (Engine.NUMBA, Engine.PLAIN, Engine.CUDA))
+    weights = fast.symmetric()
+    halves = [(fast.users, weights.into_users[0], split.n_items), (fast.items, weights.into_items[0], split.n_users)]
+    arrays = [(w.numpy(), e.index.numpy(), e.indptr.numpy()) for e, w, _ in halves]
+    matrices = [
+        csr_matrix(parts, shape=(len(parts[2]) - 1, m)) for parts, (_, _, m) in zip(arrays, halves, strict=True)
+    ]
+    receivers = [torch.repeat_interleave(torch.arange(len(e.indptr) - 1), e.indptr.diff()) for e, _, _ in halves]
+    for T in args.trials:
+        users, items = torch.randn(T, split.n_users, D), torch.randn(T, split.n_items, D)
+
+        def scipy(users: torch.Tensor = users, items: torch.Tensor = items) -> None:
+            for u, i in zip(users, items, strict=True):
+                _ = matrices[0] @ i.numpy(), matrices[1] @ u.numpy()
+
+        def scatter(users: torch.Tensor = users, items: torch.Tensor = items) -> None:
+            for tables in zip(users, items, strict=True):
+                for (edges, weight, _), table, into in zip(halves, tables[::-1], receivers, strict=True):
+                    messages = table[edges.index] * weight[:, None]
+                    torch.zeros(len(edges.indptr) - 1, D).index_add_(0, into, messages)
+
+        ways: dict[str, Callable[[], object]] = {
+            "ours": lambda u=users, i=items: fast.propagate(u, i, weights),
+            "torch.sparse, CSR, trial by trial": lambda u=users, i=items: plain.propagate(u, i, weights),
+            "torch.sparse, CSR, trials folded into features": lambda u=users, i=items: folded.propagate(u, i, weights),
+            "scipy.sparse, one thread": scipy,
+            "messages gathered and scattered": scatter,
+        }
+        for work in ways.values():
+            work()
+        found = interleaved({way: timed(work) for way, work in ways.items()}, args.rounds)
+        for way, seconds in found.items():
+            yield row(f"product, T = {T}", threads, way, seconds / T, found["ours"] / T)
+
+
+def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
+    split = real(args.dataset)
+    models = {"mf": [], "lightgcn": [], "ngcf": [], "ngcf of the authors": ["model.variant=authors"]}
+    every = {name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()}
+    every["lightgcn, plain torch"] = Ours(split, ["model=lightgcn"], engine="reference")
+    for one in every.values():
+        one.steps(2)
+    found = interleaved({name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds)
+    for way, seconds in found.items():
+        yield row("step, rns", threads, way, seconds, found["mf"])
+    yield row("epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None)
+
+
+def row(case: str, threads: int, way: str, seconds: float, base: float | None) -> Row:
+    return {"case": case, "threads": threads, "way": way, "seconds": seconds, "ratio": base and seconds / base}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="gowalla")
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
+    parser.add_argument("--trials", nargs="*", type=int, default=[1, 4])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    args = parser.parse_args()
+    rows = []
+    for threads in args.threads:
+        set_threads(threads)
+        rows += [*products(args, threads), *steps(args, threads)]
+    columns = ("case", "threads", "way", "seconds", "ratio")
+    table = Table(*columns, title=f"{args.dataset}, D = {D}")
+    for found in rows:
+        table.add_row(*(f"{found[c]:.3g}" if isinstance(found[c], float) else str(found[c] or "") for c in columns))
+    Console().print(table)
+    args.out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(args.out / "graph.csv", index=False)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "rounds": args.rounds}
+    (args.out / "graph.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The contract of each model: how it is configured, and a slow, dense, obvious version of its vectors in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hapens_bench.rng import Purpose, Streams
+
+
+@dataclass
+class Toy:
+    """One trial on a small data set: its parameters, the train pairs, and the step whose dropout is on (None: none is)."""
+
+    parameters: dict[str, Tensor]
+    pairs: np.ndarray
+    n_users: int
+    n_items: int
+    keys: dict
+    seed: int
+    step: int | None = None
+
+    def uniform(self, counter: int, *shape: int) -> Tensor:
+        return Streams([self.seed], Purpose.DROPOUT).uniform(counter, *shape)[0].double()
+
+    @property
+    def first(self) -> int:
+        """The first number of the step."""
+        nodes = self.n_users + self.n_items
+        return self.step * (2 * len(self.pairs) + self.keys["L"] * nodes * self.keys["D"])
+
+    def adjacency(self) -> Tensor:
+        U, n = self.n_users, self.n_users + self.n_items
+        A = torch.zeros(n, n, dtype=torch.float64)
+        for u, i in self.pairs:
+            A[u, U + i] = A[U + i, u] = 1
+        return A
+
+    def drop_edges(self, matrix: Tensor) -> Tensor:
+        """Drop the edges into users in the order of (user, item), then those into items in the order of (item, user)."""
+        rate, U = self.keys["node_dropout"], self.n_users
+        if self.step is None or not rate:
+            return matrix
+        matrix, E = matrix.clone(), len(self.pairs)
+        by_user = sorted((u, U + i) for u, i in self.pairs.tolist())
+        by_item = sorted((U + i, u) for u, i in self.pairs.tolist())
+        for place, (row, column) in enumerate([*by_user, *by_item]):
+            kept = float(self.uniform(self.first, 2 * E)[place]) >= rate
+            matrix[row, column] *= kept / (1 - rate)
+        return matrix
+
+    def drop_messages(self, layer: int, table: Tensor) -> Tensor:
+        rate = self.keys["message_dropout"]
+        if self.step is None or not rate:
+            return table
+        u = self.uniform(self.first + 2 * len(self.pairs) + layer * table.numel(), *table.shape)
+        return table * (u >= rate) / (1 - rate)
+
+    def ego(self) -> Tensor:
+        return torch.cat([self.parameters["user"], self.parameters["item"]])
+
+
+def degree_power(A: Tensor, power: float) -> Tensor:
+    return torch.diag(torch.tensor([d**power if d else 0.0 for d in A.sum(1).tolist()], dtype=torch.float64))
+
+
+Layers = tuple[Tensor, list[Tensor]]  # the pooled vectors and the layers they are pooled from, users above items
+
+
+def mf(toy: Toy) -> Layers:
+    E = toy.ego()
+    if toy.keys["similarity"] == "cosine":
+        E = torch.stack([row / math.sqrt(float(row @ row)) for row in E])
+    return E, [E]
+
+
+def lightgcn(toy: Toy) -> Layers:
+    A = toy.adjacency()
+    A = toy.drop_edges(degree_power(A, -0.5) @ A @ degree_power(A, -0.5))
+    layers = [toy.ego()]
+    for l in range(toy.keys["L"]):
+        layers.append(toy.drop_messages(l, A @ layers[-1]))
+    return sum(layers) / len(layers), layers
+
+
+def ngcf(toy: Toy) -> Layers:
+    A = toy.adjacency()
+    authors = toy.keys["variant"] == "authors"
+    if authors:
+        A = A + torch.eye(len(A), dtype=torch.float64)
+        A = toy.drop_edges(degree_power(A, -1) @ A)
+    else:
+        A = toy.drop_edges(degree_power(A, -0.5) @ A @ degree_power(A, -0.5))
+    E, read = toy.ego(), [toy.ego()]
+    for l in range(toy.keys["L"]):
+
+        def mapped(x: Tensor, which: str, l: int = l) -> Tensor:
+            return x @ toy.parameters[f"{which}.{l}.weight"].T + toy.parameters[f"{which}.{l}.bias"]
+
+        one, two = mapped(A @ E, "sums"), mapped(E * (A @ E), "products")
+        E = F.leaky_relu(one, 0.2) + F.leaky_relu(two, 0.2) if authors else F.leaky_relu(one + two, 0.2)
+        E = toy.drop_messages(l, E)
+        read.append(torch.stack([row / row.norm().clamp(min=1e-12) for row in E]))
+    return torch.cat(read, 1), read
+
+
+# name: (model's YAML, the slow version, values of its keys; a list gives each of three trials its own)
+CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
+    "mf": ("mf", mf, {}),
+    "lightgcn": ("lightgcn", lightgcn, {"L": 2}),
+    "lightgcn with dropout": (
+        "lightgcn",
+        lightgcn,
+        {"L": 3, "init": "normal", "message_dropout": [0.0, 0.3, 0.5], "node_dropout": [0.4, 0.0, 0.2]},
+    ),
+    "ngcf": ("ngcf", ngcf, {"L": 2}),
+    "ngcf with dropout": ("ngcf", ngcf, {"L": 2, "message_dropout": [0.2, 0.0, 0.5], "node_dropout": [0.0, 0.3, 0.1]}),
+    "ngcf of the authors": ("ngcf", ngcf, {"L": 3, "variant": "authors", "message_dropout": [0.1, 0.0, 0.4]}),
+    "ngcf of the authors with node dropout": (
+        "ngcf",
+        ngcf,
+        {"L": 2, "variant": "authors", "node_dropout": [0.1, 0.0, 0.4]},
+    ),
+}
