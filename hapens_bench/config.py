@@ -113,6 +113,14 @@ def _canonical(value: Any) -> Any:
     return value
 
 
+def lacks_tuned_file(config: Mapping[str, Any]) -> str | None:
+    """Name the file of conf/tuned that a config's `tuned` requires and that does not exist, or nothing."""
+    tuned = config.get("tuned") or {}
+    names = [config[section]["name"] for section in ("dataset", "model", "sampler")]
+    path = conf_dir() / "tuned" / str(tuned.get("name")) / f"{'-'.join(names)}.yaml"
+    return f"conf/tuned/{path.parent.name}/{path.name}" if tuned.get("required") and not path.is_file() else None
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config that cannot be trained, before anything is read or written.
 
@@ -129,6 +137,8 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
+    if missing := lacks_tuned_file(config):
+        found.append(f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it")
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis.replicates import Replicates, Run
-from hapens_bench.config import compose_config, conf_dir, config_id
+from hapens_bench.config import compose_config, conf_dir, config_id, lacks_tuned_file
 from hapens_bench.errors import UserError
 
 
@@ -43,14 +43,17 @@ def read_definition(name: str) -> dict[str, Any]:
 
 
 def cells(definition: Mapping[str, Any]) -> list[Cell]:
-    """Compose the config of every cell, so that runs are matched by identity and never by a label."""
+    """Compose the config of every cell, so that runs are matched by identity and never by a label.
+
+    A cell whose tuned file is required and missing has no id, so no run fits it.
+    """
     found = []
     for dataset in definition["paper"]:
         for sampler, overrides in definition["samplers"].items():
             full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
-            found.append(
-                Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=config_id(compose_config(full)))
-            )
+            config = compose_config(full)
+            identity = "" if lacks_tuned_file(config) else config_id(config)
+            found.append(Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity))
     return found
 
 

@@ -31,7 +31,7 @@ LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one 
     "dns_mn_sum": ("#88CCEE", "short"),
     "aobpr": ("#661100", "dashed"),
     "sdns": ("#DDAA77", "dash-dot"),
-    "hardbpr": ("#004488", "dotted"),
+    "hard_bpr": ("#004488", "dotted"),
     "srns": ("#225522", "dash-dot-dot"),
     "gdns": ("#CCBB44", "dash-dot-dot"),
     "enmf": ("#005566", "short"),
