@@ -9,18 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from hapens_bench.analysis.crosstab import Layout, write_crosstab
 from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.replicates import Run
-from hapens_bench.analysis.selecting import Finished, narrow, parse_where
+from hapens_bench.analysis.selecting import finished, narrow, parse_where
 from hapens_bench.analysis.tables import write_table
-from hapens_bench.analysis.writers import Line, to_screen
+from hapens_bench.analysis.writers import Line, print_table
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.training.trial import STAGES
 
 
@@ -83,20 +78,19 @@ def run_table(arguments: argparse.Namespace) -> int:
         layout = Layout(arguments.rows, columns, selections, metrics)
         runs: Sequence[Run] = ledger.runs
         if arguments.where:
-            finished = [Finished(run, RunFolder(Path(run["folder"]))) for run in runs]
-            runs = [one.summary for one in narrow(finished, parse_where(arguments.where))]
+            runs = [one.summary for one in narrow(finished(runs), parse_where(arguments.where))]
         found = write_crosstab(layout, runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}")
-        _show(f"{', '.join(selections)}, percent", found.header, found.lines)
+        print_table(f"{', '.join(selections)}, percent", found.header, found.lines)
         print(f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json")
         return 0
     written = write_table(arguments.name, ledger.runs, arguments.out)
-    _show(written.title, written.header, [line for line in written.lines if line[3] != "0"])
+    print_table(written.title, written.header, [line for line in written.lines if line[3] != "0"])
     order = written.orders
     taus = [
         [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
         for r in order.to_dict("records")
     ]
-    _show("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
+    print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     return 0
 
@@ -108,7 +102,6 @@ def _split(arguments: argparse.Namespace, name: str) -> list[str]:
 def run_figure(arguments: argparse.Namespace) -> int:
     """Draw the figure and say what is missing in it."""
     from hapens_bench.analysis.figures import write_figure  # matplotlib takes a second to import
-    from hapens_bench.analysis.selecting import parse_where
 
     where = parse_where(arguments.where)
     frame, notes = write_figure(arguments.name, arguments.runs, arguments.out, where, arguments.stage)
@@ -149,15 +142,6 @@ def run_choose(arguments: argparse.Namespace) -> int:
         value = f"{100 * row['value']:.2f}"
         lines.append([row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch])
     header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
-    _show("best by validation; !: in its last epoch (not converged)", header, lines)
+    print_table("best by validation; !: in its last epoch (not converged)", header, lines)
     print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{names[0]}/")
     return 0
-
-
-def _show(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
-    table = Table(*header, title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for line in lines:
-        table.add_row(*map(to_screen, line))
-    console = Console()
-    console.width = max(console.width, 150)  # numbers are never cut off; a narrow terminal wraps the lines
-    console.print(table)

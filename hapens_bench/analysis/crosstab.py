@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
         UserError: as `crosstab`.
     """
     found = crosstab(layout, runs)
-    origin = json.dumps(provenance(found.used), indent=1) + "\n"
+    origin = provenance(found.used)
     title = f"{layout.rows} by {', '.join(layout.columns)}"
     out.mkdir(parents=True, exist_ok=True)
     found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")

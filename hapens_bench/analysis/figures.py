@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +121,7 @@ def write_figure(
     kept, left_out = tabulating.usable(definition, found)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)
-    origin = json.dumps(provenance([run.summary for run in kept]), indent=1) + "\n"
+    origin = provenance([run.summary for run in kept])
     figure = kind.draw(definition, frame)
     drawing.entitle(figure, definition["title"], frame)
     out.mkdir(parents=True, exist_ok=True)

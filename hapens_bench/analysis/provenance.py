@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,9 +11,12 @@ from typing import Any
 from hapens_bench.launch.run import git_sha, versions
 
 
-def provenance(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give what stands beside a result made of these runs (their summaries): command, commits, versions, data, seeds and run ids."""
-    return {
+def provenance(used: Sequence[Mapping[str, Any]]) -> str:
+    """Give, as JSON, what stands beside a result made of these runs (their summaries): command, commits, data, seeds and run ids.
+
+    It is worked out before any file is written, because it notes a changed checkout.
+    """
+    found = {
         "command": " ".join(["hapens", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_sha": git_sha(),
@@ -25,3 +29,4 @@ def provenance(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             {key: run[key] for key in ("run_id", "config_id", "dataset", "model", "sampler", "seed")} for run in used
         ],
     }
+    return json.dumps(found, indent=1) + "\n"

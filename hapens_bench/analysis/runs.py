@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from hapens_bench.analysis.ledger import Ledger, load
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.rerun import rerun_command
-from hapens_bench.analysis.selecting import Finished, flat, narrow, parse_where
+from hapens_bench.analysis.selecting import Finished, finished, flat, narrow, parse_where
+from hapens_bench.analysis.writers import print_table
 from hapens_bench.config import identity
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import DamagedRun, RunBusy, RunFolder
+from hapens_bench.tracking.run_folder import RunBusy
 
 
 def add_parser(commands: Any) -> None:
@@ -48,7 +47,7 @@ def add_parser(commands: Any) -> None:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print a line for each finished run that passes the filter, then how many others there are."""
     ledger = load(arguments.runs)
-    found = [Finished(run, RunFolder(Path(run["folder"]))) for run in ledger.runs]
+    found = finished(ledger.runs)
     if arguments.where:
         found = narrow(found, parse_where(arguments.where))
     lines = []
@@ -59,15 +58,15 @@ def run_list(arguments: argparse.Namespace) -> int:
             names = [run[key] for key in ("run_id", "dataset", "model", "sampler", "protocol")]
             lines.append([*names, str(run["seed"]), selection, epoch, f"{metric} {_percent(value)}"])
     header = ["run", "dataset", "model", "sampler", "protocol", "seed", "selection", "epoch", "test, percent"]
-    _show(header, lines)
-    _others(ledger)
+    print_table("", header, lines)
+    _others(ledger, stopped(ledger))
     return 0
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print everything about one run."""
     run = find(load(arguments.runs), arguments.run_id)
-    folder, console = RunFolder(Path(run["folder"])), Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     for key, value in run.items():
         if key != "selection":
             console.print(f"{key}: {value}")
@@ -80,11 +79,11 @@ def run_show(arguments: argparse.Namespace) -> int:
         ]
         for name, report in run["selection"].items()
     ]
-    _show(["selection", "epoch", *metrics], lines)
-    config = _config(folder)
-    for key, value in flat(config).items():
+    print_table("", ["selection", "epoch", *metrics], lines)
+    (one,) = finished([run])
+    for key, value in flat(one.config).items():
         console.print(f"{key}={value}")
-    console.print(f"\nrun it again: {rerun_command(config)} seed={config['seed']}")
+    console.print(f"\nrun it again: {rerun_command(one.config)} seed={one.config['seed']}")
     return 0
 
 
@@ -92,9 +91,11 @@ def run_compare(arguments: argparse.Namespace) -> int:
     """Print in which keys two runs differ, their results, and the difference over users."""
     ledger = load(arguments.runs)
     a, b = (find(ledger, name) for name in arguments.run_ids)
-    one, two = (flat(identity(_config(RunFolder(Path(run["folder"]))))) for run in (a, b))
+    one, two = (flat(identity(run.config)) for run in finished([a, b]))
     keys = [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
-    _show(["key", a["run_id"], b["run_id"]], [[key, str(one.get(key, "–")), str(two.get(key, "–"))] for key in keys])
+    print_table(
+        "", ["key", a["run_id"], b["run_id"]], [[key, str(one.get(key, "–")), str(two.get(key, "–"))] for key in keys]
+    )
     lines = []
     for selection in (name for name in a["selection"] if name in b["selection"]):
         for metric in a["selection"][selection]["test"]:
@@ -107,7 +108,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
             else:
                 line += ["different data", "–", "–"]
             lines.append(line)
-    _show(["selection", "metric", a["run_id"], b["run_id"], "difference", "95% over users", "p over users"], lines)
+    print_table(
+        "", ["selection", "metric", a["run_id"], b["run_id"], "difference", "95% over users", "p over users"], lines
+    )
     if a["seed"] != b["seed"] or keys:
         print("One seed of each: this says nothing of what other seeds would give (hapens table --rows does).")
     return 0
@@ -116,26 +119,26 @@ def run_compare(arguments: argparse.Namespace) -> int:
 def run_failed(arguments: argparse.Namespace) -> int:
     """Print the runs that ended early, and the command that goes on with each."""
     ledger = load(arguments.runs)
-    for run, folder in stopped(ledger):
-        reason = run["reason"] or "interrupted"
+    found = stopped(ledger)
+    for one in found:
+        run, reason = one.summary, one.summary["reason"] or "interrupted"
         try:
-            config = _config(folder)
-            command = f"{rerun_command(config)} seed={config['seed']} paths.runs={arguments.runs}"
+            command = f"{rerun_command(one.config)} seed={one.config['seed']} paths.runs={arguments.runs}"
         except UserError as error:
             command = str(error)
-        print(f"{folder.path}: {run['state']} since {run['time']}: {reason}\n  {command}")
-    _others(ledger)
+        print(f"{run['folder']}: {run['state']} since {run['time']}: {reason}\n  {command}")
+    _others(ledger, found)
     return 0
 
 
 def run_prune(arguments: argparse.Namespace) -> int:
     """Name or remove the folders of runs that ended early; finished ones and those being trained are never touched."""
     found = stopped(load(arguments.runs))
-    for _, folder in found:
+    for one in found:
         if arguments.yes:
-            with folder.lock():
-                shutil.rmtree(folder.path)
-        print(f"{'removed' if arguments.yes else 'would remove'} {folder.path}")
+            with one.folder.lock():
+                shutil.rmtree(one.folder.path)
+        print(f"{'removed' if arguments.yes else 'would remove'} {one.folder.path}")
     if not arguments.yes and found:
         print("nothing was removed; add --yes to do it")
     return 0
@@ -154,41 +157,24 @@ def find(ledger: Ledger, start: str) -> Mapping[str, Any]:
     return found[0]
 
 
-def stopped(ledger: Ledger) -> list[tuple[Mapping[str, Any], RunFolder]]:
+def stopped(ledger: Ledger) -> list[Finished]:
     """Give the unfinished runs that no process holds."""
-    found: list[tuple[Mapping[str, Any], RunFolder]] = []
-    for run in ledger.unfinished:
-        folder = RunFolder(Path(run["folder"]))
+    found = []
+    for run in finished(ledger.unfinished):
         try:
-            with folder.lock():
-                found.append((run, folder))
+            with run.folder.lock():
+                found.append(run)
         except RunBusy:
             continue
     return found
 
 
-def _config(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return folder.read_config()
-    except DamagedRun as error:
-        raise UserError(f"{folder.path}: {error}") from None
-
-
-def _others(ledger: Ledger) -> None:
-    held = len(ledger.unfinished) - len(stopped(ledger))
-    print(f"{len(ledger.runs)} finished, {len(ledger.unfinished) - held} failed or interrupted, {held} being trained")
+def _others(ledger: Ledger, stopped: Sequence[Finished]) -> None:
+    held = len(ledger.unfinished) - len(stopped)
+    print(f"{len(ledger.runs)} finished, {len(stopped)} failed or interrupted, {held} being trained")
     for what in ledger.skipped:
         print(f"skipped {what}")
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"
-
-
-def _show(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    table = Table(*header, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for line in lines:
-        table.add_row(*line)
-    console = Console()
-    console.width = max(console.width, 130)
-    console.print(table)

@@ -52,6 +52,11 @@ class Finished:
             raise UserError(f"{self.folder.path}: {error}; move this run folder away, or train it again") from None
 
 
+def finished(runs: Sequence[Mapping[str, Any]]) -> list[Finished]:
+    """Give a ledger's runs as finished runs."""
+    return [Finished(run, RunFolder(Path(run["folder"]))) for run in runs]
+
+
 class Configured(Protocol):
     """Whatever has a resolved config: a run, or a job that has not been run."""
 
@@ -91,7 +96,7 @@ def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
     short = [key for key in where if key in IN_SUMMARY]
     passing = [run for run in ledger.runs if all(_holds(run[key], where[key]) for key in short)]
     found = passing or ledger.runs  # so that fewer configs are read; where none passes, `narrow` says why
-    return narrow([Finished(run, RunFolder(Path(run["folder"]))) for run in found], where), notes
+    return narrow(finished(found), where), notes
 
 
 def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +137,7 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
         raise UserError(
             f"no finished run belongs to table {name!r}; conf/table/{name}.yaml holds the command that makes them"
         )
-    origin = json.dumps(provenance(used), indent=1) + "\n"  # before any file is written: it notes a changed checkout
+    origin = provenance(used)
     table = long_table(definition, filled)
     header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -114,7 +113,7 @@ def write_choice(
         stem = out / names[0] / str(dataset)
         origin = provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]])
         stem.parent.mkdir(parents=True, exist_ok=True)
-        stem.with_suffix(".provenance.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+        stem.with_suffix(".provenance.json").write_text(origin, encoding="utf-8")
         part.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g")
         curve = curves[curves["dataset"] == dataset]
         curve.to_csv(f"{stem}_budget.csv", index=False, float_format="%.6g")

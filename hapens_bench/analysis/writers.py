@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 
@@ -63,8 +66,17 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: 
     )
 
 
-def to_screen(entry: str | Entry) -> Text:
-    """Give an entry as rich shows it."""
+def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
+    """Print a table; numbers are never cut off, a narrow terminal wraps the lines."""
+    table = Table(*header, title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for line in lines:
+        table.add_row(*map(_on_screen, line))
+    console = Console()
+    console.width = max(console.width, 150)
+    console.print(table)
+
+
+def _on_screen(entry: str | Entry) -> Text:
     if isinstance(entry, str):
         return Text(entry)
     return Text(entry.text, style={0: "", 1: "bold", 2: "underline"}[entry.place])
