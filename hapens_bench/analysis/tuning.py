@@ -107,13 +107,17 @@ def write_choice(
     frame = outcomes(trials)
     curves, chosen = budget_curves(frame), best(frame)
     by_id = {one.job.folder.path.name: one for one in trials}
+    parts = dict(iter(frame.groupby("dataset", sort=False)))
+    origins = {
+        name: provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]])
+        for name, part in parts.items()
+    }
     for row in chosen.to_dict("records"):
         write_tuned(names, setting, by_id[row["run_id"]], row)
-    for dataset, part in frame.groupby("dataset", sort=False):
+    for dataset, part in parts.items():
         stem = out / names[0] / str(dataset)
-        origin = provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]])
         stem.parent.mkdir(parents=True, exist_ok=True)
-        stem.with_suffix(".provenance.json").write_text(origin, encoding="utf-8")
+        stem.with_suffix(".provenance.json").write_text(origins[dataset], encoding="utf-8")
         part.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g")
         curve = curves[curves["dataset"] == dataset]
         curve.to_csv(f"{stem}_budget.csv", index=False, float_format="%.6g")
