@@ -1,7 +1,6 @@
 """The report as a file: its numbers are those of the ledger and of the statistics."""
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +12,9 @@ from hapens_bench.analysis.report.configs import differing
 from hapens_bench.analysis.report.settings import MOST, compared, settings_of
 from hapens_bench.analysis.statistics import holm
 from hapens_bench.config import conf_dir
-from tests.analysis.synthetic import METRICS, made, make_run, some_runs
+from tests.analysis.synthetic import METRICS, made, make_run
 
 SAMPLERS = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("runs")
-    some_runs(root)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,9 @@ import pytest
 from hapens_bench.analysis import ledger
 from hapens_bench.analysis.report import page as report
 from tests.analysis.chromium import opened
-from tests.analysis.synthetic import METRICS, make_run, some_runs
+from tests.analysis.synthetic import METRICS, make_run
 
 ROWS = "#leaderboard tbody tr[data-row]"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("runs")
-    some_runs(root)
-    return root
 
 
 @pytest.fixture(scope="module")
