@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.checks import Key, problems
 from hapens_bench.errors import UserError
-from hapens_bench.evaluation.metrics import parse_metric
+from hapens_bench.evaluation.metrics import FULL, parse_metric
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 COMPONENTS = ("model", "sampler", "loss")
@@ -147,9 +147,26 @@ def check(config: Mapping[str, Any]) -> None:
         found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
     else:
         for name in protocol["metrics"]:
-            parse_metric(name)
+            parse_metric(name.removeprefix(FULL))
+        found += _ranking_problems(protocol)
     if found:
         raise UserError("; ".join(text.lstrip(".") for text in found))
+
+
+def _ranking_problems(protocol: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much of."""
+    ranking, key = protocol["ranking"], Key(str, choices=("full", "candidates"))
+    if not key.accepts(ranking):
+        yield f"protocol.ranking is {ranking!r}, but it takes {key.allowed()}"
+    elif ranking == "full" and any(name.startswith(FULL) for name in protocol["metrics"]):
+        yield f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking beside it; leave {FULL} out"
+    elif ranking == "candidates":
+        if protocol["split"]["kind"] != "leave_one_out":
+            yield "protocol.ranking=candidates needs one held-out item a user: protocol.split.kind=leave_one_out"
+        if protocol.get("candidates") is None:
+            yield "protocol.ranking=candidates needs protocol.candidates; take protocol=gdns"
+        if all(name.startswith(FULL) for name in protocol["metrics"]):
+            yield f"protocol.metrics has nothing but {FULL}...; take protocol.ranking=full"
 
 
 def component_class(config: Mapping[str, Any]) -> Any:

@@ -163,6 +163,10 @@ def test_a_whole_number_is_the_same_setting_however_it_is_written():
         ("protocol.selection=[]", "test_peak, valid, valid_refit"),
         ("protocol.monitor=AUC", "protocol.monitor is 'AUC', but it must stand in protocol.metrics"),
         ("protocol.metrics=[Recall@20,Foo@3]", "there is no metric 'Foo@3'"),
+        ("protocol.ranking=some", "protocol.ranking is 'some', but it takes one of full, candidates"),
+        ("protocol.ranking=candidates", "one held-out item a user: protocol.split.kind=leave_one_out"),
+        ("protocol.metrics=[Recall@20,full/Recall@20]", "protocol.metrics names full/..., but protocol.ranking=full"),
+        ("protocol.metrics=[Recall@20,half/Recall@20]", "there is no metric 'half/Recall@20'"),
         ("+sampler.foo=1", "there is no key sampler.foo; sampler takes no keys"),
         ("sampler._target_=nowhere.Sampler", "cannot import 'nowhere.Sampler'"),
     ],
@@ -171,6 +175,14 @@ def test_mistakes_are_told_in_one_sentence(override, message):
     with pytest.raises(UserError) as caught:
         check(make_config(override))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_candidate_ranking_needs_its_lists_and_a_metric_of_its_own():
+    with pytest.raises(UserError, match=r"needs protocol\.candidates; take protocol=gdns"):
+        check(make_config("protocol.ranking=candidates", "protocol.split.kind=leave_one_out"))
+    with pytest.raises(UserError, match=r"nothing but full/\.\.\.; take protocol\.ranking=full"):
+        check(make_config("protocol=gdns", "protocol.metrics=[full/NDCG@3]", "protocol.monitor=full/NDCG@3"))
+    check(make_config("protocol=gdns", "protocol.monitor=full/NDCG@20"))
 
 
 def test_all_mistakes_are_told_at_once():

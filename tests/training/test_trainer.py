@@ -94,6 +94,32 @@ def test_stages_and_selections(tmp_path):
     assert not any(key.startswith("test/") for row in held for key in row)
 
 
+def test_candidate_ranking_reports_the_full_ranking_of_the_same_model_beside_it(tmp_path):
+    (trial,) = train(tmp_path, [["seed=0"]], "protocol=gdns", "model=gmf", "model.D=16", "trainer.lr=0.02")
+    (report,) = trial.results().values()
+    rows = [row for row in trial.progress.rows if row["evaluated"]]
+    best = max(rows, key=lambda row: (row["valid/NDCG@3"], row["epoch"]))
+    assert best["epoch"] == report["epoch"] and best["valid/NDCG@3"] > 0.05  # by chance: 0.02
+    assert list(report["test"]) == trial.config["protocol"]["metrics"]
+    assert 0 < report["test"]["full/Recall@20"] < 1
+    frame = trial.users_frame()
+    assert set(report["test"]) < set(frame.columns) and len(frame) == frame["user"].nunique() > 70
+    (full,) = train(
+        tmp_path / "full",
+        [["seed=0"]],
+        "protocol=gdns",
+        "model=gmf",
+        "model.D=16",
+        "trainer.lr=0.02",
+        "protocol.ranking=full",
+        "protocol.metrics=[NDCG@3,Recall@20]",
+    )
+    mine, theirs = ([row["train/loss"] for row in t.progress.rows] for t in (trial, full))
+    assert mine == theirs, "what is measured does not touch the training"
+    last = full.progress.rows[report["epoch"]]
+    assert last["valid/Recall@20"] == best["valid/full/Recall@20"]
+
+
 def test_a_run_that_is_best_at_its_end_is_marked_not_converged(tmp_path):
     (trial,) = train(tmp_path, [["seed=0", "trainer.lr=0.0001", "trainer.epochs=3", "trainer.eval_every=1"]])
     assert trial.results()["test_peak"]["converged"] == (trial.results()["test_peak"]["epoch"] < 2)
