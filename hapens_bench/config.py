@@ -22,7 +22,10 @@ TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
     "drop_last": Key(bool, shared=True),
+    "optimizer": Key(str, choices=("adam", "adagrad"), shared=True),
     "lr": Key(float, above=0),
+    "initial_accumulator": Key(float, low=0, shared=True),
+    "reduction": Key(str, choices=("mean", "sum"), shared=True),
     "l2": Key(float, low=0),
     "eval_every": Key(int, low=1, shared=True),
     "patience": Key(int, low=1, optional=True, shared=True),
@@ -44,6 +47,11 @@ CANNOT_CHANGE_RESULTS = (
     "checkpoint_seconds",
     "keep_checkpoint",
 )
+CAME_LATER = {
+    "optimizer": "adam",
+    "initial_accumulator": 0,
+    "reduction": "mean",
+}  # what runs before there was the key did
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
@@ -76,18 +84,25 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "sources" in kept["dataset"]
     ):  # the addresses of the files change nothing; the run notes the hash of what was in them
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
-    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
+    trainer = CAME_LATER | kept["trainer"]
+    kept["trainer"] = {k: v for k, v in trainer.items() if k not in CANNOT_CHANGE_RESULTS}
     return kept
 
 
 def run_id(config: Mapping[str, Any]) -> str:
     """Hash the identity: equal ids mean equal results on the same data and code."""
-    return _digest(identity(config))
+    return _digest(_as_first_written(identity(config)))
 
 
 def config_id(config: Mapping[str, Any]) -> str:
     """Hash the identity less the seed: what replicates of one setting share."""
-    return _digest({k: v for k, v in identity(config).items() if k != "seed"})
+    return _digest({k: v for k, v in _as_first_written(identity(config)).items() if k != "seed"})
+
+
+def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
+    trainer = {k: v for k, v in kept["trainer"].items() if k not in CAME_LATER or v != CAME_LATER[k]}
+    return {**kept, "trainer": trainer}
 
 
 def split_id(config: Mapping[str, Any]) -> str:

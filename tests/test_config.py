@@ -4,7 +4,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis import cells, experiments, figures
-from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, lacks_tuned_file, run_id
+from hapens_bench.config import (
+    CAME_LATER,
+    TRAINER_KEYS,
+    check,
+    component_class,
+    conf_dir,
+    config_id,
+    identity,
+    lacks_tuned_file,
+    run_id,
+)
 from hapens_bench.errors import UserError
 from hapens_bench.launch.run import make_sinks
 from hapens_bench.training.pack import build, build_sampler
@@ -133,6 +143,15 @@ def test_a_run_id_ignores_what_cannot_change_the_result():
     ):
         ids.add(run_id(make_config("dataset=tools", other)))
     assert len(ids) == 7
+
+
+def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone():
+    config = make_config("dataset=tools", "sampler=ahns")
+    assert run_id(config) == "c4bf935120fb" and config_id(config) == "b06cd9629e2f"
+    earlier = {**config, "trainer": {k: v for k, v in config["trainer"].items() if k not in CAME_LATER}}
+    assert run_id(earlier) == run_id(config) and identity(earlier) == identity(config)
+    for other in ("trainer.optimizer=adagrad", "trainer.reduction=sum", "trainer.initial_accumulator=0.1"):
+        assert run_id(make_config("dataset=tools", "sampler=ahns", other)) != run_id(config)
 
 
 def test_a_config_id_is_shared_by_seeds_only():

@@ -224,16 +224,16 @@ def _read_cache(path: Path, name: str) -> Split | None:
 
 def _write_cache(path: Path, split: Split) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    arrays: dict[str, Any] = {part: getattr(split, part) for part in ("train", "valid", "test")}
+    if split.negatives is not None:
+        arrays["negatives"] = split.negatives
     try:
         with open(temporary, "wb") as file:
             np.savez(
                 file,
                 shape=np.array([split.n_users, split.n_items]),
-                train=split.train,
-                valid=split.valid,
-                test=split.test,
                 data_hash=np.array(split.data_hash),
-                **({} if split.negatives is None else {"negatives": split.negatives}),
+                **arrays,
             )
             file.flush()
             os.fsync(file.fileno())

@@ -85,7 +85,7 @@ class Ours:
             "pool": lambda: draw_pool(self.positives, batch.users, M, pack.pool_streams, 0),
             "sampler": lambda: pack.sampler.draw(batch, encoded.detach(), pool, pack.sampler_streams),
             "loss and gradient": backward,
-            "Adam": lambda: (backward(), pack.adam.step()),
+            "Adam": lambda: (backward(), pack.optimizer.step()),
             "hardness": lambda: loop.meter.add(batch.users, *self._scores(batch, items), items),
         }
 
