@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
 
 Config = Mapping[str, Any]
@@ -75,12 +77,19 @@ class Pack:
         self.sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"]).to(device)
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
-        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)
-        self.adam = PackAdam(list(self.parameters().values()), lr, engine=engine)
+        self.sums = configs[0]["trainer"]["reduction"] == "sum"
+        self.optimizer = self._optimizer(configs, engine)
         self.pool_streams = Streams(seeds, Purpose.POOL, device)
         self.sampler_streams = Streams(seeds, Purpose.SAMPLER, device)
         self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
         self.dropout_streams = Streams(seeds, Purpose.DROPOUT, device)
+
+    def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackAdam | PackAdagrad:
+        params, settings = list(self.parameters().values()), configs[0]["trainer"]
+        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
+        if settings["optimizer"] == "adam":
+            return PackAdam(params, lr, engine=engine)
+        return PackAdagrad(params, lr, settings["initial_accumulator"])
 
     @property
     def size(self) -> int:
@@ -124,8 +133,8 @@ class Pack:
         losses = self.loss(positive, negative, drawn.weights).mean(-1) + self.l2 * squares.mean(-1)
         if drawn.extra is not None:
             losses = losses + drawn.extra
-        losses.sum().backward()
-        self.adam.step()
+        (losses.sum() * B if self.sums else losses.sum()).backward()
+        self.optimizer.step()
         return losses.detach(), positive.detach(), negative.detach(), drawn.items
 
     def keep(self, trials: Sequence[int]) -> None:
@@ -136,7 +145,7 @@ class Pack:
                 tensor.data = tensor.data[index]
                 tensor.grad = None
         self.l2 = self.l2[index]
-        self.adam.keep(index)
+        self.optimizer.keep(index)
         for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams, self.dropout_streams):
             streams.keep(index)
 
@@ -144,7 +153,7 @@ class Pack:
         """Give everything that a step changes."""
         modules = (self.model, self.sampler, self.loss)
         changed = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
-        return [*changed, *self.adam.m, *self.adam.v, self.adam.steps]
+        return [*changed, *itertools.chain.from_iterable(self.optimizer.slots.values()), self.optimizer.steps]
 
     def snapshot(self) -> list[Tensor]:
         """Copy everything that a step changes."""
@@ -156,18 +165,22 @@ class Pack:
             x.copy_(before)
 
     def trial_state(self, t: int) -> dict[str, Any]:
-        """Copy what trial t needs to go on elsewhere: parameters, Adam's moments and step count."""
+        """Copy what trial t needs to go on elsewhere: parameters, the optimiser's moments and step count."""
         names = list(self.parameters())
         return {
             "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
-            "m": {name: m[t].cpu().clone() for name, m in zip(names, self.adam.m, strict=True)},
-            "v": {name: v[t].cpu().clone() for name, v in zip(names, self.adam.v, strict=True)},
-            "steps": int(self.adam.steps),
+            **{
+                slot: {name: x[t].cpu().clone() for name, x in zip(names, tensors, strict=True)}
+                for slot, tensors in self.optimizer.slots.items()
+            },
+            "steps": int(self.optimizer.steps),
         }
 
     @torch.no_grad()
     def load_trial_state(self, t: int, state: Mapping[str, Any]) -> None:
         """Put a saved trial in place t."""
-        for (name, p), m, v in zip(self.parameters().items(), self.adam.m, self.adam.v, strict=True):
-            p[t], m[t], v[t] = state["parameters"][name], state["m"][name], state["v"][name]
-        self.adam.steps.fill_(state["steps"])
+        slots: dict[str, list[Tensor]] = {"parameters": [*self.parameters().values()], **self.optimizer.slots}
+        for slot, tensors in slots.items():
+            for name, x in zip(self.parameters(), tensors, strict=True):
+                x[t] = state[slot][name]
+        self.optimizer.steps.fill_(state["steps"])
