@@ -152,6 +152,10 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
+        if sampler.groups != loss.groups:
+            takes = {True: "user groups", False: "interactions"}
+            mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
+            found.append(f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}")
     if missing := lacks_tuned_file(config):
         found.append(f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it")
     protocol = config["protocol"]

@@ -204,6 +204,13 @@ def test_candidate_ranking_needs_its_lists_and_a_metric_of_its_own():
     check(make_config("protocol=gdns", "protocol.monitor=full/NDCG@20"))
 
 
+def test_samplers_of_user_groups_go_with_losses_over_users_only():
+    with pytest.raises(UserError, match="sampler=enmf works on user groups, but loss=bpr on interactions"):
+        check(make_config("sampler=enmf", "loss=bpr"))
+    with pytest.raises(UserError, match="sampler=rns works on interactions, but loss=whole_data on user groups"):
+        check(make_config("loss=whole_data"))
+
+
 def test_all_mistakes_are_told_at_once():
     with pytest.raises(UserError, match=r"seed is -3.*trainer\.lr.*model\.D"):
         check(make_config("seed=-3", "trainer.lr=0", "model.D=0"))

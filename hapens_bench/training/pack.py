@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hapens_bench.config import component_class
 from hapens_bench.kernels import Engine
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import GroupLoss, Loss
 from hapens_bench.models.base import Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
@@ -74,8 +74,11 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        self.sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"]).to(device)
-        self.loss: Loss = build([c["loss"] for c in configs]).to(device)
+        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"])
+        self.sampler = sampler.to(device)
+        if sampler.remembers:
+            sampler.allocate(self.model.encode().detach())
+        self.loss: Loss | GroupLoss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         self.sums = configs[0]["trainer"]["reduction"] == "sum"
         self.optimizer = self._optimizer(configs, engine)
@@ -115,7 +118,8 @@ class Pack:
         """Draw negatives, take the gradient step, and tell what happened.
 
         Shape:
-            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K].
+            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K]. Of user
+            groups: of each user's first positive, and of the negatives.
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
@@ -124,13 +128,20 @@ class Pack:
         with torch.set_grad_enabled(self.sampler.differentiable):
             seen = encoded if self.sampler.differentiable else encoded.detach()
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
-        if drawn.layers is not None:
+        if isinstance(self.loss, GroupLoss):
+            assert drawn.positives is not None
+            losses, squares = self.loss(encoded, ego, batch.users, drawn)
+            positive = encoded.score(batch.users, drawn.positives[..., :1])[..., 0]
+            negative = encoded.score(batch.users, drawn.items)
+        elif drawn.layers is not None:
             positive, negative, squares = encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+            losses = self.loss(positive, negative, drawn.weights)
         else:
             positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items)
             if ego is not encoded:
                 squares = ego.pairs(batch.users, batch.items, drawn.items)[2]
-        losses = self.loss(positive, negative, drawn.weights).mean(-1) + self.l2 * squares.mean(-1)
+            losses = self.loss(positive, negative, drawn.weights)
+        losses = losses.mean(-1) + self.l2 * squares.mean(-1)
         if drawn.extra is not None:
             losses = losses + drawn.extra
         (losses.sum() * B if self.sums else losses.sum()).backward()
@@ -165,7 +176,7 @@ class Pack:
             x.copy_(before)
 
     def trial_state(self, t: int) -> dict[str, Any]:
-        """Copy what trial t needs to go on elsewhere: parameters, the optimiser's moments and step count."""
+        """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""
         names = list(self.parameters())
         return {
             "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
@@ -174,6 +185,7 @@ class Pack:
                 for slot, tensors in self.optimizer.slots.items()
             },
             "steps": int(self.optimizer.steps),
+            "remembered": {name: x[t].cpu().clone() for name, x in self.sampler.named_buffers()},
         }
 
     @torch.no_grad()
@@ -184,3 +196,6 @@ class Pack:
             for name, x in zip(self.parameters(), tensors, strict=True):
                 x[t] = state[slot][name]
         self.optimizer.steps.fill_(state["steps"])
+        if self.sampler.remembers:
+            for name, x in self.sampler.named_buffers():
+                x[t] = state["remembered"][name]

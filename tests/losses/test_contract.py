@@ -49,8 +49,11 @@ CASES = {
 }
 
 
+GROUPS = ["whole_data"]  # of users; tests/losses/test_groups.py
+
+
 def test_every_loss_has_a_contract():
-    assert sorted(CASES) == sorted(path.stem for path in (conf_dir() / "loss").rglob("*.yaml"))
+    assert sorted([*CASES, *GROUPS]) == sorted(path.stem for path in (conf_dir() / "loss").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("K", [1, 3])

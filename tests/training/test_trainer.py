@@ -140,7 +140,10 @@ def test_a_run_that_is_best_at_its_end_is_marked_not_converged(tmp_path):
     assert trial.results()["test_peak"]["converged"] == (trial.results()["test_peak"]["epoch"] < 2)
 
 
-@pytest.mark.parametrize(("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD)])
+ENMF = ["sampler=enmf", "model.user_dropout=0.2", "trainer.batch_size=16", *ADAGRAD]
+
+
+@pytest.mark.parametrize(("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD), (3, ENMF), (3, ["sampler=aobpr"])])
 def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, how, monkeypatch):
     overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1", *how]
     (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
