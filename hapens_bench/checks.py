@@ -13,7 +13,8 @@ class Key:
     """One key of a component: its type and the allowed range.
 
     `shared` keys must be equal in all trials of a pack (they shape tensors or pick code); the others become
-    tensors of shape [T, 1, 1] and may differ from trial to trial.
+    tensors of shape [T, 1, 1] and may differ from trial to trial. `host` keys may differ too, and do not reach the
+    constructor: they are read, trial by trial, from the config.
     """
 
     kind: type
@@ -23,6 +24,7 @@ class Key:
     choices: tuple[str, ...] = ()
     optional: bool = False
     shared: bool = False
+    host: bool = False
 
     def allowed(self) -> str:
         """Say in words what the key takes."""
@@ -31,7 +33,9 @@ class Key:
         elif self.kind is bool:
             text = "true or false"
         else:
-            text = {int: "a whole number", float: "a number", str: "a text", list: "a list"}[self.kind]
+            text = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a section"}[
+                self.kind
+            ]
             bounds = [
                 f"above {self.above:g}" if self.above is not None else "",
                 f"at least {self.low:g}" if self.low is not None else "",
@@ -48,6 +52,8 @@ class Key:
             return isinstance(value, bool)
         if self.kind is str:
             return isinstance(value, str) and (not self.choices or value in self.choices)
+        if self.kind is dict:
+            return isinstance(value, Mapping)
         if self.kind is list:
             return isinstance(value, list) and all(not self.choices or v in self.choices for v in value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

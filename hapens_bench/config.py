@@ -30,6 +30,7 @@ TRAINER_KEYS = {
     "eval_every": Key(int, low=1, shared=True),
     "patience": Key(int, low=1, optional=True, shared=True),
     "hardness_pairs": Key(int, low=1, shared=True),
+    "user_hardness": Key(bool, shared=True),
     "device": Key(str),
     "engine": Key(str, choices=("auto", "reference")),
     "threads": Key(int, low=1, optional=True),
@@ -51,6 +52,7 @@ CAME_LATER = {
     "optimizer": "adam",
     "initial_accumulator": 0,
     "reduction": "mean",
+    "user_hardness": False,
 }  # what runs before there was the key did
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
@@ -168,6 +170,10 @@ def check(config: Mapping[str, Any]) -> None:
         for name in protocol["metrics"]:
             parse_metric(name.removeprefix(FULL))
         found += _ranking_problems(protocol)
+    if config["trainer"].get("user_hardness") and "valid" not in protocol["selection"]:
+        found.append(
+            "trainer.user_hardness is measured at the epoch of selection valid; take protocol.selection=[valid]"
+        )
     if found:
         raise UserError("; ".join(text.lstrip(".") for text in found))
 

@@ -18,6 +18,7 @@ from hapens_bench.checks import Key, problems
 from hapens_bench.data import filters, planted, splits
 from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
 from hapens_bench.data.negatives import draw_negatives
+from hapens_bench.data.noise import add_noise
 from hapens_bench.data.parsing import DAMAGED
 from hapens_bench.data.readers import READERS, VERSION, Published
 from hapens_bench.data.sources import SourceFile, fetch_file
@@ -35,15 +36,25 @@ FILTER_KEYS = {
     "k_core": Key(int, low=1, optional=True),
     "min_user": Key(int, low=1, optional=True),
 }
+NOISE_KEYS = {"users": Key(float, low=0, high=1), "most": Key(int, low=1), "seed": Key(int, low=0)}
 CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
 
 
 def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
-    """Give the split that a protocol makes of a data set, from the cache where it is there.
+    """Give the split that a protocol makes of a data set, from the cache where it is there, and add the noise that it asks for.
 
     Raises:
         UserError: when the files cannot be had or read, or the protocol does not fit them.
     """
+    noise = protocol.get("noise")
+    found = [] if noise is None else list(problems("protocol.noise", NOISE_KEYS, noise))
+    if found:
+        raise UserError("; ".join(found))
+    split = _load(dataset, protocol, cache, mirror)
+    return split if noise is None else _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
+
+
+def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])

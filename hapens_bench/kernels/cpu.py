@@ -69,6 +69,7 @@ def call_all() -> None:
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.count_below(f2, i, i2, rows, i, i2)
+    ranks.positives_below(f2, i, rows, i, i)
     loops.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
     propagation.multiply(rows.astype(np.int32), i.astype(np.int32)[:0], f2[:, :0], f3, f3, 1)
     propagation.drop(f2, i, 0, f, f2, 1)
@@ -244,6 +245,15 @@ def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, kn
         scores: [n, I]; users: [n]; items, below: [n, K]; indptr [U+1], known [N]: all users' train items.
     """
     ranks.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
+
+
+def positives_below(scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor, below: Tensor) -> None:
+    """Count each train item's uninteracted items with a lower score, into `below`, for a block of users.
+
+    Shape:
+        scores: [n, I]; users: [n]; indptr [U+1], known, below [N]: of all users.
+    """
+    ranks.positives_below(*_arrays(scores, users, indptr, known), below.numpy())
 
 
 def tally(users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor) -> None:

@@ -64,3 +64,21 @@ def count_below(scores: Any, users: Any, items: Any, indptr: Any, known: Any, be
             for at in range(indptr[user], indptr[user + 1]):
                 count -= np.int32(row[known[at]] < own)
             below[b, k] = count
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def positives_below(scores: Any, users: Any, indptr: Any, known: Any, below: Any) -> None:
+    """Count, for each train item of some users, their uninteracted items that score below it.
+
+    Shape:
+        scores: [n, I]; users: [n]; indptr: [U+1]; known, below: [N], of which the places of these users are written.
+    """
+    for b in numba.prange(scores.shape[0]):
+        row, user = scores[b], users[b]
+        mine = np.sort(row[known[indptr[user] : indptr[user + 1]]])
+        for at in range(indptr[user], indptr[user + 1]):
+            own = row[known[at]]
+            count = np.int32(0)
+            for j in range(len(row)):
+                count += np.int32(row[j] < own)
+            below[at] = count - np.searchsorted(mine, own)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hapens_bench.config import check, component_class, run_id
+from hapens_bench.config import check, component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.tracking.run_folder import HARDNESS, DamagedRun, RunFolder, run_folder
 
 Config = Mapping[str, Any]
 
@@ -33,9 +33,22 @@ class Job:
     @property
     def folder(self) -> RunFolder:
         """The run folder, runs/<dataset>/<model>/<sampler>/<run_id>."""
-        config = self.config
-        path = Path(config["paths"]["runs"]).expanduser() / config["dataset"]["name"]
-        return RunFolder(path / config["model"]["name"] / config["sampler"]["name"] / run_id(config))
+        return run_folder(self.config)
+
+    @cached_property
+    def prerequisite(self) -> Job | None:
+        """The trial that must be done before this one, where there is one; `resume=force` starts this trial again, not that one."""
+        needed = component_class(self.config["sampler"]).prerequisite(self.config)
+        return None if needed is None else Job({**needed, "resume": "auto"}, self.overrides)
+
+    def is_done(self) -> bool:
+        """Tell whether the run is finished and what others need of it readable."""
+        if self.config["trainer"]["user_hardness"]:
+            try:
+                self.folder.read_arrays(HARDNESS)
+            except DamagedRun:
+                return False
+        return self.folder.is_done()
 
     @property
     def command(self) -> str:
@@ -114,7 +127,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare(jobs: Sequence[Job]) -> None:
-    """Check every job, data included, before any of them trains; mark those that are already done.
+    """Check every job, data included, and what it needs first, before any of them trains; mark those that are already done.
 
     Raises:
         UserError: for the first job that cannot be trained.
@@ -129,7 +142,15 @@ def prepare(jobs: Sequence[Job]) -> None:
     for job in jobs:
         check_against_data(job.config, load_split(job.config))
         resume = job.config["resume"]
-        if resume != "force" and job.folder.is_done():
+        if resume != "force" and job.is_done():
             job.state = "done"
         elif resume == "never" and (job.folder.path / "status.json").exists():
             raise UserError(f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force")
+    needed = [job.prerequisite for job in jobs if job.prerequisite is not None]
+    if needed:
+        try:
+            prepare(needed)
+        except UserError as error:
+            raise UserError(
+                f"what sampler={jobs[0].config['sampler']['name']} needs first cannot be trained: {error}"
+            ) from None

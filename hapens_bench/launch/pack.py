@@ -16,7 +16,7 @@ from hapens_bench.errors import UserError
 from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.job import Config, Job, load_split, pick_device, prepare
 from hapens_bench.launch.results import show_failures, show_results
-from hapens_bench.launch.run import run_pack
+from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.size import largest_pack
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.training.trial import TrialFailed
@@ -43,8 +43,24 @@ def launch(
     console = Console()
     if not console.is_terminal:
         console.width = 110  # of a log file
+    train_jobs(jobs, devices, max_trials, console)
+    show_results(jobs, console)
+    show_failures(jobs, console)
+    return [_as_return(job) for job in jobs]
+
+
+def train_jobs(jobs: Sequence[Job], devices: Sequence[str] | None, max_trials: int | None, console: Console) -> None:
+    """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
     first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
+    needed = [job.prerequisite for job in todo if job.prerequisite is not None]
+    if needed:
+        console.print(f"{len(todo)} jobs need {len({job.folder.path for job in needed})} other trials first")
+        train_jobs(needed, devices, max_trials, console)
+        for job in todo:
+            if job.prerequisite is not None and job.prerequisite.state != "done":
+                give_up(job)
+        todo = [job for job in todo if job.state == "to run"]
     groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
     console.print(f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs")
@@ -56,9 +72,6 @@ def launch(
             run_group(members, pick_device(names[0]), max_trials)
     for job in jobs:
         job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
-    show_results(jobs, console)
-    show_failures(jobs, console)
-    return [_as_return(job) for job in jobs]
 
 
 def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
@@ -69,17 +82,28 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     """
     job = Job(config, overrides)
     prepare([job])
-    if job.state != "done":
-        set_threads(config["trainer"]["threads"])
-        run_pack([job], pick_device(config["trainer"]["device"]), single=True)
+    set_threads(config["trainer"]["threads"])
+    train_single(job)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
     show_results([job], Console())
     return job.objective()
 
 
+def train_single(job: Job) -> None:
+    """Train one job where it is not done, after the trial that it needs."""
+    if job.state == "done":
+        return
+    if job.prerequisite is not None:
+        Console(stderr=True).print(f"first {job.prerequisite.folder.path}", highlight=False, soft_wrap=True)
+        train_single(job.prerequisite)
+        if job.prerequisite.state != "done":
+            return give_up(job)
+    run_pack([job], pick_device(job.config["trainer"]["device"]), single=True)
+
+
 def pack_key(config: Config) -> str:
-    """Name what trials must have in common to share a pack: all but seed and the numbers that are tensors [T, 1, 1]."""
+    """Name what trials of a pack have in common: all but the seed, keys of the host, and numbers that are tensors [T, 1, 1]."""
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
     common["trainer"] = {name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")}
     for section in COMPONENTS:

@@ -45,11 +45,13 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             except RunBusy:
                 job.state, job.reason = "busy", "another process is training it"
                 continue
-            if job.config["resume"] == "force":
-                job.folder.remove_checkpoint()
-            elif job.folder.is_done():  # another process has finished it since it was looked at
+            if (
+                job.config["resume"] != "force" and job.is_done()
+            ):  # another process has finished it since it was looked at
                 job.state = "done"
                 continue
+            if job.config["resume"] == "force" or job.folder.is_done():  # or what others need of it is damaged
+                job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
             trials.append(trial)
             owner[trial] = job
@@ -61,16 +63,34 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             job.state, job.reason = ("failed", trial.failure) if trial.failure is not None else ("done", "")
 
 
+def give_up(job: Job) -> None:
+    """Note that a job cannot be trained, because what it needs first is not done."""
+    needed = job.prerequisite
+    assert needed is not None
+    if needed.state == "busy":
+        job.state, job.reason = "busy", f"it needs {needed.folder.path}, and {needed.reason}"
+        return
+    job.state, job.reason = "failed", f"it needs {needed.folder.path}, which failed: {needed.reason}"
+    with contextlib.suppress(RunBusy, OSError), job.folder.lock():
+        write_config(job.config, job.folder)
+        job.folder.write_status("failed", job.reason)
+
+
 def begin(config: Config, folder: RunFolder, single: bool, alone: bool) -> Trial:
     """Open a run: its trackers, its files, and the checkpoint where there is one."""
     consoles: list[Sink] = [ConsoleSink(config["trainer"]["epochs"], single)] if alone else []
     trial = Trial(config, folder, SafeSinks([*consoles, *make_sinks(config)]))
     if trial.restore():
         Console(stderr=True).print(f"continuing {folder.path} at epoch {trial.progress.next_epoch}")
-    folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+    write_config(config, folder)
     folder.write_status("running")
     trial.sinks.start(describe(config, folder.path, trial.progress.rows))
     return trial
+
+
+def write_config(config: Config, folder: RunFolder) -> None:
+    """Write the resolved config."""
+    folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
 
 def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any) -> None:

@@ -55,7 +55,7 @@ def take_back(connection: Any, process: Any, jobs: Sequence[Job]) -> None:
     except EOFError:
         process.join()
         for job in jobs:
-            if job.folder.is_done():
+            if job.is_done():
                 job.state = "done"
             else:
                 job.state, job.reason = "failed", f"its worker died (exit code {process.exitcode})"

@@ -62,7 +62,9 @@ class Sampler(nn.Module, ABC):
     `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
     vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too. Those with `groups`
     get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
-    positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`.
+    positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`. Those
+    that `inherits` have a class method `inherited(section, seed, artefact)` for what a trial takes over from its `prerequisite`
+    (None without one); the constructor gets a list of these, one a trial.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
@@ -71,6 +73,7 @@ class Sampler(nn.Module, ABC):
     trains: ClassVar[bool] = False
     groups: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
+    inherits: ClassVar[bool] = False
     pool_size: int = 1
 
     @classmethod
@@ -82,6 +85,14 @@ class Sampler(nn.Module, ABC):
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
         """Tell whether the loss must take weights."""
         return False
+
+    @classmethod
+    def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Give the resolved config of the trial that must be done before this one, where there is one.
+
+        It has `trainer.user_hardness`: what that leaves in its run folder is the artefact that a sampler can inherit.
+        """
+        return None
 
     def allocate(self, encoded: Encoded) -> None:
         """Register the buffers that are remembered, [T, ...], sized by the model's vectors; called once, before `start`."""

@@ -19,12 +19,18 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
+
+from hapens_bench.config import run_id
 
 LOG = logging.getLogger("hapens_bench.tracking")
 
 
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
+
+
+HARDNESS = "hardness"  # the arrays of `training.user_hardness`
 
 
 class RunBusy(Exception):
@@ -36,7 +42,7 @@ class DamagedRun(Exception):
 
 
 class RunFolder:
-    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt pushed.json` of one run."""
+    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt pushed.json hardness.npz` of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -132,6 +138,25 @@ class RunFolder:
             return pd.read_parquet(self.path / f"{name}.parquet")
         except Exception as error:
             raise DamagedRun(f"{name}.parquet cannot be read: {error}") from error
+
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays under a name."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        self._write(f"{name}.npz", buffer.getbuffer())
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Read arrays by name.
+
+        Raises:
+            DamagedRun: when there are none or they cannot be read.
+        """
+        path = self.path / f"{name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:
+            raise DamagedRun(f"{path} cannot be read: {error}") from error
 
     def write_pushed(self, pushed: Mapping[str, Any]) -> None:
         """Write what `hapens push` has told to which tracker."""
@@ -247,3 +272,9 @@ def _parse(section: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DamagedRun("config.yaml holds no mapping")
     return {str(key): value for key, value in found.items()}
+
+
+def run_folder(config: Mapping[str, Any]) -> RunFolder:
+    """Give the folder of a config's run, runs/<dataset>/<model>/<sampler>/<run_id>."""
+    path = Path(config["paths"]["runs"]).expanduser()
+    return RunFolder(path.joinpath(*(config[part]["name"] for part in ("dataset", "model", "sampler")), run_id(config)))

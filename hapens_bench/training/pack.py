@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hapens_bench.config import component_class
@@ -18,10 +20,12 @@ from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.tracking.run_folder import HARDNESS, run_folder
 from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
 
 Config = Mapping[str, Any]
+Artefact = Mapping[str, NDArray[np.float64]]
 
 
 def build(sections: Sequence[Config], **context: Any) -> Any:
@@ -33,6 +37,8 @@ def build(sections: Sequence[Config], **context: Any) -> Any:
     cls = component_class(sections[0])
     values: dict[str, Any] = {}
     for name, key in cls.keys.items():
+        if key.host:
+            continue
         if key.shared:
             value = sections[0][name]
             values[name] = int(value) if key.kind is int and value is not None else value
@@ -41,11 +47,31 @@ def build(sections: Sequence[Config], **context: Any) -> Any:
     return cls(**values, **context)
 
 
-def build_sampler(sections: Sequence[Config], seeds: list[int], D: int) -> Sampler:
-    """Build the sampler of T trials; one that trains parameters gets their seeds and the embedding size."""
-    own = {"seeds": seeds, "D": D} if component_class(sections[0]).trains else {}
+def build_sampler(
+    sections: Sequence[Config], seeds: list[int], D: int, artefacts: Sequence[Artefact | None] | None = None
+) -> Sampler:
+    """Build the sampler of T trials.
+
+    One that trains parameters gets their seeds and the embedding size, one that inherits gets what each trial takes over from the
+    artefact of its prerequisite.
+    """
+    cls = component_class(sections[0])
+    own: dict[str, Any] = {"seeds": seeds, "D": D} if cls.trains else {}
+    if cls.inherits:
+        given = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
+        own["inherited"] = [cls.inherited(section, seed, artefact) for section, seed, artefact in given]
     sampler: Sampler = build(sections, **own)
     return sampler
+
+
+def artefact(config: Config) -> Artefact | None:
+    """Read what the prerequisite of a trial left in its run folder, where the trial has one.
+
+    Raises:
+        DamagedRun: when it cannot be read.
+    """
+    needed = component_class(config["sampler"]).prerequisite(config)
+    return None if needed is None else run_folder(needed).read_arrays(HARDNESS)
 
 
 def per_trial(values: Sequence[float]) -> Tensor:
@@ -74,7 +100,8 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"])
+        artefacts = [artefact(config) for config in configs]
+        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"], artefacts)
         self.sampler = sampler.to(device)
         if sampler.remembers:
             sampler.allocate(self.model.encode().detach())

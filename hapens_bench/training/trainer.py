@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
+from hapens_bench.tracking.run_folder import HARDNESS
 from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
+from hapens_bench.training.user_hardness import user_hardness
 
 
 class Watcher(Protocol):
@@ -77,7 +80,10 @@ class Trainer:
         for epoch in range(start, self.config["trainer"]["epochs"]):
             begun = time.monotonic()
             rows = loop.run(epoch)
-            self._evaluate(pack, judge, stage, epoch, rows)
+            results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
+            if self.config["trainer"]["user_hardness"] and stage == "held":
+                improved = {t: results[t] for t, selections in chosen.items() if "valid" in selections}
+                self._measure_users(pack, setting, improved)
             seconds = time.monotonic() - begun
             over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
             if self.watcher:
@@ -129,14 +135,16 @@ class Trainer:
             trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     @torch.no_grad()
-    def _evaluate(self, pack: Pack, judge: Ranking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Rank where an evaluation is due, and let each trial judge its result."""
+    def _evaluate(
+        self, pack: Pack, judge: Ranking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]
+    ) -> tuple[dict[int, PerUser], dict[int, list[str]]]:
+        """Rank where an evaluation is due, and let each trial judge its result: its selections that now report this epoch."""
         active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
         for t, row in enumerate(rows):
             row |= {"stage": stage, "evaluated": t in wanted}
         if not wanted:
-            return
+            return {}, {}
         encoded = pack.model.encode()
 
         def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
@@ -151,3 +159,20 @@ class Trainer:
         for t, selections in chosen.items():
             for selection in selections:
                 active[t].report(selection, epoch, tests[t])
+        return results, chosen
+
+    def _measure_users(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
+        """Write down how hard each user's negatives may be, of the trials whose best epoch so far this is.
+
+        Beside it `validation`, the monitored metric user by user, nan for users with nothing to find. An epoch that is trained again,
+        after a kill before its checkpoint, writes the same file again.
+        """
+        encoded = pack.model.encode().detach()
+        for t, result in improved.items():
+            trial, found = self.active[t], user_hardness(encoded.users[t], encoded.items[t], setting.positives)
+            found["validation"] = np.full(self.split.n_users, np.nan)
+            found["validation"][result.users.numpy()] = result.values[trial.monitor].numpy()
+            try:
+                trial.folder.write_arrays(HARDNESS, found)
+            except OSError as error:
+                trial.failure = f"{trial.folder.path} cannot be written: {error}"

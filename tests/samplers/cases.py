@@ -209,11 +209,23 @@ def aobpr(look: Look) -> Expected:
     return Expected(look.pool)
 
 
+def hapens(look: Look) -> Expected:
+    M, n = look.keys["M"], look.keys["M_max"]
+    r, passed, cand = float(look.uniform(1)), 1.0, look.cand
+    for j, left in zip(sorted(range(n), key=lambda m: -cand[m]), range(n, 0, -1)):
+        passed *= max(0.0, 1 - M / left)
+        if passed <= r:
+            return Expected([look.pool[j]])
+    raise AssertionError("the last of the candidates is always taken")
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
     "pns": (pns, {}),
     "enmf": (enmf, {}),
+    "worst_case": (enmf, {"K": 3}),
+    "hapens": (hapens, {"M": [1.0, 3.5, 9.0], "M_max": 9}),
     "aobpr": (aobpr, {"lam": [0.05, 0.2, 2.0], "R": 2}),
     "ssm": (rns, {"K": 5}),
     "dns": (dns, {}),
