@@ -1,0 +1,286 @@
+"""The six experiments that tell the readings of HAPENS apart: one table and one picture each, from finished runs.
+
+python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders [--runs runs] [--out results/figures]
+"""
+
+import argparse
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from hapens_bench.analysis.drawing import save
+from hapens_bench.analysis.experiments import planned
+from hapens_bench.analysis.provenance import provenance
+from hapens_bench.analysis.statistics import holm, over_seeds, over_users
+from hapens_bench.data.noise import noisy_users
+from hapens_bench.launch.job import Job, load_split
+
+RESAMPLES = 2000  # of the users, for intervals
+
+
+def levels(job: Job, statistic: str) -> np.ndarray:
+    """Give what a job's stage one found of each user, [U]."""
+    assert job.prerequisite is not None
+    return job.prerequisite.folder.read_arrays("hardness")[statistic]
+
+
+def mean_over_seeds(jobs: list[Job], read: Callable[[Job], np.ndarray]) -> np.ndarray:
+    return np.mean([read(job) for job in jobs], axis=0)
+
+
+def mean_levels(jobs: list[Job], statistic: str) -> np.ndarray:
+    return mean_over_seeds(jobs, lambda job: levels(job, statistic))
+
+
+def split_by(jobs: list[Job], key: Callable[[Job], str]) -> dict[str, list[Job]]:
+    return {name: list(part) for name, part in itertools.groupby(sorted(jobs, key=key), key)}
+
+
+def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
+    return split_by(jobs, lambda job: job.config["dataset"]["name"])
+
+
+def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> dict[str, float]:
+    """Give a statistic of users and its 95% bootstrap interval; rows are resampled."""
+    generator = np.random.default_rng(0)
+    drawn = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return {"value": statistic(values), "low": low, "high": high}
+
+
+def spearman(pairs: np.ndarray) -> float:
+    return float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+def oracle(jobs: list[Job]) -> pd.DataFrame:
+    """Each user's best M by her validation metric, against her level; users for whom all M do equally well tell nothing."""
+    rows = []
+    for dataset, here in by_dataset(jobs).items():
+        personal = [job for job in here if job.config["sampler"]["M"] is None]
+        fixed = split_by([job for job in here if job not in personal], lambda job: f"{job.config['sampler']['M']:05g}")
+        M = np.array([float(name) for name in fixed])
+        found = [
+            mean_over_seeds(part, lambda job: job.folder.read_arrays("hardness")["validation"])
+            for part in fixed.values()
+        ]
+        score, h = np.stack(found), mean_levels(personal, "min")
+        best = score == score.max(0)
+        use = np.isfinite(score).all(0) & np.isfinite(h) & ~best.all(0)
+        log_m = (best * np.log2(M)[:, None]).sum(0)[use] / best.sum(0)[use]
+        own = {"dataset": dataset, "n": int(use.sum())}
+        rows.append(own | {"what": "Spearman of log M* and h_u"} | interval(np.column_stack([log_m, h[use]]), spearman))
+        decile = np.minimum(stats.rankdata(h[use]) * 10 // (use.sum() + 1), 9).astype(int)
+        for k in range(10):
+            inside = decile == k
+            name = {"what": f"decile {k + 1}", "h": float(h[use][inside].mean())}
+            rows.append(own | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
+        for m, part in zip(M, score, strict=True):
+            rows.append(own | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})
+    return pd.DataFrame(rows)
+
+
+def draw_oracle(frame: pd.DataFrame) -> Figure:
+    figure, axes = panels(frame)
+    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+        part = part[part["what"].str.startswith("decile")]
+        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
+        axis.errorbar(part["h"], part["value"], yerr=gaps, fmt="o-", color="black", capsize=2)
+        axis.set(xlabel="h_u, mean of a decile of users", ylabel="log2 of the best M")
+    return figure
+
+
+def compared(jobs: list[Job], key: str) -> pd.DataFrame:
+    """Each value of a key against the first: mean over seeds, and paired tests over seeds and over users, corrected over the rows."""
+    rows = []
+    for dataset, here in by_dataset(jobs).items():
+        metric = here[0].config["protocol"]["monitor"]
+        means, users = {}, {}
+        for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items():
+            frames = [job.folder.read_frame("users").query("selection == 'valid_refit'") for job in part]
+            means[name] = {
+                job.config["seed"]: float(frame[metric].mean()) for job, frame in zip(part, frames, strict=True)
+            }
+            users[name] = pd.concat(frames).groupby("user")[metric].mean()
+        base = next(iter(means))
+        for name in means:
+            values = list(means[name].values())
+            row = {"dataset": dataset, "metric": metric, key: name, "n": len(values), "mean": np.mean(values)}
+            row["std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
+            if name != base:
+                tests = {"seeds": over_seeds(means[base], means[name]), "users": over_users(users[base], users[name])}
+                for over, test in tests.items():
+                    row |= {f"{base} less this, over {over}": test.difference, f"low over {over}": test.low}
+                    row |= {f"high over {over}": test.high, f"p over {over}": test.p}
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    for over in ("seeds", "users"):
+        tested = frame.get(f"p over {over}", pd.Series(dtype=float)).dropna()
+        frame.loc[tested.index, f"corrected p over {over}"] = holm(tested.tolist())
+    return frame
+
+
+def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
+    figure, axes = panels(frame)
+    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+        axis.errorbar(part[key], 100 * part["mean"], yerr=100 * part["std"], fmt="o", color="black", capsize=3)
+        axis.set(xlabel=key, ylabel=f"{part['metric'].iloc[0]}, percent (std over seeds)")
+    return figure
+
+
+def tail(jobs: list[Job]) -> pd.DataFrame:
+    """Mean and lower tail of min_i q_u(i) after the worst-case stage one (A) and after plain BPR (F), and of the mean q (AUC)."""
+    rows = []
+    for dataset, here in by_dataset(jobs).items():
+        parts = split_by(here, lambda job: job.config["sampler"]["reading"])
+        for statistic in ("min", "q10", "mean"):
+            found = [mean_levels(parts[name], statistic) for name in ("A", "F")]
+            values = np.stack(found, 1)[np.isfinite(found[0])]
+            for name, of in {"mean": None, **{f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)}}.items():
+
+                def difference(x: np.ndarray, of: float | None = of) -> float:
+                    return float(np.subtract(*(x.mean(0) if of is None else np.quantile(x, of, axis=0))))
+
+                a, f = values.mean(0) if of is None else np.quantile(values, of, axis=0)
+                row = {"dataset": dataset, "statistic": statistic, "over users": name, "worst case": a, "BPR": f}
+                rows.append(row | interval(values, difference))
+    return pd.DataFrame(rows)
+
+
+def draw_tail(frame: pd.DataFrame) -> Figure:
+    figure, axes = panels(frame)
+    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+        part = part.query("statistic == 'min'")
+        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
+        axis.errorbar(part["over users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3)
+        axis.axhline(0, color="grey", lw=0.8)
+        axis.set(ylabel="min q: worst case less BPR")
+        axis.tick_params(axis="x", rotation=45)
+    return figure
+
+
+def noise(jobs: list[Job]) -> pd.DataFrame:
+    """Levels and test metric of the users who get false records, and of the others, with and without these records."""
+    rows = []
+    for dataset, here in by_dataset(jobs).items():
+        parts = split_by(here, lambda job: str(float(job.config["protocol"]["noise"]["users"])))
+        clean = load_split(parts["0.0"][0].config)
+        noisy = next(part for name, part in parts.items() if name != "0.0")
+        rule, metric = noisy[0].config["protocol"]["noise"], noisy[0].config["protocol"]["monitor"]
+        hit = np.isin(np.arange(clean.n_users), noisy_users(clean, rule["users"], rule["seed"]))
+        for what in ("h_u", metric):
+
+            def read(job: Job, what: str = what, n: int = clean.n_users) -> np.ndarray:
+                if what == "h_u":
+                    return levels(job, "min")
+                frame = job.folder.read_frame("users").query("selection == 'valid_refit'")
+                return frame.set_index("user")[what].reindex(range(n)).to_numpy()
+
+            before, after = (mean_over_seeds(part, read) for part in (parts["0.0"], noisy))
+            for group, inside in (("noisy users", hit), ("others", ~hit)):
+                use = inside & np.isfinite(before) & np.isfinite(after)
+                row = {"dataset": dataset, "what": what, "users": group, "n": int(use.sum())}
+                row |= {"clean": float(before[use].mean()), "with noise": float(after[use].mean())}
+                rows.append(row | interval(after[use] - before[use], np.mean))
+    return pd.DataFrame(rows)
+
+
+def draw_noise(frame: pd.DataFrame) -> Figure:
+    figure, axes = panels(frame)
+    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
+        axis.errorbar(part["what"] + "\n" + part["users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3)
+        axis.axhline(0, color="grey", lw=0.8)
+        axis.set(ylabel="with noise less without")
+    return figure
+
+
+def confounders(jobs: list[Job]) -> pd.DataFrame:
+    """How much of the levels' ranks is told by the number and the mean popularity of a user's train items (rank regression)."""
+    rows = []
+    for dataset, here in by_dataset(jobs).items():
+        split = load_split(here[0].config)
+        users, items = split.train.T
+        popularity = np.bincount(items, minlength=split.n_items)
+        count = np.bincount(users, minlength=split.n_users)
+        use = count > 0
+        mean_popularity = np.bincount(users, weights=popularity[items], minlength=split.n_users)[use] / count[use]
+        told_by = {"|S_u|": count[use], "mean popularity": mean_popularity}
+        shared = split_by(here, lambda job: job.config["sampler"]["level"])["min"]
+        for statistic in ("min", "q10", "median", "mean", "probability"):
+            h = stats.rankdata(mean_levels(shared, statistic)[use])
+            ranks = [stats.rankdata(values) for values in told_by.values()]
+            X = np.column_stack([np.ones(len(h)), *ranks])
+            rest = h - X @ np.linalg.lstsq(X, h, rcond=None)[0]
+            own = {"dataset": dataset, "statistic": statistic, "n": len(h)}
+            rows.append(own | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
+            for name, values in told_by.items():
+                rows.append(own | {"what": f"Spearman with {name}"} | interval(np.column_stack([values, h]), spearman))
+    return pd.DataFrame(rows)
+
+
+def draw_confounders(frame: pd.DataFrame) -> Figure:
+    figure, axes = panels(frame)
+    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+        for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
+            axis.plot(rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what)
+        axis.axhline(0, color="grey", lw=0.8)
+        axis.legend(fontsize=7)
+    return figure
+
+
+def panels(frame: pd.DataFrame) -> tuple[Figure, list[Axes]]:
+    names = sorted(frame["dataset"].unique())
+    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.4), squeeze=False, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name, fontsize=9)
+    return figure, list(axes[0])
+
+
+EXPERIMENTS: dict[str, tuple[Callable[[list[Job]], pd.DataFrame], Callable[[pd.DataFrame], Figure]]] = {
+    "oracle": (oracle, draw_oracle),
+    "shuffle": (lambda jobs: compared(jobs, "shuffle"), lambda frame: draw_compared(frame, "shuffle")),
+    "tail": (tail, draw_tail),
+    "readings": (lambda jobs: compared(jobs, "reading"), lambda frame: draw_compared(frame, "reading")),
+    "noise": (noise, draw_noise),
+    "confounders": (confounders, draw_confounders),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    asked = parser.parse_args()
+    jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
+    done = {name: part for name, part in by_dataset(jobs).items() if all(job.is_done() for job in part)}
+    for name in sorted(set(by_dataset(jobs)) - set(done)):
+        print(f"{name} is left out: its runs are not all done")
+    if not done:
+        parser.exit(2, f"no data set is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
+    used = [job for part in done.values() for job in part]
+    beside = provenance([job.folder.read_summary() for job in used])
+    tabulate, draw = EXPERIMENTS[asked.experiment]
+    frame = tabulate(used)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / f"hapens_{asked.experiment}"
+    frame.to_csv(f"{path}.csv", index=False)
+    Path(f"{path}.provenance.json").write_text(beside)
+    figure = draw(frame)
+    figure.suptitle(f"HAPENS (our reading): {asked.experiment}", fontsize=10)
+    save(figure, path)
+    print(frame.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
