@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.checks import Key, problems
 from hapens_bench.errors import UserError
-from hapens_bench.evaluation.metrics import parse_metric
+from hapens_bench.evaluation.metrics import FULL, parse_metric
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 COMPONENTS = ("model", "sampler", "loss")
@@ -22,7 +22,10 @@ TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
     "drop_last": Key(bool, shared=True),
+    "optimizer": Key(str, choices=("adam", "adagrad"), shared=True),
     "lr": Key(float, above=0),
+    "initial_accumulator": Key(float, low=0, shared=True),
+    "reduction": Key(str, choices=("mean", "sum"), shared=True),
     "l2": Key(float, low=0),
     "eval_every": Key(int, low=1, shared=True),
     "patience": Key(int, low=1, optional=True, shared=True),
@@ -44,6 +47,11 @@ CANNOT_CHANGE_RESULTS = (
     "checkpoint_seconds",
     "keep_checkpoint",
 )
+CAME_LATER = {
+    "optimizer": "adam",
+    "initial_accumulator": 0,
+    "reduction": "mean",
+}  # what runs before there was the key did
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
@@ -76,18 +84,25 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "sources" in kept["dataset"]
     ):  # the addresses of the files change nothing; the run notes the hash of what was in them
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
-    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
+    trainer = CAME_LATER | kept["trainer"]
+    kept["trainer"] = {k: v for k, v in trainer.items() if k not in CANNOT_CHANGE_RESULTS}
     return kept
 
 
 def run_id(config: Mapping[str, Any]) -> str:
     """Hash the identity: equal ids mean equal results on the same data and code."""
-    return _digest(identity(config))
+    return _digest(_as_first_written(identity(config)))
 
 
 def config_id(config: Mapping[str, Any]) -> str:
     """Hash the identity less the seed: what replicates of one setting share."""
-    return _digest({k: v for k, v in identity(config).items() if k != "seed"})
+    return _digest({k: v for k, v in _as_first_written(identity(config)).items() if k != "seed"})
+
+
+def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
+    trainer = {k: v for k, v in kept["trainer"].items() if k not in CAME_LATER or v != CAME_LATER[k]}
+    return {**kept, "trainer": trainer}
 
 
 def split_id(config: Mapping[str, Any]) -> str:
@@ -137,6 +152,10 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
+        if sampler.groups != loss.groups:
+            takes = {True: "user groups", False: "interactions"}
+            mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
+            found.append(f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}")
     if missing := lacks_tuned_file(config):
         found.append(f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it")
     protocol = config["protocol"]
@@ -147,9 +166,26 @@ def check(config: Mapping[str, Any]) -> None:
         found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
     else:
         for name in protocol["metrics"]:
-            parse_metric(name)
+            parse_metric(name.removeprefix(FULL))
+        found += _ranking_problems(protocol)
     if found:
         raise UserError("; ".join(text.lstrip(".") for text in found))
+
+
+def _ranking_problems(protocol: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much of."""
+    ranking, key = protocol["ranking"], Key(str, choices=("full", "candidates"))
+    if not key.accepts(ranking):
+        yield f"protocol.ranking is {ranking!r}, but it takes {key.allowed()}"
+    elif ranking == "full" and any(name.startswith(FULL) for name in protocol["metrics"]):
+        yield f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking beside it; leave {FULL} out"
+    elif ranking == "candidates":
+        if protocol["split"]["kind"] != "leave_one_out":
+            yield "protocol.ranking=candidates needs one held-out item a user: protocol.split.kind=leave_one_out"
+        if protocol.get("candidates") is None:
+            yield "protocol.ranking=candidates needs protocol.candidates; take protocol=gdns"
+        if all(name.startswith(FULL) for name in protocol["metrics"]):
+            yield f"protocol.metrics has nothing but {FULL}...; take protocol.ranking=full"
 
 
 def component_class(config: Mapping[str, Any]) -> Any:

@@ -4,7 +4,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis import cells, experiments, figures
-from hapens_bench.config import TRAINER_KEYS, check, component_class, conf_dir, config_id, lacks_tuned_file, run_id
+from hapens_bench.config import (
+    CAME_LATER,
+    TRAINER_KEYS,
+    check,
+    component_class,
+    conf_dir,
+    config_id,
+    identity,
+    lacks_tuned_file,
+    run_id,
+)
 from hapens_bench.errors import UserError
 from hapens_bench.launch.run import make_sinks
 from hapens_bench.training.pack import build, build_sampler
@@ -33,7 +43,8 @@ def test_every_option_composes_and_passes_the_checks(path):
     if group == "local":
         pytest.skip("a user's own defaults")
     tuned_there = ["dataset=tools"] if group in ("experiment", "tuned") else []
-    config = make_config(f"{group}={name}", *tuned_there)
+    of_groups = ["sampler=enmf"] if (group, name) == ("loss", "whole_data") else []
+    config = make_config(*of_groups, f"{group}={name}", *tuned_there)
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
@@ -135,6 +146,15 @@ def test_a_run_id_ignores_what_cannot_change_the_result():
     assert len(ids) == 7
 
 
+def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone():
+    config = make_config("dataset=tools", "sampler=ahns")
+    assert run_id(config) == "c4bf935120fb" and config_id(config) == "b06cd9629e2f"
+    earlier = {**config, "trainer": {k: v for k, v in config["trainer"].items() if k not in CAME_LATER}}
+    assert run_id(earlier) == run_id(config) and identity(earlier) == identity(config)
+    for other in ("trainer.optimizer=adagrad", "trainer.reduction=sum", "trainer.initial_accumulator=0.1"):
+        assert run_id(make_config("dataset=tools", "sampler=ahns", other)) != run_id(config)
+
+
 def test_a_config_id_is_shared_by_seeds_only():
     assert config_id(make_config("seed=5")) == config_id(make_config("seed=0"))
     assert config_id(make_config("seed=5")) != config_id(make_config("trainer.l2=1"))
@@ -163,6 +183,10 @@ def test_a_whole_number_is_the_same_setting_however_it_is_written():
         ("protocol.selection=[]", "test_peak, valid, valid_refit"),
         ("protocol.monitor=AUC", "protocol.monitor is 'AUC', but it must stand in protocol.metrics"),
         ("protocol.metrics=[Recall@20,Foo@3]", "there is no metric 'Foo@3'"),
+        ("protocol.ranking=some", "protocol.ranking is 'some', but it takes one of full, candidates"),
+        ("protocol.ranking=candidates", "one held-out item a user: protocol.split.kind=leave_one_out"),
+        ("protocol.metrics=[Recall@20,full/Recall@20]", "protocol.metrics names full/..., but protocol.ranking=full"),
+        ("protocol.metrics=[Recall@20,half/Recall@20]", "there is no metric 'half/Recall@20'"),
         ("+sampler.foo=1", "there is no key sampler.foo; sampler takes no keys"),
         ("sampler._target_=nowhere.Sampler", "cannot import 'nowhere.Sampler'"),
     ],
@@ -171,6 +195,21 @@ def test_mistakes_are_told_in_one_sentence(override, message):
     with pytest.raises(UserError) as caught:
         check(make_config(override))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_candidate_ranking_needs_its_lists_and_a_metric_of_its_own():
+    with pytest.raises(UserError, match=r"needs protocol\.candidates; take protocol=gdns"):
+        check(make_config("protocol.ranking=candidates", "protocol.split.kind=leave_one_out"))
+    with pytest.raises(UserError, match=r"nothing but full/\.\.\.; take protocol\.ranking=full"):
+        check(make_config("protocol=gdns", "protocol.metrics=[full/NDCG@3]", "protocol.monitor=full/NDCG@3"))
+    check(make_config("protocol=gdns", "protocol.monitor=full/NDCG@20"))
+
+
+def test_samplers_of_user_groups_go_with_losses_over_users_only():
+    with pytest.raises(UserError, match="sampler=enmf works on user groups, but loss=bpr on interactions"):
+        check(make_config("sampler=enmf", "loss=bpr"))
+    with pytest.raises(UserError, match="sampler=rns works on interactions, but loss=whole_data on user groups"):
+        check(make_config("loss=whole_data"))
 
 
 def test_all_mistakes_are_told_at_once():

@@ -142,6 +142,9 @@ def run_stats(arguments: argparse.Namespace) -> int:
         what = f"differs from {paper['where']}: {'; '.join(differing)}" if differing else f"equal to {paper['where']}"
         CONSOLE.print(what, highlight=False, soft_wrap=True)
     CONSOLE.print(f"data hash {split.data_hash}", highlight=False)
+    if split.negatives is not None:
+        n = split.negatives.shape[1]
+        CONSOLE.print(f"hash of the {n} negatives a user {split.negatives_hash}", highlight=False)
     return 0
 
 

@@ -51,6 +51,7 @@ class Split:
     Shape:
         train, valid, test: [n, 2] int64 rows (user, item), sorted by user, then item, without duplicates.
         relevant: [n, 2] every pair that is truly relevant (only where truth is known, i.e. `planted`), or None.
+        negatives: [U, C] what each user's held-out item is ranked against (only under candidate ranking), or None.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Split:
     valid: IntArray
     test: IntArray
     relevant: IntArray | None = None
+    negatives: IntArray | None = None
 
     @cached_property
     def full_train(self) -> IntArray:
@@ -68,11 +70,19 @@ class Split:
 
     @cached_property
     def data_hash(self) -> str:
-        """Sixteen hex digits over the sizes and all pairs: equal hashes mean equal splits."""
+        """Sixteen hex digits over the sizes, all pairs and the fixed negatives: equal hashes mean equal splits."""
         digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
         for part in (self.train, self.valid, self.test, self.relevant):
             digest.update(b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes())
+        digest.update((self.negatives_hash or "").encode())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def negatives_hash(self) -> str | None:
+        """Sixteen hex digits over the fixed negatives, a list a user in the order of ids; None where there are none."""
+        if self.negatives is None:
+            return None
+        return hashlib.sha256(np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def sort_pairs(pairs: IntArray) -> IntArray:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from filelock import FileLock
 from hapens_bench.checks import Key, problems
 from hapens_bench.data import filters, planted, splits
 from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
+from hapens_bench.data.negatives import draw_negatives
 from hapens_bench.data.parsing import DAMAGED
 from hapens_bench.data.readers import READERS, VERSION, Published
 from hapens_bench.data.sources import SourceFile, fetch_file
@@ -33,6 +35,7 @@ FILTER_KEYS = {
     "k_core": Key(int, low=1, optional=True),
     "min_user": Key(int, low=1, optional=True),
 }
+CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
 
 
 def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
@@ -44,13 +47,17 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
+    if protocol.get("candidates") is not None:
+        found += problems("protocol.candidates", CANDIDATE_KEYS, protocol["candidates"])
     if found:
         raise UserError("; ".join(found))
     if "sources" not in dataset:
         log, relevant = planted.generate(dataset)
-        return _checked(_split(dataset["name"], log, protocol, relevant))
+        return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
     source = choose_source(dataset, protocol)
-    rules = {key: protocol[key] for key in ("author_split", "split", "filter", "valid")}
+    rules = {
+        key: protocol[key] for key in ("author_split", "split", "filter", "valid", "candidates") if key in protocol
+    }
     unpinned = _unpinned(source, cache, mirror)
     key = hashlib.sha256(json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()).hexdigest()[:16]
     path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
@@ -72,10 +79,12 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
 
 
 def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the published random split where the protocol wants one and there is one, else what `dataset.source` names."""
-    sources = dataset["sources"]
-    published = protocol["author_split"] and protocol["split"]["kind"] == "random" and "author" in sources
-    name = "author" if published else dataset["source"]
+    """Pick the published split where the protocol wants one and there is one of its kind, else what `dataset.source` names."""
+    sources, name, kind = dataset["sources"], dataset["source"], protocol["split"]["kind"]
+    if protocol["author_split"] and kind == "random" and "author" in sources:
+        name = "author"
+    if protocol["author_split"] and kind == "leave_one_out":
+        name = next((variant for variant, source in sources.items() if source["reader"] == kind), name)
     if name not in sources:
         raise UserError(f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}")
     return dict(sources[name]) | {"variant": name}
@@ -102,9 +111,9 @@ def _parse(
             )
         kind = protocol["split"]["kind"]
         if read.kind == kind and (kind == "leave_one_out" or protocol["author_split"]):
-            return _checked(_published(name, read, protocol))
+            return _with_negatives(_checked(_published(name, read, protocol)), protocol, read.negatives)
         read = read.as_log()
-    return _checked(_split(name, read, protocol, None))
+    return _with_negatives(_checked(_split(name, read, protocol, None)), protocol)
 
 
 def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
@@ -123,6 +132,18 @@ def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split
     else:
         held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
     return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
+
+
+def _with_negatives(split: Split, protocol: Mapping[str, Any], published: IntArray | None = None) -> Split:
+    """Add what held-out items are ranked against, where the protocol wants it: the published lists, or drawn ones of its seed."""
+    rule = protocol.get("candidates")
+    if rule is None:
+        return split
+    shape = split.n_users, int(rule["negatives"])
+    if published is None or published.shape != shape:
+        known = np.concatenate([split.train, split.valid, split.test])
+        published = draw_negatives(known, split.n_users, split.n_items, shape[1], int(rule["seed"]))
+    return replace(split, negatives=published)
 
 
 def _without(pairs: IntArray, held: IntArray, n_items: int) -> IntArray:
@@ -190,6 +211,8 @@ def _read_cache(path: Path, name: str) -> Split | None:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             n_users, n_items = (int(n) for n in arrays["shape"])
             split = Split(name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test")))
+            if "negatives" in arrays:
+                split = replace(split, negatives=arrays["negatives"])
             if str(arrays["data_hash"]) != split.data_hash:
                 raise ValueError("its hash is wrong")
     except DAMAGED as error:
@@ -201,15 +224,16 @@ def _read_cache(path: Path, name: str) -> Split | None:
 
 def _write_cache(path: Path, split: Split) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    arrays: dict[str, Any] = {part: getattr(split, part) for part in ("train", "valid", "test")}
+    if split.negatives is not None:
+        arrays["negatives"] = split.negatives
     try:
         with open(temporary, "wb") as file:
             np.savez(
                 file,
                 shape=np.array([split.n_users, split.n_items]),
-                train=split.train,
-                valid=split.valid,
-                test=split.test,
                 data_hash=np.array(split.data_hash),
+                **arrays,
             )
             file.flush()
             os.fsync(file.fileno())

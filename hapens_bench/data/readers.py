@@ -28,6 +28,7 @@ class Published:
 
     Shape:
         train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
+        negatives: [U, C] what each user's held-out items are ranked against, or None where nothing was published.
     """
 
     train: IntArray
@@ -36,6 +37,7 @@ class Published:
     n_items: int
     valid: IntArray | None = None
     kind: str = "random"
+    negatives: IntArray | None = None
 
     def as_log(self) -> Interactions:
         """Join the parts to one log."""
@@ -179,7 +181,10 @@ def events(paths: Paths) -> Interactions:
 
 
 def leave_one_out(paths: Paths) -> Published:
-    """Read a gathered leave-one-out split: `ml1m_srns.npz`, or `pinterest_37501.npz` (only users with train data are kept)."""
+    """Read a gathered leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
+
+    Only users with train data are kept.
+    """
     path = paths["log"]
     arrays = read_npz(path, ("shape",))
     gathered = ("train_user", "train_item", "valid_item_all55187", "test_item_all55187")
@@ -192,7 +197,8 @@ def leave_one_out(paths: Paths) -> Published:
         train = np.column_stack([arrays["train_user"], arrays["train_item"]]).astype(np.int64)
         valid = np.column_stack([users, arrays["valid_item_all55187"][:n_users]]).astype(np.int64)
         test = np.column_stack([users, arrays["test_item_all55187"][:n_users]]).astype(np.int64)
-    return Published(train, test, n_users, n_items, valid, "leave_one_out")
+    negatives = arrays["test_neg"].astype(np.int64) if "test_neg" in arrays else None
+    return Published(train, test, n_users, n_items, valid, "leave_one_out", negatives)
 
 
 READERS: dict[str, Callable[[Paths], Interactions | Published]] = {

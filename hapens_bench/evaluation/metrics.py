@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hapens_bench.errors import UserError
 
+FULL = "full/"  # prefix of metrics under full ranking where the protocol's own are under candidate ranking
 NAMES = ("Recall", "NDCG", "Precision", "HitRate", "MRR")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,6 +32,13 @@ class PerUser:
     def mean(self) -> dict[str, float]:
         """Give the mean over users of each metric, nan where no user has a target."""
         return {name: float(value.mean()) for name, value in self.values.items()}
+
+
+class Ranking(Protocol):
+    """Something that judges vectors by the targets it holds."""
+
+    def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
+        """Rank for each trial: [T, U, D], [T, I, D] -> T results."""
 
 
 class FullRanking:

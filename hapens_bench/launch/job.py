@@ -86,9 +86,11 @@ def check_against_data(config: Config, split: Split) -> None:
         )
     if not len(split.test):
         raise UserError(f"protocol.split leaves no test interactions of {config['dataset']['name']}")
-    if config["trainer"]["batch_size"] > len(split.train) and config["trainer"]["drop_last"]:
+    groups = component_class(config["sampler"]).groups
+    n, what = (len(np.unique(split.train[:, 0])), "users") if groups else (len(split.train), "interactions")
+    if config["trainer"]["batch_size"] > n and config["trainer"]["drop_last"]:
         raise UserError(
-            f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {len(split.train)} train interactions "
+            f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {n} train {what} "
             "and trainer.drop_last leaves out incomplete batches; take a smaller batch or trainer.drop_last=false"
         )
 

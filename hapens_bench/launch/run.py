@@ -148,6 +148,7 @@ def finish(trial: Trial, split: Split) -> None:
         "validation": trial.progress.validation,  # the best monitored value on the validation part; null without one
         "split_id": split_id(config),
         "data_hash": split.data_hash,
+        "negatives_hash": split.negatives_hash,  # of the lists of candidate ranking; null under full ranking
         "git_sha": git_sha(),
         "versions": versions(),
         "epochs_trained": len(progress.rows),

@@ -163,6 +163,17 @@ def normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Par
     return nn.Parameter(std * (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle))
 
 
+def truncated_normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Parameter:
+    """Draw T tables from N(0, std^2) without what lies beyond two deviations, by the inverse of its distribution function.
+
+    Shape:
+        -> [T, n, D], from the outputs counter .. counter + n*D - 1 of each trial's stream.
+    """
+    low = math.erfc(math.sqrt(2)) / 2  # P(z < -2)
+    u = streams.uniform(counter, n, D).double() + 2.0**-25  # the middles of the 2^24 cells, so that the mean is 0
+    return nn.Parameter((std * torch.special.ndtri(low + (1 - 2 * low) * u)).float())
+
+
 def init_streams(seeds: list[int]) -> Streams:
     """Give the streams that parameters are initialised from."""
     return Streams(seeds, Purpose.INIT)

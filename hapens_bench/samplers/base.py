@@ -17,10 +17,10 @@ from hapens_bench.samplers.pool import Positives
 
 @dataclass(frozen=True)
 class Batch:
-    """The positives of a step, and where in the training we are.
+    """The positives of a step, or its users, and where in the training we are.
 
     Shape:
-        users, items: [T, B] int64; epoch, step: [] int64 on the same device.
+        users, items: [T, B] int64, of a sampler that works on user groups items [T, B, 0]; epoch, step: [] int64 on the same device.
 
     `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs. The two counters are tensors because a
     captured step is replayed: the host may not know their values.
@@ -39,16 +39,18 @@ class Negatives:
 
     `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives, the embedding of
     each layer, that take the items' place in the loss and in L2; `items` then says which items they come from.
-    `extra` is a loss of the sampler's own.
+    `extra` is a loss of the sampler's own. A sampler that works on user groups gives `positives` too, whose first is what hardness
+    is measured against.
 
     Shape:
-        items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T].
+        items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T]; positives: [T, B, N] int64.
     """
 
     items: Tensor
     weights: Tensor | None = None
     layers: Tensor | None = None
     extra: Tensor | None = None
+    positives: Tensor | None = None
 
 
 class Sampler(nn.Module, ABC):
@@ -58,13 +60,17 @@ class Sampler(nn.Module, ABC):
     1], so a rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a
     positive, none of them a train item of the user: excluding positives is the pool's duty, never the sampler's.
     `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
-    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too.
+    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too. Those with `groups`
+    get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
+    positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
     pool_key: ClassVar[str] = "M"
     differentiable: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    groups: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
     pool_size: int = 1
 
     @classmethod
@@ -76,6 +82,9 @@ class Sampler(nn.Module, ABC):
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
         """Tell whether the loss must take weights."""
         return False
+
+    def allocate(self, encoded: Encoded) -> None:
+        """Register the buffers that are remembered, [T, ...], sized by the model's vectors; called once, before `start`."""
 
     def start(self, positives: Positives) -> None:
         """Look at the train pairs of a stage before its first step."""

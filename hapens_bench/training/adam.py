@@ -31,6 +31,11 @@ class PackAdam:
         self.m = [torch.zeros_like(p) for p in params]
         self.v = [torch.zeros_like(p) for p in params]
 
+    @property
+    def slots(self) -> dict[str, list[Tensor]]:
+        """What is remembered of each parameter, by name."""
+        return {"m": self.m, "v": self.v}
+
     @torch.no_grad()
     def step(self) -> None:
         """Apply the gradients, then drop them."""

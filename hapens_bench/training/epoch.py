@@ -1,4 +1,4 @@
-"""One pass of a pack over its train pairs."""
+"""One pass of a pack over its train pairs, or over its users."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hapens_bench.kernels import Engine
+from hapens_bench.losses.base import GroupLoss
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.hardness import HardnessMeter
@@ -19,7 +20,9 @@ from hapens_bench.training.pack import Pack
 class EpochLoop:
     """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
 
-    What changes from step to step (the counters and the epoch's interactions in their order) lives in tensors that the step
+    An epoch goes over the train pairs, or, where the sampler works on user groups, over the users who have one.
+
+    What changes from step to step (the counters and the epoch's interactions or users in their order) lives in tensors that the step
     reads, and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
     """
 
@@ -33,15 +36,20 @@ class EpochLoop:
         engine: Engine,
     ) -> None:
         self.pack, self.positives, self.epochs = pack, positives, settings["epochs"]
-        self.users, self.items = train.T.contiguous()
-        self.B = min(settings["batch_size"], len(train))
-        self.n_steps = len(train) // self.B if settings["drop_last"] else math.ceil(len(train) / self.B)
+        if pack.sampler.groups:
+            train = train[:, :1].unique(dim=0)
+        self.train = train.T.contiguous()
+        n = len(train)
+        self.B = min(settings["batch_size"], n)
+        self.n_steps = n // self.B if settings["drop_last"] else math.ceil(n / self.B)
         pack.sampler.start(positives)
+        if isinstance(pack.loss, GroupLoss):
+            pack.loss.start(positives)
         self.meter = HardnessMeter(false_negatives, positives, settings["hardness_pairs"], pack.size)
         device = train.device
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.k = torch.zeros((), dtype=torch.int64, device=device)
-        self.ordered = torch.zeros(2, pack.size, len(train), dtype=torch.int64, device=device)
+        self.ordered = torch.zeros(len(self.train), pack.size, n, dtype=torch.int64, device=device)
         self.losses = torch.zeros(pack.size, dtype=torch.float64, device=device)
         self.graph = self._capture() if engine is Engine.CUDA else None
 
@@ -51,12 +59,13 @@ class EpochLoop:
         self.k.zero_()
         self.losses.zero_()
         self.meter.clear()
-        order = self.pack.shuffled(epoch, len(self.users))
-        for part, source in zip(self.ordered, (self.users, self.items), strict=True):
+        n = self.train.shape[1]
+        order = self.pack.shuffled(epoch, n)
+        for part, source in zip(self.ordered, self.train, strict=True):
             torch.index_select(source, 0, order.flatten(), out=part.view(-1))
         for begin in range(0, self.n_steps * self.B, self.B):
             place = slice(begin, begin + self.B)
-            if self.graph is not None and place.stop <= len(self.users):
+            if self.graph is not None and place.stop <= n:
                 self.graph.replay()
             else:
                 self.step(place)
@@ -67,8 +76,9 @@ class EpochLoop:
         ]
 
     def step(self, place: slice | Tensor) -> None:
-        """Take a step on the interactions at some places of the epoch, and count on."""
-        users, items = self.ordered[:, :, place]
+        """Take a step on the interactions (or users) at some places of the epoch, and count on."""
+        users, *rest = self.ordered[:, :, place]
+        items = rest[0] if rest else users.new_empty(*users.shape, 0)
         batch = Batch(users, items, self.epoch, self.epoch * self.n_steps + self.k, self.epochs)
         losses, positive, negative, negatives = self.pack.step(batch, self.positives)
         self.losses += losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from torch import Tensor, nn
 
 from hapens_bench.config import component_class
 from hapens_bench.kernels import Engine
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import GroupLoss, Loss
 from hapens_bench.models.base import Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
+from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
 
 Config = Mapping[str, Any]
@@ -72,15 +74,25 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        self.sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"]).to(device)
-        self.loss: Loss = build([c["loss"] for c in configs]).to(device)
+        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"])
+        self.sampler = sampler.to(device)
+        if sampler.remembers:
+            sampler.allocate(self.model.encode().detach())
+        self.loss: Loss | GroupLoss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
-        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(device)
-        self.adam = PackAdam(list(self.parameters().values()), lr, engine=engine)
+        self.sums = configs[0]["trainer"]["reduction"] == "sum"
+        self.optimizer = self._optimizer(configs, engine)
         self.pool_streams = Streams(seeds, Purpose.POOL, device)
         self.sampler_streams = Streams(seeds, Purpose.SAMPLER, device)
         self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
         self.dropout_streams = Streams(seeds, Purpose.DROPOUT, device)
+
+    def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackAdam | PackAdagrad:
+        params, settings = list(self.parameters().values()), configs[0]["trainer"]
+        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
+        if settings["optimizer"] == "adam":
+            return PackAdam(params, lr, engine=engine)
+        return PackAdagrad(params, lr, settings["initial_accumulator"])
 
     @property
     def size(self) -> int:
@@ -106,7 +118,8 @@ class Pack:
         """Draw negatives, take the gradient step, and tell what happened.
 
         Shape:
-            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K].
+            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K]. Of user
+            groups: of each user's first positive, and of the negatives.
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
@@ -115,17 +128,24 @@ class Pack:
         with torch.set_grad_enabled(self.sampler.differentiable):
             seen = encoded if self.sampler.differentiable else encoded.detach()
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
-        if drawn.layers is not None:
+        if isinstance(self.loss, GroupLoss):
+            assert drawn.positives is not None
+            losses, squares = self.loss(encoded, ego, batch.users, drawn)
+            positive = encoded.score(batch.users, drawn.positives[..., :1])[..., 0]
+            negative = encoded.score(batch.users, drawn.items)
+        elif drawn.layers is not None:
             positive, negative, squares = encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+            losses = self.loss(positive, negative, drawn.weights)
         else:
             positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items)
             if ego is not encoded:
                 squares = ego.pairs(batch.users, batch.items, drawn.items)[2]
-        losses = self.loss(positive, negative, drawn.weights).mean(-1) + self.l2 * squares.mean(-1)
+            losses = self.loss(positive, negative, drawn.weights)
+        losses = losses.mean(-1) + self.l2 * squares.mean(-1)
         if drawn.extra is not None:
             losses = losses + drawn.extra
-        losses.sum().backward()
-        self.adam.step()
+        (losses.sum() * B if self.sums else losses.sum()).backward()
+        self.optimizer.step()
         return losses.detach(), positive.detach(), negative.detach(), drawn.items
 
     def keep(self, trials: Sequence[int]) -> None:
@@ -136,7 +156,7 @@ class Pack:
                 tensor.data = tensor.data[index]
                 tensor.grad = None
         self.l2 = self.l2[index]
-        self.adam.keep(index)
+        self.optimizer.keep(index)
         for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams, self.dropout_streams):
             streams.keep(index)
 
@@ -144,7 +164,7 @@ class Pack:
         """Give everything that a step changes."""
         modules = (self.model, self.sampler, self.loss)
         changed = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
-        return [*changed, *self.adam.m, *self.adam.v, self.adam.steps]
+        return [*changed, *itertools.chain.from_iterable(self.optimizer.slots.values()), self.optimizer.steps]
 
     def snapshot(self) -> list[Tensor]:
         """Copy everything that a step changes."""
@@ -156,18 +176,26 @@ class Pack:
             x.copy_(before)
 
     def trial_state(self, t: int) -> dict[str, Any]:
-        """Copy what trial t needs to go on elsewhere: parameters, Adam's moments and step count."""
+        """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""
         names = list(self.parameters())
         return {
             "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
-            "m": {name: m[t].cpu().clone() for name, m in zip(names, self.adam.m, strict=True)},
-            "v": {name: v[t].cpu().clone() for name, v in zip(names, self.adam.v, strict=True)},
-            "steps": int(self.adam.steps),
+            **{
+                slot: {name: x[t].cpu().clone() for name, x in zip(names, tensors, strict=True)}
+                for slot, tensors in self.optimizer.slots.items()
+            },
+            "steps": int(self.optimizer.steps),
+            "remembered": {name: x[t].cpu().clone() for name, x in self.sampler.named_buffers()},
         }
 
     @torch.no_grad()
     def load_trial_state(self, t: int, state: Mapping[str, Any]) -> None:
         """Put a saved trial in place t."""
-        for (name, p), m, v in zip(self.parameters().items(), self.adam.m, self.adam.v, strict=True):
-            p[t], m[t], v[t] = state["parameters"][name], state["m"][name], state["v"][name]
-        self.adam.steps.fill_(state["steps"])
+        slots: dict[str, list[Tensor]] = {"parameters": [*self.parameters().values()], **self.optimizer.slots}
+        for slot, tensors in slots.items():
+            for name, x in zip(self.parameters(), tensors, strict=True):
+                x[t] = state[slot][name]
+        self.optimizer.steps.fill_(state["steps"])
+        if self.sampler.remembers:
+            for name, x in self.sampler.named_buffers():
+                x[t] = state["remembered"][name]

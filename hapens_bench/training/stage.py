@@ -10,7 +10,9 @@ import torch
 
 from hapens_bench.config import component_class
 from hapens_bench.data.interactions import IntArray, Split
-from hapens_bench.evaluation.ranking import FullRanking
+from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
+from hapens_bench.evaluation.metrics import FULL
+from hapens_bench.evaluation.ranking import FullRanking, Ranking
 from hapens_bench.kernels import pick_engine
 from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
@@ -50,10 +52,23 @@ class Stage:
         return EpochLoop(pack, self.train, self.positives, self.false_negatives, self.settings, self.engine)
 
 
-def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> FullRanking:
-    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`."""
+def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> Ranking:
+    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`.
+
+    Under candidate ranking, metrics whose names begin with `full/` are of the full ranking.
+    """
     judged = (split.train, split.valid) if stage == "held" else (split.full_train, split.test)
-    settings = config["trainer"]
-    engine = pick_engine(settings["engine"], device)
-    sizes, metrics = (split.n_users, split.n_items), config["protocol"]["metrics"]
-    return FullRanking(*judged, *sizes, metrics, device, settings["eval_memory_mb"], engine)
+    settings, protocol = config["trainer"], config["protocol"]
+    memory, engine = settings["eval_memory_mb"], pick_engine(settings["engine"], device)
+
+    def full(metrics: list[str]) -> FullRanking:
+        return FullRanking(*judged, split.n_users, split.n_items, metrics, device, memory, engine)
+
+    metrics = protocol["metrics"]
+    if protocol["ranking"] == "full":
+        return full(metrics)
+    assert split.negatives is not None
+    own = [name for name in metrics if not name.startswith(FULL)]
+    beside = [name.removeprefix(FULL) for name in metrics if name.startswith(FULL)]
+    candidates = CandidateRanking(judged[1], split.negatives, own, device, memory, engine)
+    return WithFullRanking(candidates, full(beside)) if beside else candidates

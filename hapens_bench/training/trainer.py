@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from hapens_bench.data.interactions import Split
-from hapens_bench.evaluation.ranking import FullRanking, PerUser
+from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
@@ -129,8 +129,8 @@ class Trainer:
             trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     @torch.no_grad()
-    def _evaluate(self, pack: Pack, judge: FullRanking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Rank all items where an evaluation is due, and let each trial judge its result."""
+    def _evaluate(self, pack: Pack, judge: Ranking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Rank where an evaluation is due, and let each trial judge its result."""
         active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
         for t, row in enumerate(rows):
@@ -139,7 +139,7 @@ class Trainer:
             return
         encoded = pack.model.encode()
 
-        def ranked(by: FullRanking, trials: list[int]) -> dict[int, PerUser]:
+        def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
             return {t: by.evaluate(encoded.users[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
 
         results = ranked(judge, wanted)

@@ -11,7 +11,7 @@ import torch
 
 from hapens_bench.config import compose_config
 from hapens_bench.data.interactions import Split
-from hapens_bench.evaluation.ranking import FullRanking
+from hapens_bench.evaluation.ranking import Ranking
 from hapens_bench.launch.job import load_split
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import draw_pool
@@ -69,9 +69,9 @@ class Ours:
     def stages(self) -> dict[str, Callable[[], object]]:
         """Give the parts of a step as functions that can be timed alone, on a fixed batch."""
         pack, loop = self.pack, self.loop
-        index = torch.randint(0, len(loop.users), (pack.size, loop.B), device=self.device)
+        index = torch.randint(0, loop.train.shape[1], (pack.size, loop.B), device=self.device)
         zero = torch.zeros((), dtype=torch.int64, device=self.device)
-        batch = Batch(loop.users[index], loop.items[index], zero, zero, 10)
+        batch = Batch(*loop.train[:, index], zero, zero, 10)
         M = pack.sampler.pool_size
         pool = draw_pool(self.positives, batch.users, M, pack.pool_streams, 0)
         encoded = pack.model.encode()
@@ -85,7 +85,7 @@ class Ours:
             "pool": lambda: draw_pool(self.positives, batch.users, M, pack.pool_streams, 0),
             "sampler": lambda: pack.sampler.draw(batch, encoded.detach(), pool, pack.sampler_streams),
             "loss and gradient": backward,
-            "Adam": lambda: (backward(), pack.adam.step()),
+            "Adam": lambda: (backward(), pack.optimizer.step()),
             "hardness": lambda: loop.meter.add(batch.users, *self._scores(batch, items), items),
         }
 
@@ -93,11 +93,11 @@ class Ours:
         score = self.pack.model.encode().score
         return score(batch.users, batch.items[..., None]).squeeze(-1), score(batch.users, items)
 
-    def ranking(self) -> FullRanking:
+    def ranking(self) -> Ranking:
         """Prepare the ranking of the test users, five metrics at two cut-offs."""
         return ranking(self.config, self.split, self.device)
 
-    def rank(self, ranking: FullRanking) -> float:
+    def rank(self, ranking: Ranking) -> float:
         """Rank for all test users of trial 0; give the seconds."""
         model = self.pack.model.encode().detach()
         begun = self.now()

@@ -35,17 +35,25 @@ def hard_bpr(pos: float, negs: list[float]) -> float:
     return sum(-math.log((1 / (1 + math.exp(-(c * (pos - neg) + b))) + a) / (1 + a)) for neg in negs)
 
 
+def hinge(pos: float, negs: list[float]) -> float:
+    return sum(max(0.0, neg - pos + 0.7) for neg in negs)
+
+
 CASES = {
     "bpr": (bpr, []),
     "bpr_sum": (bpr_sum, []),
     "sampled_softmax": (sampled_softmax, ["loss.tau=0.2"]),
     "soft_bpr": (soft_bpr, ["loss.factor=0.3"]),
+    "hinge": (hinge, ["loss.gamma=0.7"]),
     "hard_bpr": (hard_bpr, ["loss.a=0.5", "loss.b=-1.5", "loss.c=0.6"]),
 }
 
 
+GROUPS = ["whole_data"]  # of users; tests/losses/test_groups.py
+
+
 def test_every_loss_has_a_contract():
-    assert sorted(CASES) == sorted(path.stem for path in (conf_dir() / "loss").rglob("*.yaml"))
+    assert sorted([*CASES, *GROUPS]) == sorted(path.stem for path in (conf_dir() / "loss").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("K", [1, 3])

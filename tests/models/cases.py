@@ -80,6 +80,16 @@ def mf(toy: Toy) -> Layers:
     return E, [E]
 
 
+def gmf(toy: Toy) -> Layers:
+    p, rate = toy.parameters["user"], toy.keys["user_dropout"]
+    if toy.step is not None and rate:
+        p = p * (toy.uniform(toy.step * p.numel(), *p.shape) >= rate) / (1 - rate)
+    w = toy.parameters["w"][0]
+    queries = torch.stack([torch.stack([w[d] * p[u, d] for d in range(len(w))]) for u in range(toy.n_users)])
+    E = torch.cat([queries, toy.parameters["item"]])
+    return E, [E]
+
+
 def lightgcn(toy: Toy) -> Layers:
     A = toy.adjacency()
     A = toy.drop_edges(degree_power(A, -0.5) @ A @ degree_power(A, -0.5))
@@ -113,6 +123,8 @@ def ngcf(toy: Toy) -> Layers:
 # name: (model's YAML, the slow version, values of its keys; a list gives each of three trials its own)
 CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
     "mf": ("mf", mf, {}),
+    "gmf": ("gmf", gmf, {}),
+    "gmf with dropout, from ENMF's start": ("gmf", gmf, {"init": "enmf", "user_dropout": [0.1, 0.0, 0.5]}),
     "lightgcn": ("lightgcn", lightgcn, {"L": 2}),
     "lightgcn with dropout": (
         "lightgcn",

@@ -64,6 +64,7 @@ class Expected:
     layer: list[Tensor] | None = None
     extra: float | None = None
     any_order: bool = field(default=False)
+    positives: list[int] | None = None
 
 
 def rns(look: Look) -> Expected:
@@ -177,10 +178,43 @@ def ans(look: Look) -> Expected:
     return Expected([best[1]], layer=[best[2]], extra=extra)
 
 
+def below(word: int, n: int, n_max: int) -> int:
+    bits = 62 - n_max.bit_length()
+    return (word % 2**64 >> (64 - bits)) * n >> bits
+
+
+def enmf(look: Look) -> Expected:
+    B, own = look.batch.users.shape[1], look.known[int(look.batch.users[look.t, look.b])]
+    word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b])
+    return Expected(look.pool, positives=[own[below(word, len(own), len(look.table))]])
+
+
+def aobpr(look: Look) -> Expected:
+    (D, I), R, B = (len(look.u), len(look.table)), look.keys["R"], look.batch.users.shape[1]
+    by_factor, by_rank = look.rng.uniform(int(look.batch.step) * 2 * B * R, 2, B, R)[look.t, :, look.b].tolist()
+    columns = look.table.T.tolist()
+    means = [sum(column) / I for column in columns]
+    sigma = [math.sqrt(sum((x - mean) ** 2 for x in column) / I) for column, mean in zip(columns, means)]
+    power = {"std": 1, "variance": 2}[look.keys["spread"]]
+    weight = [abs(float(look.u[f])) * sigma[f] ** power for f in range(D)]
+    lam = look.keys["lam"] * I
+    total = sum(math.exp(-r / lam) for r in range(I))
+    for a, b in zip(by_factor, by_rank):
+        f = next(f for f in range(D) if sum(weight[: f + 1]) > a * sum(weight))
+        r = next(r for r in range(I) if sum(math.exp(-k / lam) for k in range(r + 1)) / total > b)
+        ranked = sorted(range(I), key=lambda j: -columns[f][j])
+        j = ranked[r] if look.u[f] > 0 else ranked[I - 1 - r]
+        if j not in look.known[int(look.batch.users[look.t, look.b])]:
+            return Expected([j])
+    return Expected(look.pool)
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
     "pns": (pns, {}),
+    "enmf": (enmf, {}),
+    "aobpr": (aobpr, {"lam": [0.05, 0.2, 2.0], "R": 2}),
     "ssm": (rns, {"K": 5}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),

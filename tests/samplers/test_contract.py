@@ -32,6 +32,13 @@ def make(configs: list[dict], seeds: list[int]):
     return build_sampler(configs, seeds, D)
 
 
+def ready(sampler, encoded, positives):
+    """Do what comes before the first step."""
+    sampler.allocate(encoded)
+    sampler.start(positives)
+    return sampler
+
+
 def draw(case, **other):
     _, sampler, batch, encoded, pool, rng, _ = case
     return sampler.draw(other.get("batch", batch), encoded, pool, rng)
@@ -47,8 +54,7 @@ def case(request):
     chosen = torch.from_numpy(pairs)[index]
     batch = Batch(chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4)
     encoded = Encoded(torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator), engine)
-    sampler = make(sections(name), [1, 2, 3])
-    sampler.start(positives)
+    sampler = ready(make(sections(name), [1, 2, 3]), encoded, positives)
     pool = draw_pool(positives, batch.users, sampler.pool_size, Streams([1, 2, 3], Purpose.POOL), 0)
     rng = Streams([1, 2, 3], Purpose.SAMPLER)
     return name, sampler, batch, encoded, pool, rng, positives
@@ -90,10 +96,9 @@ def test_a_trial_draws_the_same_alone_as_in_a_pack(case):
     packed = draw(case)
     for t in range(T):
         one = slice(t, t + 1)
-        alone = make(sections(name)[one], [t + 1])
-        alone.start(positives)
-        part = replace(batch, users=batch.users[one], items=batch.items[one])
         vectors = Encoded(encoded.users[one], encoded.items[one], encoded.engine)
+        alone = ready(make(sections(name)[one], [t + 1]), vectors, positives)
+        part = replace(batch, users=batch.users[one], items=batch.items[one])
         same(alone.draw(part, vectors, pool[one], Streams([t + 1], Purpose.SAMPLER)), packed, one)
 
 
@@ -112,6 +117,8 @@ def test_equal_to_the_slow_reference(case):
             assert (sorted(items) if expected.any_order else items) == (
                 sorted(expected.items) if expected.any_order else expected.items
             )
+            assert (expected.positives is None) == (drawn.positives is None) != sampler.groups
+            assert drawn.positives is None or drawn.positives[t, b].tolist() == expected.positives
             assert (expected.weights is None) == (drawn.weights is None)
             if expected.weights is not None:
                 assert np.allclose(drawn.weights[t, b], expected.weights, atol=1e-5)

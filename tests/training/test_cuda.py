@@ -40,6 +40,14 @@ def test_trials_that_stop_leave_the_pack_and_the_rest_go_on(tmp_path):
     assert len({len(row) for row in rows}) > 1
 
 
+@pytest.mark.parametrize("sampler", ["enmf", "aobpr"])
+def test_captured_user_groups_and_memories_train_as_the_cpu_does(tmp_path, sampler):
+    how = [f"sampler={sampler}", "model=gmf", "trainer.optimizer=adagrad", "trainer.batch_size=32", "trainer.epochs=4"]
+    trials = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
+    captured = train(tmp_path / "captured", trials, "cuda", *how)
+    assert far(captured, train(tmp_path / "cpu", trials, "cpu", *how)) < 1e-3
+
+
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
 @pytest.mark.parametrize("dropout", [0, 0.2])
 def test_captured_propagation_trains_as_the_cpu_does(tmp_path, model, dropout):

@@ -42,11 +42,12 @@ VARIANTS = {
     "dns": [["seed=1"], ["seed=2", "trainer.lr=0.03"], ["seed=3"]],
     "ahns": [["seed=1"], ["seed=2", "sampler.alpha=0.1"], ["seed=3", "sampler.beta=0.7", "sampler.p=-1"]],
 }
+ADAGRAD = ["trainer.optimizer=adagrad", "trainer.initial_accumulator=1e-4", "trainer.reduction=sum", "model=gmf"]
 
 
-@pytest.mark.parametrize("sampler", sorted(VARIANTS))
-def test_a_trial_has_the_same_result_alone_and_in_a_pack_bit_for_bit(tmp_path, sampler):
-    overrides = [f"sampler={sampler}", "trainer.patience=3", "trainer.eval_every=1"]
+@pytest.mark.parametrize(("sampler", "how"), [*((name, []) for name in sorted(VARIANTS)), ("rns", ADAGRAD)])
+def test_a_trial_has_the_same_result_alone_and_in_a_pack_bit_for_bit(tmp_path, sampler, how):
+    overrides = [f"sampler={sampler}", "trainer.patience=3", "trainer.eval_every=1", *how]
     packed = train(tmp_path / "pack", VARIANTS[sampler], *overrides)
     epochs = {len(trial.progress.rows) for trial in packed}
     assert sampler != "rns" or len(epochs) > 1, "this case should have trials that stop at different epochs"
@@ -63,6 +64,20 @@ def test_training_learns(tmp_path):
     rows = [row for row in trial.progress.rows if row["stage"] == "full"]
     assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
     assert trial.results()["test_peak"]["test"]["Recall@20"] > 0.15  # random order: 0.07
+
+
+def test_summing_over_the_batch_changes_nothing_for_adam_but_its_eps_and_matters_to_adagrad_with_an_accumulator(
+    tmp_path,
+):
+    def losses(name, *overrides):
+        (trial,) = train(tmp_path / name, [["seed=0"]], "model.similarity=dot", "trainer.l2=0.01", *overrides)
+        return np.array([row["train/loss"] for row in trial.progress.rows])
+
+    adam = losses("mean"), losses("sum", "trainer.reduction=sum")
+    assert abs(adam[0] - adam[1]).max() < 1e-3 and abs(adam[0][-1] - adam[0][0]) > 0.05
+    adagrad = ["trainer.optimizer=adagrad", "trainer.initial_accumulator=1e-4"]
+    mean, total = losses("a", *adagrad), losses("b", *adagrad, "trainer.reduction=sum")
+    assert abs(mean - total).max() > 1e-2 and total[0] < mean[0], "a sum overcomes the accumulator sooner"
 
 
 def test_a_trial_that_diverges_fails_alone(tmp_path):
@@ -94,14 +109,43 @@ def test_stages_and_selections(tmp_path):
     assert not any(key.startswith("test/") for row in held for key in row)
 
 
+def test_candidate_ranking_reports_the_full_ranking_of_the_same_model_beside_it(tmp_path):
+    (trial,) = train(tmp_path, [["seed=0"]], "protocol=gdns", "model=gmf", "model.D=16", "trainer.lr=0.02")
+    (report,) = trial.results().values()
+    rows = [row for row in trial.progress.rows if row["evaluated"]]
+    best = max(rows, key=lambda row: (row["valid/NDCG@3"], row["epoch"]))
+    assert best["epoch"] == report["epoch"] and best["valid/NDCG@3"] > 0.05  # by chance: 0.02
+    assert list(report["test"]) == trial.config["protocol"]["metrics"]
+    assert 0 < report["test"]["full/Recall@20"] < 1
+    frame = trial.users_frame()
+    assert set(report["test"]) < set(frame.columns) and len(frame) == frame["user"].nunique() > 70
+    (full,) = train(
+        tmp_path / "full",
+        [["seed=0"]],
+        "protocol=gdns",
+        "model=gmf",
+        "model.D=16",
+        "trainer.lr=0.02",
+        "protocol.ranking=full",
+        "protocol.metrics=[NDCG@3,Recall@20]",
+    )
+    mine, theirs = ([row["train/loss"] for row in t.progress.rows] for t in (trial, full))
+    assert mine == theirs, "what is measured does not touch the training"
+    last = full.progress.rows[report["epoch"]]
+    assert last["valid/Recall@20"] == best["valid/full/Recall@20"]
+
+
 def test_a_run_that_is_best_at_its_end_is_marked_not_converged(tmp_path):
     (trial,) = train(tmp_path, [["seed=0", "trainer.lr=0.0001", "trainer.epochs=3", "trainer.eval_every=1"]])
     assert trial.results()["test_peak"]["converged"] == (trial.results()["test_peak"]["epoch"] < 2)
 
 
-@pytest.mark.parametrize("stop", [0, 3, 7])
-def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, monkeypatch):
-    overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1"]
+ENMF = ["sampler=enmf", "model.user_dropout=0.2", "trainer.batch_size=16", *ADAGRAD]
+
+
+@pytest.mark.parametrize(("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD), (3, ENMF), (3, ["sampler=aobpr"])])
+def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, how, monkeypatch):
+    overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1", *how]
     (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
 
     class Stop(Exception):

@@ -1,0 +1,88 @@
+"""Candidate ranking: a user's one target against a fixed list of negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hapens_bench.data.interactions import IntArray, sort_pairs
+from hapens_bench.evaluation.metrics import FULL, parse_metric, per_user
+from hapens_bench.evaluation.ranking import PerUser, Ranking
+from hapens_bench.kernels import Engine
+from hapens_bench.models.base import Encoded
+
+
+class CandidateRanking:
+    """rank = #{k : s_uj_k > s_ui} + 1 over the user's fixed negatives j_1 .. j_C, as in the code of SRNS (NeurIPS 2020).
+
+    Ties favour the target, and a negative that occurs twice counts twice. Deviations: a target whose score is not a number is a miss,
+    and so is one where all C + 1 scores are equal, because a model that scores everything alike would else be perfect.
+
+    Shape:
+        targets: [n, 2], one a user; negatives: [U, C]. `memory_mb` bounds the vectors in memory; results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        targets: IntArray,
+        negatives: IntArray,
+        metrics: Sequence[str],
+        device: torch.device,
+        memory_mb: float,
+        engine: Engine = Engine.PLAIN,
+    ) -> None:
+        targets = sort_pairs(targets)
+        assert len(np.unique(targets[:, 0])) == len(targets), "candidate ranking has one target a user"
+        self.metrics, self.engine, self.memory = list(metrics), engine, memory_mb * 2**20
+        self.K = max(parse_metric(name)[1] for name in metrics)
+        self.users = torch.from_numpy(np.ascontiguousarray(targets[:, 0])).to(device)
+        lists = np.concatenate([targets[:, 1:], negatives[targets[:, 0]]], 1)
+        self.lists = torch.from_numpy(lists).to(device)
+
+    @torch.no_grad()
+    def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
+        """Rank for each trial.
+
+        Shape:
+            user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
+        """
+        n_relevant = torch.ones_like(self.users)
+        results = []
+        for t in range(len(user_vectors)):
+            hits = self._hits(Encoded(user_vectors[t : t + 1], item_vectors[t : t + 1], self.engine))
+            values = per_user(hits, n_relevant, self.metrics)
+            results.append(PerUser(self.users.cpu(), {name: value.cpu() for name, value in values.items()}))
+        return results
+
+    def _hits(self, encoded: Encoded) -> Tensor:
+        """Mark the target's place in the top K: -> [n, K] bool."""
+        hits = torch.zeros(len(self.users), self.K, dtype=torch.bool, device=self.users.device)
+        chunk = max(1, int(self.memory / (4 * self.lists.shape[1] * encoded.items.shape[2])))
+        for begin in range(0, len(self.users), chunk):
+            part = slice(begin, begin + chunk)
+            scores = encoded.score(self.users[None, part], self.lists[None, part])[0]
+            scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
+            target, others = scores[:, :1], scores[:, 1:]
+            rank = (others > target).sum(1)
+            found = (rank < self.K) & (target[:, 0] > float("-inf")) & (others != target).any(1)
+            rows = found.nonzero().squeeze(1)
+            hits[begin + rows, rank[rows]] = True
+        return hits
+
+
+class WithFullRanking:
+    """A ranking, and beside it the full ranking of the same targets, whose metrics are named `full/...`."""
+
+    def __init__(self, ranking: Ranking, full: Ranking) -> None:
+        self.ranking, self.full = ranking, full
+
+    def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
+        """Rank for each trial; see `Ranking`."""
+        both = (ranking.evaluate(user_vectors, item_vectors) for ranking in (self.ranking, self.full))
+        return [
+            PerUser(mine.users, mine.values | {f"{FULL}{name}": value for name, value in theirs.values.items()})
+            for mine, theirs in zip(*both, strict=True)
+        ]
