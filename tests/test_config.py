@@ -1,5 +1,7 @@
 """Every YAML is composed, instantiated and bound to what it configures; mistakes are told before training."""
 
+import re
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -84,14 +86,15 @@ def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_comma
 
 @pytest.mark.parametrize("path", TUNED, ids=str)
 def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
-    dataset, _, rest = path.stem.rpartition("-mf-")
-    config = make_config(f"dataset={dataset}", f"sampler={rest}", f"tuned={path.parts[1]}")
+    dataset, model, sampler = re.fullmatch(r"(.+)-(mf|lightgcn|ngcf)-(.+)", path.stem).groups()
+    choice = f"dataset={dataset}", f"model={model}", f"sampler={sampler}", f"tuned={path.parts[1]}"
+    config = make_config(*choice)
     check(config)
     tuned = OmegaConf.to_container(OmegaConf.load(CONF / path))
     for section, values in tuned.items():
         for key, value in values.items():
             assert config[section][key] == value
-            typed = make_config(f"dataset={dataset}", f"sampler={rest}", f"{section}.{key}=3")
+            typed = make_config(*choice, f"{section}.{key}=3")
             assert typed[section][key] == 3
 
 
