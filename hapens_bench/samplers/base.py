@@ -61,7 +61,8 @@ class Sampler(nn.Module, ABC):
     positive, none of them a train item of the user: excluding positives is the pool's duty, never the sampler's.
     `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
     vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too; that of `sized`
-    ones gets `n_users` and `n_items`. Buffers have the trial axis first, as parameters do. Those with `groups` get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
+    ones gets `n_users` and `n_items`. Buffers have the trial axis first, as parameters do. Those with `groups`
+    get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
     positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`.
     """
 

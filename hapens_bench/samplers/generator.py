@@ -72,6 +72,7 @@ class GeneratorSampler(Sampler):
     differentiable = True
     trains = True
     sized = True
+    remembers = True
     baseline = False
     temperature: Tensor
     lr: Tensor

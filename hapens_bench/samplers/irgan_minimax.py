@@ -51,6 +51,7 @@ class IRGANMinimax(Sampler):
     differentiable = True
     trains = True
     sized = True
+    remembers = True
     temperature: Tensor
     lam: Tensor
     lr: Tensor

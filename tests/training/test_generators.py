@@ -29,16 +29,16 @@ def pack_and_loop(tmp_path, variants, *overrides):
     return stage, pack, stage.loop(pack)
 
 
-@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("how", ["trainer.engine=auto", "trainer.engine=reference", "trainer.optimizer=adagrad"])
 @pytest.mark.parametrize("name", NAMES)
-def test_generators_of_a_pack_learn_at_their_own_rate(tmp_path, name, engine):
+def test_generators_of_a_pack_learn_at_their_own_rate(tmp_path, name, how):
     variants = [["seed=1", "sampler.lr=0.5"], ["seed=2", "trainer.lr=0.25", "sampler.lr=0.125"]]
-    overrides = [*SETTINGS[name], f"trainer.engine={engine}", "trainer.l2=1"]
+    overrides = [*SETTINGS[name], how, "trainer.l2=1"]
     _, pack, loop = pack_and_loop(tmp_path, variants, *overrides)
     before = {key: p.detach().clone() for key, p in pack.parameters().items()}
     loop.n_steps = 1
     loop.run(0)
-    for key, p in pack.parameters().items():  # Adam's first step is as long as the learning rate
+    for key, p in pack.parameters().items():  # the first step of Adam and AdaGrad is as long as the learning rate
         rates = [0.01, 0.25] if key.startswith("model.") else [0.5, 0.125]
         for t, rate in enumerate(rates):
             assert float((p[t].detach() - before[key][t]).abs().max()) == pytest.approx(rate, rel=0.01), key
