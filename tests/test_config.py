@@ -52,7 +52,7 @@ def test_every_option_composes_and_passes_the_checks(path):
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
-        build_sampler([config[group]] * 2, [0, 1], 8) if group == "sampler" else build([config[group]] * 2)
+        build_sampler([config[group]] * 2, [0, 1], 8, 30, 20) if group == "sampler" else build([config[group]] * 2)
     if group == "trainer":
         assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
     if "name" in config.get(group, {}):

@@ -41,10 +41,12 @@ def build(sections: Sequence[Config], **context: Any) -> Any:
     return cls(**values, **context)
 
 
-def build_sampler(sections: Sequence[Config], seeds: list[int], D: int) -> Sampler:
-    """Build the sampler of T trials; one that trains parameters gets their seeds and the embedding size."""
-    own = {"seeds": seeds, "D": D} if component_class(sections[0]).trains else {}
-    sampler: Sampler = build(sections, **own)
+def build_sampler(sections: Sequence[Config], seeds: list[int], D: int, n_users: int, n_items: int) -> Sampler:
+    """Build the sampler of T trials; one that trains parameters gets seeds and embedding size, one with tables their sizes."""
+    cls = component_class(sections[0])
+    own = {"seeds": seeds, "D": D} if cls.trains else {}
+    sizes = {"n_users": n_users, "n_items": n_items} if cls.sized else {}
+    sampler: Sampler = build(sections, **own, **sizes)
     return sampler
 
 
@@ -74,7 +76,8 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"])
+        D = configs[0]["model"]["D"]
+        sampler = build_sampler([c["sampler"] for c in configs], seeds, D, n_users, n_items)
         self.sampler = sampler.to(device)
         if sampler.remembers:
             sampler.allocate(self.model.encode().detach())
@@ -90,6 +93,8 @@ class Pack:
     def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackAdam | PackAdagrad:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
+        own = self.sampler.learning_rate()
+        lr = torch.stack([lr if own is None or name.startswith("model.") else own for name in self.parameters()])
         if settings["optimizer"] == "adam":
             return PackAdam(params, lr, engine=engine)
         return PackAdagrad(params, lr, settings["initial_accumulator"])

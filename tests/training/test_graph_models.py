@@ -40,7 +40,7 @@ def test_a_trial_trains_the_same_alone_and_in_a_pack(tmp_path, name, engine):
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
-@pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns"])
+@pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns", "irgan", "rns_as", "advir"])
 def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, sampler):
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
     overrides = [*SETTINGS[model], f"sampler={sampler}", "sampler.M=4", "trainer.epochs=2"]
