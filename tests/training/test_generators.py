@@ -7,9 +7,7 @@ import torch
 
 from hapens_bench.data.load import load
 from hapens_bench.training.stage import Stage
-from hapens_bench.training.trainer import Trainer
-from hapens_bench.training.trial import Trial
-from tests.training.test_trainer import CPU, comparable, make_trials, train
+from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
 
 GAME = [
     "sampler.pretrain=0",
@@ -71,29 +69,9 @@ def test_a_trials_state_goes_on_in_another_pack_with_its_generator_and_baseline(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_resumed_training_has_the_same_result(tmp_path, name, monkeypatch):
+def test_a_resumed_training_has_the_same_result(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name], "trainer.checkpoint_seconds=0"]
-    (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
-
-    class Stop(Exception):
-        pass
-
-    saved, count = Trial.save, iter(range(100))
-
-    def save_then_stop(self, state):
-        saved(self, state)
-        if next(count) == 1:
-            raise Stop
-
-    monkeypatch.setattr(Trial, "save", save_then_stop)
-    with pytest.raises(Stop):
-        train(tmp_path / "cut", [["seed=5"]], *overrides)
-    monkeypatch.setattr(Trial, "save", saved)
-    (again,) = make_trials(tmp_path / "cut", [["seed=5"]], *overrides)
-    assert again.restore() and 0 < again.progress.next_epoch < 4
-    split = load(again.config["dataset"], again.config["protocol"], tmp_path / "cache", None)
-    Trainer([again], split, CPU).run()
-    assert comparable(again) == comparable(whole)
+    assert 0 < same_when_resumed(tmp_path, 1, *overrides) < 4
 
 
 @pytest.mark.parametrize("name", NAMES)
