@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     SAMPLER = 4
     DROPOUT = 5
     GATES = 6
+    GENERATOR = 7
     LEVELS = 8
 
 

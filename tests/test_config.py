@@ -1,5 +1,7 @@
 """Every YAML is composed, instantiated and bound to what it configures; mistakes are told before training."""
 
+import re
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -27,9 +29,11 @@ READ_BY_COMMANDS = [path for path in YAMLS if path.parts[0] in ("table", "figure
 OPTIONS = [path for path in YAMLS if len(path.parts) == 2 and path not in READ_BY_COMMANDS]
 TUNED = [path for path in YAMLS if path.parts[0] == "tuned" and len(path.parts) == 3]
 
+OF_A_SET = [path for path in YAMLS if path.parts[0] == "protocol" and len(path.parts) == 3]
+
 
 def test_all_files_are_accounted_for():
-    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(READ_BY_COMMANDS) + 1  # config.yaml
+    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(OF_A_SET) + len(READ_BY_COMMANDS) + 1  # config.yaml
     assert len(YAMLS) >= 30
 
 
@@ -44,12 +48,15 @@ def test_every_option_composes_and_passes_the_checks(path):
     if group == "local":
         pytest.skip("a user's own defaults")
     tuned_there = ["dataset=tools"] if group in ("experiment", "tuned") else []
-    config = make_config(f"{group}={name}", *tuned_there)
+    takers = {"whole_data": ["sampler=enmf"], "worst_case": ["sampler=worst_case"]}  # of losses over users
+    of_groups = takers.get(name, []) if group == "loss" else []
+    config = make_config(*of_groups, f"{group}={name}", *tuned_there)
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
         artefacts = [{"min": np.full(3, 0.7)}] * 2  # of a stage one, for samplers that have one
-        build_sampler([config[group]] * 2, [0, 1], 8, artefacts) if group == "sampler" else build([config[group]] * 2)
+        sections = [config[group]] * 2
+        build_sampler(sections, [0, 1], 8, 30, 20, artefacts) if group == "sampler" else build(sections)
     if group == "trainer":
         assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
     if "name" in config.get(group, {}):
@@ -81,16 +88,28 @@ def test_every_trial_of_every_experiment_passes_the_checks(path, tmp_path):
             check(one.job.config)
 
 
+@pytest.mark.parametrize("path", OF_A_SET, ids=str)
+def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_command_line_wins(path):
+    choice = f"protocol={path.parts[1]}", f"dataset={path.stem}"
+    config, plain = make_config(*choice), make_config(choice[0], "dataset=planted")
+    check(config)
+    for section, values in OmegaConf.to_container(OmegaConf.load(CONF / path)).items():
+        for key, value in values.items():
+            assert config["protocol"][section][key] == value != plain["protocol"][section][key]
+            assert make_config(*choice, f"protocol.{section}.{key}=null")["protocol"][section][key] is None
+
+
 @pytest.mark.parametrize("path", TUNED, ids=str)
 def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
-    dataset, _, rest = path.stem.rpartition("-mf-")
-    config = make_config(f"dataset={dataset}", f"sampler={rest}", f"tuned={path.parts[1]}")
+    dataset, model, sampler = re.fullmatch(r"(.+)-(mf|lightgcn|ngcf)-(.+)", path.stem).groups()
+    choice = f"dataset={dataset}", f"model={model}", f"sampler={sampler}", f"tuned={path.parts[1]}"
+    config = make_config(*choice)
     check(config)
     tuned = OmegaConf.to_container(OmegaConf.load(CONF / path))
     for section, values in tuned.items():
         for key, value in values.items():
             assert config[section][key] == value
-            typed = make_config(f"dataset={dataset}", f"sampler={rest}", f"{section}.{key}=3")
+            typed = make_config(*choice, f"{section}.{key}=3")
             assert typed[section][key] == 3
 
 

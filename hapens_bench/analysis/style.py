@@ -38,6 +38,7 @@ LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one 
     "irgan": ("#444400", "long-dot"),
     "advir": ("#BBCC33", "long-dot"),
     "rns_as": ("#667788", "short"),
+    "irgan_minimax": ("#AA4499", "dotted"),
     "hapens": ("#9933DD", "solid"),
 }
 SPARE = ("#555555", "solid")

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     action("verify", "check the files that lie here", run_verify).add_argument("name", nargs="?")
     stats = action("stats", "sizes beside the paper's, and what differs", run_stats)
     stats.add_argument("name")
-    stats.add_argument("--protocol", default="ahns", help="whose filters and split (default: ahns)")
+    stats.add_argument("overrides", nargs="*", help="as of hapens train, e.g. protocol=sdns (default: protocol=ahns)")
 
 
 def names() -> list[str]:
@@ -123,10 +123,11 @@ def run_verify(arguments: argparse.Namespace) -> int:
 def run_stats(arguments: argparse.Namespace) -> int:
     """Print the sizes of a data set under a protocol beside the paper's."""
     read(arguments.name)
-    config = compose_config([f"dataset={arguments.name}", f"protocol={arguments.protocol}"])
-    split = load(config["dataset"], config["protocol"], cache_dir(), mirror_dir())
+    config = compose_config([f"dataset={arguments.name}", *arguments.overrides])
+    protocol = config["protocol"]
+    split = load(config["dataset"], protocol, cache_dir(), mirror_dir())
     ours, paper = stats(split), config["dataset"].get("paper", {})
-    table = Table("", "here", "paper", title=f"{arguments.name} under protocol {arguments.protocol}")
+    table = Table("", "here", "paper", title=f"{arguments.name} under protocol {protocol['name']}")
     for key, value in ours.items():
         printed = paper.get(key)
         if key == "density" and paper:
@@ -141,6 +142,15 @@ def run_stats(arguments: argparse.Namespace) -> int:
         ]
         what = f"differs from {paper['where']}: {'; '.join(differing)}" if differing else f"equal to {paper['where']}"
         CONSOLE.print(what, highlight=False, soft_wrap=True)
+    CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
+    drawn = protocol.get("subset", {}).get("users")
+    if drawn is not None:
+        users = f"{drawn:,} users, drawn with seed {protocol['subset']['seed']}"
+        if ours["users"] < drawn:
+            users = f"all {ours['users']:,} users, because there are fewer than {drawn:,}"
+        CONSOLE.print(
+            f"same protocol, different subset: {users}; compare orders and gains", highlight=False, soft_wrap=True
+        )
     CONSOLE.print(f"data hash {split.data_hash}", highlight=False)
     if split.negatives is not None:
         n = split.negatives.shape[1]

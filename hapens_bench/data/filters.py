@@ -44,6 +44,15 @@ def min_per_user(log: Interactions, n: int) -> Interactions:
     return log.take(np.bincount(log.user, minlength=log.n_users)[log.user] >= n)
 
 
+def random_users(log: Interactions, n: int, seed: int) -> Interactions:
+    """Keep the interactions of n uniform random users among those that have any; of all, where there are no more."""
+    users = np.unique(log.user)
+    if len(users) <= n:
+        return log
+    kept = np.random.default_rng(seed).choice(users, n, replace=False)
+    return log.take(np.isin(log.user, kept))
+
+
 def renumber(log: Interactions) -> Interactions:
     """Close the gaps that filters left in the ids, keeping their order."""
     users, user = np.unique(log.user, return_inverse=True)

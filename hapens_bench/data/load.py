@@ -31,6 +31,7 @@ SPLIT_KEYS = {
     "seed": Key(int, low=0),
 }
 VALID_KEYS = {"share": Key(float, low=0, high=0.9), "seed": Key(int, low=0)}
+SUBSET_KEYS = {"users": Key(int, low=1, optional=True), "seed": Key(int, low=0)}
 FILTER_KEYS = {
     "min_rating": Key(float, optional=True),
     "k_core": Key(int, low=1, optional=True),
@@ -58,17 +59,17 @@ def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, 
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
-    if protocol.get("candidates") is not None:
-        found += problems("protocol.candidates", CANDIDATE_KEYS, protocol["candidates"])
+    for name, keys in (("candidates", CANDIDATE_KEYS), ("subset", SUBSET_KEYS)):
+        if name in protocol:
+            found += problems(f"protocol.{name}", keys, protocol[name])
     if found:
         raise UserError("; ".join(found))
     if "sources" not in dataset:
         log, relevant = planted.generate(dataset)
         return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
     source = choose_source(dataset, protocol)
-    rules = {
-        key: protocol[key] for key in ("author_split", "split", "filter", "valid", "candidates") if key in protocol
-    }
+    deciding = ("author_split", "split", "filter", "subset", "valid", "candidates")
+    rules = {key: protocol[key] for key in deciding if key in protocol}
     unpinned = _unpinned(source, cache, mirror)
     key = hashlib.sha256(json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()).hexdigest()[:16]
     path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
@@ -172,6 +173,12 @@ def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: 
         log = filters.min_per_user(log, rules["min_user"])
     if not len(log):
         raise UserError(f"protocol.filter leaves nothing of {name}")
+    subset = protocol.get("subset", {"users": None})
+    if subset["users"] is not None:
+        here = len(np.unique(log.user))
+        if here < subset["users"]:
+            LOG.warning("%s has %d users that pass the filter, not %d: all are taken", name, here, subset["users"])
+        log = filters.random_users(log, subset["users"], subset["seed"])
     if relevant is None:
         log = filters.renumber(log)
     pairs = np.column_stack([log.user, log.item])
@@ -184,13 +191,15 @@ def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: 
         test = (
             splits.random_per_user(log, rule["test"], rule["seed"])
             if random
-            else splits.chronological_per_user(log, rule["test"])
+            else splits.chronological_per_user(log, rule["test"], rule["seed"])
         )
         rest = log.take(~test)
         share, seed = protocol["valid"]["share"], protocol["valid"]["seed"]
         rest_pairs = sort_pairs(pairs[~test]) if random else np.column_stack([rest.user, rest.item])
         mask = (
-            splits.carve_validation(rest_pairs, share, seed) if random else splits.chronological_per_user(rest, share)
+            splits.carve_validation(rest_pairs, share, seed)
+            if random
+            else splits.chronological_per_user(rest, share, rule["seed"])
         )
         train, valid = rest_pairs[~mask], rest_pairs[mask]
     return Split(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hapens_bench.data.interactions import IntArray, Interactions
 from hapens_bench.errors import UserError
+from hapens_bench.rng import GAMMA, mix
 
 Mask = NDArray[np.bool_]
 
@@ -21,13 +23,30 @@ def random_per_user(log: Interactions, test: float, seed: int) -> Mask:
     return _last_share(log, noise, test)
 
 
-def chronological_per_user(log: Interactions, test: float) -> Mask:
-    """Mark each user's latest floor(test * n_u + 1/2) rows as test, but never all; equal times keep the order of the source.
+def chronological_per_user(log: Interactions, test: float, seed: int) -> Mask:
+    """Mark each user's latest floor(test * n_u + 1/2) rows as test, but never all.
+
+    Rows of equal time are ordered by a hash of (seed, user, item): at random, but the same in every part that is taken of the log, and
+    whatever the order of the source, which may say what came of an interaction.
+
+    Shape:
+        -> [N] bool.
 
     Raises:
         UserError: when the log has no times.
     """
-    return _last_share(log, _time(log), test)
+    return _last_share(log, _time(log), test, tie_order(log, seed))
+
+
+def tie_order(log: Interactions, seed: int) -> IntArray:
+    """Give each row the output user * I + item of the SplitMix64 stream of a seed (hapens_bench/rng.py).
+
+    Shape:
+        -> [N] int64; rows of the same pair have the same number.
+    """
+    key = mix(torch.tensor([seed]) * GAMMA)
+    hashed: IntArray = mix(key + torch.from_numpy(log.user * log.n_items + log.item) * GAMMA).numpy()
+    return hashed
 
 
 def leave_one_out(log: Interactions) -> tuple[Mask, Mask]:
@@ -76,15 +95,15 @@ def one_per_user(train: IntArray, seed: int) -> Mask:
     return chosen
 
 
-def _last_share(log: Interactions, key: NDArray, share: float) -> Mask:
-    place, count = _places(log, key)
+def _last_share(log: Interactions, key: NDArray, share: float, ties: IntArray | None = None) -> Mask:
+    place, count = _places(log, key, ties)
     held = np.minimum(np.floor(share * count + 0.5), np.maximum(count - 1, 0)).astype(np.int64)
     return np.asarray(place >= (count - held)[log.user], dtype=bool)
 
 
-def _places(log: Interactions, key: NDArray) -> tuple[IntArray, IntArray]:
-    """Give each row's place among its user's rows by ascending key (ties in source order), and each user's count."""
-    order = np.lexsort((np.arange(len(log)), key, log.user))
+def _places(log: Interactions, key: NDArray, ties: IntArray | None = None) -> tuple[IntArray, IntArray]:
+    """Give each row's place among its user's rows by ascending key (ties by `ties`, or in source order), and each user's count."""
+    order = np.lexsort((np.arange(len(log)) if ties is None else ties, key, log.user))
     count = np.bincount(log.user, minlength=log.n_users)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     place = np.empty(len(log), dtype=np.int64)

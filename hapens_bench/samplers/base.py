@@ -60,7 +60,8 @@ class Sampler(nn.Module, ABC):
     1], so a rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a
     positive, none of them a train item of the user: excluding positives is the pool's duty, never the sampler's.
     `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
-    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too. Those with `groups`
+    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too; that of `sized`
+    ones gets `n_users` and `n_items`. Buffers have the trial axis first, as parameters do. Those with `groups`
     get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
     positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`. Those
     that `inherits` have a class method `inherited(section, seed, artefact)` for what a trial takes over from its `prerequisite`
@@ -71,6 +72,7 @@ class Sampler(nn.Module, ABC):
     pool_key: ClassVar[str] = "M"
     differentiable: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    sized: ClassVar[bool] = False
     groups: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
     inherits: ClassVar[bool] = False
@@ -100,6 +102,14 @@ class Sampler(nn.Module, ABC):
     def start(self, positives: Positives) -> None:
         """Look at the train pairs of a stage before its first step."""
 
+    def learning_rate(self) -> Tensor | None:
+        """Give the learning rate of its parameters, [T, 1, 1]; None where it is the trainer's."""
+        return None
+
+    def close_epoch(self) -> dict[str, Tensor]:
+        """Give what the history should hold of the epoch that is over, by column, [T] each; and make ready for the next one."""
+        return {}
+
     @abstractmethod
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Pick the negatives; no gradient flows through the choice itself.
@@ -116,6 +126,15 @@ def choose(pool: Tensor, index: Tensor) -> Tensor:
         pool: [T, B, M]; index: [T, B] -> [T, B].
     """
     return pool.gather(-1, index[..., None]).squeeze(-1)
+
+
+def place_by(p: Tensor, u: Tensor) -> Tensor:
+    """Give the place in each row that a uniform number falls on, where places are as long as their probabilities.
+
+    Shape:
+        p: [T, B, M]; u: [T, B] -> [T, B] int64.
+    """
+    return (p.double().cumsum(-1) <= u[..., None]).sum(-1).clamp(max=p.shape[-1] - 1)
 
 
 def pick(pool: Tensor, index: Tensor) -> Negatives:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
 
 
 class Softmax(Sampler):
@@ -56,6 +56,4 @@ class Softmax(Sampler):
         if self.take == "all":
             return Negatives(pool, weights=w)
         B = batch.users.shape[1]
-        u = rng.uniform(batch.step * B, B)[..., None]
-        place = (w.double().cumsum(-1) <= u).sum(-1).clamp(max=self.pool_size - 1)
-        return pick(pool, place)
+        return pick(pool, place_by(w, rng.uniform(batch.step * B, B)))

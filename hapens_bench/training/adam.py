@@ -15,7 +15,8 @@ class PackAdam:
     rule, defaults and order of operations as `torch.optim.Adam`; elementwise, so trials never touch each other.
 
     Shape:
-        lr: [T, 1, 1]; parameters: [T, ...] with at least two further axes of any size.
+        lr: [T, 1, 1], or [P, T, 1, 1] with one for each parameter; parameters: P times [T, ...] with at least two further axes
+        of any size.
     """
 
     def __init__(
@@ -26,7 +27,8 @@ class PackAdam:
         eps: float = 1e-8,
         engine: Engine = Engine.PLAIN,
     ) -> None:
-        self.params, self.lr, self.betas, self.eps, self.engine = params, lr, betas, eps, engine
+        self.params, self.betas, self.eps, self.engine = params, betas, eps, engine
+        self.lr = lr.expand(len(params), *lr.shape[-3:])
         self.steps = torch.zeros((), dtype=torch.int64, device=lr.device)
         self.m = [torch.zeros_like(p) for p in params]
         self.v = [torch.zeros_like(p) for p in params]
@@ -41,9 +43,9 @@ class PackAdam:
         """Apply the gradients, then drop them."""
         self.steps += 1
         b1, b2 = self.betas
-        scale = (self.lr / (1 - b1 ** self.steps.double())).float()
+        scales = (self.lr / (1 - b1 ** self.steps.double())).float()
         root = (1 - b2 ** self.steps.double()).sqrt()
-        for p, m, v in zip(self.params, self.m, self.v, strict=True):
+        for p, m, v, scale in zip(self.params, self.m, self.v, scales, strict=True):
             if self.engine is Engine.NUMBA:
                 cpu.adam(p, m, v, scale, float(root), self.betas, self.eps)
                 continue
@@ -56,6 +58,6 @@ class PackAdam:
 
     def keep(self, trials: Tensor) -> None:
         """Keep the state of the given trials only (indices on the trial axis)."""
-        self.lr = self.lr[trials]
+        self.lr = self.lr[:, trials]
         self.m = [m[trials] for m in self.m]
         self.v = [v[trials] for v in self.v]

@@ -70,9 +70,10 @@ class EpochLoop:
             else:
                 self.step(place)
         hardness = self.meter.report(self.pack.model.encode().detach())
+        own = {name: column.tolist() for name, column in self.pack.sampler.close_epoch().items()}
         return [
-            {"epoch": epoch, "train/loss": loss / self.n_steps, **row}
-            for loss, row in zip(self.losses.tolist(), hardness, strict=True)
+            {"epoch": epoch, "train/loss": loss / self.n_steps, **row, **{name: x[t] for name, x in own.items()}}
+            for t, (loss, row) in enumerate(zip(self.losses.tolist(), hardness, strict=True))
         ]
 
     def step(self, place: slice | Tensor) -> None:

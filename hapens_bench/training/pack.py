@@ -48,15 +48,22 @@ def build(sections: Sequence[Config], **context: Any) -> Any:
 
 
 def build_sampler(
-    sections: Sequence[Config], seeds: list[int], D: int, artefacts: Sequence[Artefact | None] | None = None
+    sections: Sequence[Config],
+    seeds: list[int],
+    D: int,
+    n_users: int,
+    n_items: int,
+    artefacts: Sequence[Artefact | None] | None = None,
 ) -> Sampler:
     """Build the sampler of T trials.
 
-    One that trains parameters gets their seeds and the embedding size, one that inherits gets what each trial takes over from the
-    artefact of its prerequisite.
+    One that trains parameters gets seeds and embedding size, one with tables their sizes, one that inherits what each trial takes over
+    from the artefact of its prerequisite.
     """
     cls = component_class(sections[0])
     own: dict[str, Any] = {"seeds": seeds, "D": D} if cls.trains else {}
+    if cls.sized:
+        own |= {"n_users": n_users, "n_items": n_items}
     if cls.inherits:
         given = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
         own["inherited"] = [cls.inherited(section, seed, artefact) for section, seed, artefact in given]
@@ -100,8 +107,8 @@ class Pack:
         model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
         self.model: Model = model.to(device)
         self.model.engine = engine
-        artefacts = [artefact(config) for config in configs]
-        sampler = build_sampler([c["sampler"] for c in configs], seeds, configs[0]["model"]["D"], artefacts)
+        D, artefacts = configs[0]["model"]["D"], [artefact(config) for config in configs]
+        sampler = build_sampler([c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts)
         self.sampler = sampler.to(device)
         if sampler.remembers:
             sampler.allocate(self.model.encode().detach())
@@ -117,6 +124,8 @@ class Pack:
     def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackAdam | PackAdagrad:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
+        own = self.sampler.learning_rate()
+        lr = torch.stack([lr if own is None or name.startswith("model.") else own for name in self.parameters()])
         if settings["optimizer"] == "adam":
             return PackAdam(params, lr, engine=engine)
         return PackAdagrad(params, lr, settings["initial_accumulator"])

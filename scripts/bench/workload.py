@@ -69,9 +69,9 @@ class Ours:
     def stages(self) -> dict[str, Callable[[], object]]:
         """Give the parts of a step as functions that can be timed alone, on a fixed batch."""
         pack, loop = self.pack, self.loop
-        index = torch.randint(0, len(loop.users), (pack.size, loop.B), device=self.device)
+        index = torch.randint(0, loop.train.shape[1], (pack.size, loop.B), device=self.device)
         zero = torch.zeros((), dtype=torch.int64, device=self.device)
-        batch = Batch(loop.users[index], loop.items[index], zero, zero, 10)
+        batch = Batch(*loop.train[:, index], zero, zero, 10)
         M = pack.sampler.pool_size
         pool = draw_pool(self.positives, batch.users, M, pack.pool_streams, 0)
         encoded = pack.model.encode()

@@ -16,7 +16,7 @@ from hapens_bench.tracking.run_folder import RunFolder
 from tests.analysis.runs import write_run
 
 NAMES = sorted(path.stem for path in (conf_dir() / "figure").glob("*.yaml"))
-GENERAL = [name for name in NAMES if not name.startswith("ahns_")]
+GENERAL = [name for name in NAMES if "experiment" not in figures.read_definition(name)]
 
 
 def fill(trials, rows) -> None:
@@ -25,7 +25,7 @@ def fill(trials, rows) -> None:
         folder = RunFolder(one.job.folder.path)
         folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(one.job.config))))
         folder.write_history(rows(k, one))
-        test = {"NDCG@20": 0.04 + 0.001 * k}
+        test = {metric: 0.04 + 0.001 * k for metric in one.job.config["protocol"]["metrics"]}
         summary = {
             "run_id": folder.path.name,
             "config_id": "c",
@@ -35,21 +35,26 @@ def fill(trials, rows) -> None:
             "seed": 0,
         }
         summary |= {"dataset": one.params["dataset"], "sampler": one.params["sampler"]}
-        folder.write_summary(summary | {"selection": {"test_peak": {"epoch": 1, "converged": True, "test": test}}})
+        report = {"epoch": 1, "converged": True, "test": test}
+        folder.write_summary(summary | {"selection": dict.fromkeys(one.job.config["protocol"]["selection"], report)})
         folder.write_status("done")
 
 
 def history(k, one, pack_size=1):
+    stage, part = ("full", "test") if "test_peak" in one.job.config["protocol"]["selection"] else ("held", "valid")
     return [
         {
-            "stage": "full",
+            "stage": stage,
             "epoch": epoch,
             "evaluated": epoch % 5 == 0,
             "seconds": (k + 1) * (10.0 if epoch % 5 == 0 else 1.0),
             "hardness/ratio": 0.5 + k - 0.01 * epoch,
             "hardness/percentile": 0.9,
-            "test/NDCG@20": 0.04 + 0.0001 * epoch if epoch % 5 == 0 else float("nan"),
             "pack_size": pack_size,
+        }
+        | {
+            f"{part}/{metric}": 0.04 + 0.0001 * epoch if epoch % 5 == 0 else float("nan")
+            for metric in one.job.config["protocol"]["metrics"]
         }
         for epoch in range(12)
     ]

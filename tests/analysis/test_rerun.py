@@ -42,6 +42,8 @@ def test_the_command_of_every_tuned_config_gives_the_same_run(tuned):
         ["sampler=ssm", "loss=sampled_softmax", "model.similarity=cosine", "dataset=ml-1m"],
         ["protocol=clean", "protocol.metrics=[NDCG@10]", "protocol.monitor=NDCG@10", "trainer.patience=null"],
         ["dataset.users=60", "dataset.noise=0.1", "trainer.drop_last=false", "protocol.filter.k_core=5"],
+        ["experiment=sdns_table2", "dataset=gowalla", "sampler=sdns", "protocol.valid.share=0.2"],
+        ["protocol=sdns", "dataset=tmall", "protocol.subset.users=300"],
         ["experiment=tune_ahns", "dataset=phones", "sampler=dns", "sampler.M=64", "trainer.lr=0.000751"],
         [
             "+dataset.note='it''s a \"b\" \\\\ c, d'",

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import cells, tables
+from hapens_bench.analysis import cells, experiments, tables
+from hapens_bench.config import config_id
 from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
 
@@ -80,7 +81,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert "| tools | dns | test_peak | 2 | 6.66 | <u>6.00 ± 0.00 !</u> | -9.9 |" in markdown
     assert "| tools | rns | test_peak | 2 | 5.53 | 5.00 ± 0.00 | -9.6 |" in markdown
     assert "| tools | ahns_p2 | test_peak | 2 | 7.42 | **7.05 ± 0.07" in markdown
-    assert "| tools | best against second | test_peak |  |  | +17.5 % |" in markdown
+    assert "| tools | best against second | test_peak |  | +11.4 % | +17.5 % |" in markdown
     assert "| phones | rns | test_peak | 0 | 11.06 | – | – |" in markdown
     assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
     assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
@@ -101,6 +102,42 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     row = tested[(tested["metric"] == "Recall@20") & (tested["against"] == "rns")].iloc[0]
     assert row["difference"] == pytest.approx(2.05) and row["seeds"] == 2 and row["users"] == 50
     assert 0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["ahns_table2", "ahns_table2_equal", "sdns_table2"])
+def test_the_runs_of_a_tables_experiment_are_its_cells(name, tmp_path):
+    filled = {cell.config_id for cell in cells.cells(cells.read_definition(name)) if cell.config_id}
+    assert {config_id(one.job.config) for one in experiments.planned(name, tmp_path)} >= filled
+
+
+def test_the_printed_gains_of_sdns_are_those_of_its_printed_numbers(tmp_path):
+    definition = cells.read_definition("sdns_table2")
+    printed = {"taobao": [4.68, 3.66], "tmall": [9.14, 8.66], "gowalla": [1.09, 1.49]}
+    for dataset, rows in definition["paper"].items():
+        assert set(rows) == {"rns", "irgan", "advir", "dns", "mixgcf", "sdns"}
+        for k, gain in enumerate(printed[dataset]):
+            *_, second, best = sorted(row[k] for row in rows.values())
+            assert best == rows["sdns"][k] and 100 * (best - second) / second == pytest.approx(gain, abs=0.01)
+
+
+def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
+    definition = cells.read_definition("sdns_table2")
+    runs = []
+    for cell in cells.cells(definition):
+        test = {
+            metric: {"rns": 0.03, "dns": 0.04, "sdns": 0.05}.get(cell.sampler, 0.02) for metric in definition["metrics"]
+        }
+        folder = RunFolder(tmp_path / cell.config_id)
+        folder.write_users(pd.DataFrame({"selection": "valid", "user": range(9)} | test))
+        run = {"run_id": "r", "config_id": cell.config_id, "dataset": cell.dataset, "model": "lightgcn", "seed": 0}
+        run |= {"sampler": cell.sampler, "git_sha": "abc", "data_hash": "h", "folder": str(folder.path)}
+        runs.append(run | {"selection": {"valid": {"epoch": 1, "converged": True, "test": test}}})
+    written = tables.write_table("sdns_table2", runs, tmp_path)
+    markdown = (tmp_path / "sdns_table2.md").read_text()
+    assert "same protocol, different subset" in markdown.splitlines()[0] and "is the order of the methods" in markdown
+    assert "| tmall | sdns | valid | 1 | 10.51 | **5.00" in markdown
+    assert "| tmall | best against second | valid |  | +9.1 % | +25.0 % |" in markdown
+    assert set(written.orders["dataset"]) == {"taobao", "tmall", "gowalla"}
 
 
 def test_runs_on_different_data_are_not_averaged(definition, by_name, fake_run):

@@ -57,4 +57,24 @@ def test_stats_stand_beside_the_papers(hapens, mirror):
     code, text = hapens("stats", "tools")
     assert code == 0 and "equal to AHNS Table 1" in text and "16,638" in text
     code, text = hapens("stats", "taobao")
-    assert code == 0 and "differs from SDNS Table 1" in text and "users: +8,906" in text
+    assert code == 0 and "differs from SDNS Table 1" in text and "users: +8,906" in text and "subset:" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("taobao", "same protocol, different subset: all 13,256 users, because there are fewer than 22,976"),
+        ("tmall", "same protocol, different subset: 10,000 users, drawn with seed 0"),
+        ("gowalla", "equal to SDNS Table 1"),
+    ],
+)
+def test_stats_under_the_sdns_protocol_say_whose_users_they_are(hapens, mirror, name, said):
+    code, text = hapens("stats", name, "protocol=sdns")
+    assert code == 0 and said in text and "under protocol sdns" in text
+    assert f"split: {'random' if name == 'gowalla' else 'chronological'}" in text
+
+
+def test_a_chronological_split_of_what_has_no_times_is_one_sentence(hapens, mirror):
+    for name, more in (("pinterest", []), ("gowalla", ["protocol.split.kind=chronological"])):
+        code, text = hapens("stats", name, "protocol=sdns", *more)
+        assert code == 2 and "this data source has no times" in text and text.count("\n") == 1

@@ -74,20 +74,55 @@ def test_random_split_is_uniform_over_a_users_rows():
     assert counts.sum() == 2000 and counts.min() > 330 and counts.max() < 470
 
 
-def test_chronological_split_takes_the_latest_with_ties_in_source_order():
+def test_random_users_are_whole_reproducible_and_uniform():
+    rows = log([(u, i) for u in (0, 2, 3, 5) for i in range(3)])
+    found = filters.random_users(rows, 2, seed=4)
+    assert len(found) == 6 and len(set(found.user)) == 2
+    assert pairs(found) == pairs(filters.random_users(rows, 2, seed=4))
+    assert pairs(filters.random_users(rows, 4, seed=0)) == pairs(filters.random_users(rows, 9, seed=0)) == pairs(rows)
+    counts = np.bincount(np.concatenate([np.unique(filters.random_users(rows, 2, s).user) for s in range(1000)]))
+    assert counts[[1, 4]].tolist() == [0, 0]
+    assert counts[[0, 2, 3, 5]].min() > 430 and counts.max() < 570
+
+
+def test_chronological_split_takes_the_latest():
     rows = [(0, 0), (1, 0), (0, 1), (0, 2), (0, 3), (1, 1)]
-    mask = splits.chronological_per_user(log(rows, times=[9, 1, 5, 7, 9, 1]), 0.25)
-    assert np.flatnonzero(mask).tolist() == [
-        4,
-        5,
-    ]  # user 0: the later of two rows at time 9; user 1: 0.25 * 2 rounds up to 1
-    mask = splits.chronological_per_user(log(rows, times=[9, 1, 5, 7, 9, 1]), 0.5)
+    mask = splits.chronological_per_user(log(rows, times=[9, 1, 5, 7, 8, 2]), 0.25, seed=0)
+    assert np.flatnonzero(mask).tolist() == [0, 5]  # user 1: 0.25 * 2 rounds up to 1
+    mask = splits.chronological_per_user(log(rows, times=[9, 1, 5, 7, 8, 2]), 0.5, seed=0)
     assert np.flatnonzero(mask).tolist() == [0, 4, 5]
+
+
+def test_equal_times_are_ordered_by_seed_user_and_item_and_by_nothing_else():
+    def latest(rows, times, seed):
+        mask = splits.chronological_per_user(log(rows, times), 0.2, seed)
+        return sorted(np.array(rows)[mask].tolist())
+
+    rows = [(u, i) for u in range(40) for i in range(5)]
+    times = [int(i > 1) for _, i in rows]  # of each user's five rows, three are equally late
+    first = latest(rows, times, seed=0)
+    back = [rows[k] for k in reversed(range(200))], [times[k] for k in reversed(range(200))]
+    assert latest(*back, seed=0) == first != latest(rows, times, seed=1)
+    assert {i for _, i in first} == {2, 3, 4}, "ties go neither to the first nor to the last"
+    counts = np.bincount([latest(rows, times, s)[7][1] for s in range(600)], minlength=5)
+    assert counts[:2].tolist() == [0, 0] and counts[2:].min() > 150 and counts.max() < 250
+
+
+def test_what_is_held_out_of_the_rest_is_the_latest_of_the_rest_ties_included():
+    rows = log([(u, i) for u in range(30) for i in range(10)], times=[0] * 300)
+    order = splits.tie_order(rows, seed=3)
+    test = splits.chronological_per_user(rows, 0.1, seed=3)
+    rest = rows.take(~test)
+    valid = splits.chronological_per_user(rest, 1 / 9, seed=3)
+    for u in range(30):
+        places = np.argsort(order[rows.user == u])
+        assert rows.item[test & (rows.user == u)].tolist() == [places[-1]]
+        assert rest.item[valid & (rest.user == u)].tolist() == [places[-2]]
 
 
 def test_chronological_split_without_times_is_refused():
     with pytest.raises(UserError, match="no times"):
-        splits.chronological_per_user(log([(0, 0)]), 0.5)
+        splits.chronological_per_user(log([(0, 0)]), 0.5, seed=0)
 
 
 def test_leave_one_out_takes_the_two_latest_and_spares_short_users():

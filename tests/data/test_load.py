@@ -10,7 +10,7 @@ import numpy as np
 import pooch
 import pytest
 
-from hapens_bench.data import readers, sources
+from hapens_bench.data import planted, readers, sources
 from hapens_bench.data.commands import names
 from hapens_bench.data.load import load
 from hapens_bench.data.sources import SourceFile, fetch_file
@@ -279,6 +279,80 @@ def test_chronological_split_of_a_log_with_times(mirror, tmp_path):
     split = load(config["dataset"], config["protocol"], tmp_path, mirror)
     total = len(split.train) + len(split.valid) + len(split.test)
     assert total == 318_333 and 0.08 < len(split.test) / total < 0.14
+
+
+@pytest.fixture
+def sdns(tmp_path):
+    """The sdns protocol, and a function that gives its split of a UserBehavior log."""
+    protocol = make_config("dataset=tmall", "protocol=sdns")["protocol"]
+    files = {"log": {"name": "log.csv", "mirror": "log.csv"}}
+    raw = {"reader": "user_behavior", "licence": "none", "files": files}
+
+    def split(rows, **changes):
+        lines = [f"{user},{item},7,{behaviour},{time}" for user, item, behaviour, time in rows]
+        (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+        dataset = {"name": "toy", "source": "raw", "sources": {"raw": raw}}
+        return load(dataset, protocol | changes, tmp_path / "cache", tmp_path)
+
+    return split
+
+
+def test_sdns_counts_every_behaviour_once_at_its_first_time_and_splits_by_time(sdns):
+    rows = [(0, item, "pv", 100 - item) for item in range(10)]  # item 0 is the latest, item 1 the one before it
+    rows += [(0, 9, "buy", 200)]  # the earliest pair comes again: it stays the earliest
+    rows += [(1, item, "fav", item) for item in range(9)] + [(1, 3, "cart", 50)]  # ten records, nine pairs
+    split = sdns(rows)
+    assert split.n_users == 1 and len(split.train) == 8
+    assert split.test.tolist() == [[0, 0]] and split.valid.tolist() == [[0, 1]]
+
+
+def test_sdns_takes_a_seeded_part_of_the_users_and_says_when_there_are_too_few(sdns, caplog):
+    rows = [(user, (user + item) % 15, "pv", item) for user in range(12) for item in range(10)]
+    some = sdns(rows, subset={"users": 5, "seed": 0})
+    assert some.n_users == 5 and (np.bincount(some.train[:, 0]) == 8).all()
+    assert sdns(rows, subset={"users": 5, "seed": 0}).data_hash == some.data_hash
+    assert len({sdns(rows, subset={"users": 5, "seed": s}).data_hash for s in range(4)}) > 1
+    assert "all are taken" not in caplog.text
+    assert sdns(rows, subset={"users": 13, "seed": 0}).n_users == 12
+    assert "toy has 12 users that pass the filter, not 13: all are taken" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"users": 0, "seed": 0}, {"users": 1.5, "seed": 0}, {"users": 4}, {"seed": 0, "n": 1}]
+)
+def test_a_subset_that_makes_no_sense_is_refused(sdns, wrong):
+    with pytest.raises(UserError, match=r"protocol\.subset"):
+        sdns([(0, 0, "pv", 0)], subset=wrong)
+
+
+def test_sdns_of_planted_is_chronological(tmp_path):
+    config = make_config("protocol=sdns")
+    split = load(config["dataset"], config["protocol"], tmp_path, None)
+    log, _ = planted.generate(config["dataset"])
+    time = np.empty((split.n_users, split.n_items), dtype=np.int64)
+    time[log.user, log.item] = log.time
+    for earlier, later in ((split.train, split.valid), (split.full_train, split.test)):
+        latest = np.full(split.n_users, -1)
+        np.maximum.at(latest, earlier[:, 0], time[tuple(earlier.T)])
+        assert (time[tuple(later.T)] > latest[later[:, 0]]).all()
+
+
+@pytest.mark.parametrize(("name", "users"), [("taobao", 13_256), ("tmall", 10_000), ("gowalla", 29_858)])
+def test_sdns_of_the_papers_sets(name, users, mirror, tmp_path):
+    config = make_config(f"dataset={name}", "protocol=sdns")
+    split = load(config["dataset"], config["protocol"], tmp_path, mirror)
+    counts = [np.bincount(part[:, 0], minlength=split.n_users) for part in (split.train, split.valid, split.test)]
+    assert split.n_users == users
+    if name == "gowalla":
+        published = load(config["dataset"], make_config()["protocol"], tmp_path, mirror)
+        assert np.array_equal(split.test, published.test)
+        assert np.array_equal(split.full_train, published.full_train)
+        assert len(split.valid) == 81_013
+        return
+    n = sum(counts)
+    assert n.min() >= 10 and all(part.min() >= 1 for part in counts)
+    assert np.array_equal(counts[2], np.floor(0.1 * n + 0.5))
+    assert np.array_equal(counts[1], np.floor((n - counts[2]) / 9 + 0.5))
 
 
 def test_planted_is_deterministic_and_its_truth_covers_the_log(tmp_path):

@@ -219,6 +219,43 @@ def hapens(look: Look) -> Expected:
     raise AssertionError("the last of the candidates is always taken")
 
 
+def generator(look: Look, extra: float = 0.0) -> Expected:
+    """A candidate drawn by the generator's softmax; its own loss adds nothing to the value (tests/samplers/test_generators.py)."""
+    G, user = look.sampler.generator, int(look.batch.users[look.t, look.b])
+    u, table = G.user[look.t, user].detach().double(), G.item[look.t].detach().double()
+    scores = [float(u @ table[j]) for j in look.pool]
+    p = [math.exp(score / look.keys["temperature"]) for score in scores]
+    place = float(look.uniform()) * sum(p)
+    for j, part in zip(look.pool, p, strict=True):
+        if place < part:
+            return Expected([j], extra=extra)
+        place -= part
+    return Expected([look.pool[-1]], extra=extra)
+
+
+def advir(look: Look) -> Expected:
+    (j,) = generator(look).items
+    gap = float(look.u @ look.table[j]) - look.pos + 2 * look.keys["eps"] * float(look.u.norm())
+    return generator(look, look.keys["lam"] * math.log1p(math.exp(gap)))
+
+
+def catalogue(p: Tensor, u: float) -> int:
+    """The item that a number falls on, where items are as long as their probabilities."""
+    return next(j for j, end in enumerate(p.cumsum(0).tolist()) if u * float(p.sum()) < end)
+
+
+def irgan_minimax(look: Look) -> Expected:
+    """The loss of the discriminator, whose turn it is (`pretrain` is 0)."""
+    user, i = (int(x[look.t, look.b]) for x in (look.batch.users, look.batch.items))
+    p = torch.softmax(look.table @ look.u / look.keys["temperature"], 0)
+    j = catalogue(p, float(look.uniform(5)[0]))
+    D = look.sampler.discriminator
+    u, table = D.user[look.t, user].detach().double(), D.item[look.t].detach().double()
+    entropy = math.log1p(math.exp(-float(u @ table[i]))) + math.log1p(math.exp(float(u @ table[j])))
+    squares = float(u @ u + table[i] @ table[i] + table[j] @ table[j])
+    return Expected([look.hardest()], weights=[0.0], extra=entropy + look.keys["l2"] / 2 * squares)
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -240,5 +277,9 @@ CASES = {
     "ahns": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.4, 1.0], "p": [-2, -2, -3]}),
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
+    "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
+    "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05]}),
+    "advir": (advir, {"M": 5, "temperature": [1.0, 0.2, 0.05], "eps": [0.5, 0.0, 2.0], "lam": [1.0, 0.5, 3.0]}),
+    "irgan_minimax": (irgan_minimax, {"M": 4, "pretrain": 0, "temperature": [0.2, 1.0, 3.0], "l2": [0.0, 0.1, 1.0]}),
     "ans": (ans, {"M": 4, "gamma": [0.4, 0.1, 1.0], "eps": [0.2, 0.0, 1.0]}),
 }

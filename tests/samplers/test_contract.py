@@ -29,7 +29,7 @@ def sections(name: str) -> list[dict]:
 
 
 def make(configs: list[dict], seeds: list[int]):
-    return build_sampler(configs, seeds, D)
+    return build_sampler(configs, seeds, D, U, I)
 
 
 def ready(sampler, encoded, positives):

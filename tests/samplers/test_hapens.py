@@ -23,7 +23,9 @@ def section(*overrides):
 
 def build(level, *overrides):
     """Build the sampler of one trial whose users all have a level."""
-    return build_sampler([section(*overrides)], [7], 1, [{"min": np.array([level]), "probability": np.array([level])}])
+    return build_sampler(
+        [section(*overrides)], [7], 1, 1, 1, [{"min": np.array([level]), "probability": np.array([level])}]
+    )
 
 
 def percentiles(sampler, draws=40_000, seed=7):
@@ -46,10 +48,10 @@ def test_the_percentile_of_the_pick_has_the_beta_law_for_whole_and_fractional_m(
 @pytest.mark.parametrize("M", [1, 5, 64])
 def test_the_same_level_for_all_users_is_rns_or_dns(M):
     hapens = percentiles(build(M / (M + 1)))
-    dns = percentiles(build_sampler([make_config("sampler=dns", f"sampler.M={M}")["sampler"]], [7], 1), seed=8)
+    dns = percentiles(build_sampler([make_config("sampler=dns", f"sampler.M={M}")["sampler"]], [7], 1, 1, 1), seed=8)
     assert stats.ks_2samp(hapens, dns).pvalue > 1e-3
     if M == 64:
-        hardest = percentiles(build_sampler([make_config("sampler=dns", "sampler.M=64")["sampler"]], [7], 1))
+        hardest = percentiles(build_sampler([make_config("sampler=dns", "sampler.M=64")["sampler"]], [7], 1, 1, 1))
         assert np.array_equal(hapens, hardest)
     assert np.array_equal(hapens, percentiles(build(0.1, f"sampler.M={M}"))), "sampler.M is that level"
 
@@ -127,7 +129,7 @@ def test_reading_b_has_its_own_level():
 
 def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_own():
     sections = [section("sampler.M=3"), section()]
-    sampler = build_sampler(sections, [1, 2], 1, [None, {"min": np.array([0.1, 0.6, np.nan])}])
+    sampler = build_sampler(sections, [1, 2], 1, 3, 1, [None, {"min": np.array([0.1, 0.6, np.nan])}])
     assert sampler.levels.tolist() == [[0.75] * 3, [0.1, 0.6, 0.5]]
 
 

@@ -149,7 +149,7 @@ def make(sampler: str, model: str, engine: Engine, trials: slice = slice(None)) 
     encoded = network.encode().detach()
     layers = tuple((users[trials], items[trials]) for users, items in encoded.layers)
     encoded = replace(encoded, users=encoded.users[trials], items=encoded.items[trials], layers=layers)
-    return Scene(encoded, batch, pool, build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D), config)
+    return Scene(encoded, batch, pool, build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D, U, I), config)
 
 
 def draw(scene: Scene, trials: slice = slice(None)):

@@ -6,9 +6,7 @@ import torch
 from hapens_bench.data.load import load
 from hapens_bench.models.graph import Graph
 from hapens_bench.training.stage import Stage
-from hapens_bench.training.trainer import Trainer
-from hapens_bench.training.trial import Trial
-from tests.training.test_trainer import CPU, comparable, make_trials, train
+from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
 
 DROPOUT = ["model.message_dropout=0.1", "model.node_dropout=0.2"]
 SETTINGS = {
@@ -40,7 +38,7 @@ def test_a_trial_trains_the_same_alone_and_in_a_pack(tmp_path, name, engine):
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
-@pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns"])
+@pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns", "irgan", "rns_as", "advir"])
 def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, sampler):
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
     overrides = [*SETTINGS[model], f"sampler={sampler}", "sampler.M=4", "trainer.epochs=2"]
@@ -48,29 +46,9 @@ def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, 
 
 
 @pytest.mark.parametrize("name", ["lightgcn with dropout", "ngcf of the authors"])
-def test_a_resumed_training_drops_what_it_would_have_dropped(tmp_path, name, monkeypatch):
+def test_a_resumed_training_drops_what_it_would_have_dropped(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name], "trainer.checkpoint_seconds=0"]
-    (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
-
-    class Stop(Exception):
-        pass
-
-    saved, count = Trial.save, iter(range(100))
-
-    def save_then_stop(self, state):
-        saved(self, state)
-        if next(count) == 1:
-            raise Stop
-
-    monkeypatch.setattr(Trial, "save", save_then_stop)
-    with pytest.raises(Stop):
-        train(tmp_path / "cut", [["seed=5"]], *overrides)
-    monkeypatch.setattr(Trial, "save", saved)
-    (again,) = make_trials(tmp_path / "cut", [["seed=5"]], *overrides)
-    assert again.restore() and 0 < again.progress.next_epoch < 3
-    split = load(again.config["dataset"], again.config["protocol"], tmp_path / "cache", None)
-    Trainer([again], split, CPU).run()
-    assert comparable(again) == comparable(whole)
+    assert 0 < same_when_resumed(tmp_path, 1, *overrides) < 3
 
 
 def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,32 @@ def train(tmp_path, variants, *overrides):
 def comparable(trial):
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "pack_size")} for row in trial.progress.rows]
     return trial.failure, trial.results(), rows
+
+
+def same_when_resumed(tmp_path, stop, *overrides):
+    """Train to the end, and again with a stop after checkpoint number `stop`; gives the epoch that the second one went on at."""
+    (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
+
+    class Stop(Exception):
+        pass
+
+    saved, count = Trial.save, itertools.count()
+
+    def save_then_stop(self, state):
+        saved(self, state)
+        if next(count) == stop:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Trial, "save", save_then_stop)
+        train(tmp_path / "cut", [["seed=5"]], *overrides)
+    (again,) = make_trials(tmp_path / "cut", [["seed=5"]], *overrides)
+    assert again.restore()
+    begun = again.progress.next_epoch
+    split = load(again.config["dataset"], again.config["protocol"], tmp_path / "cache", None)
+    Trainer([again], split, CPU).run()
+    assert comparable(again) == comparable(whole)
+    return begun
 
 
 VARIANTS = {
@@ -144,30 +172,9 @@ ENMF = ["sampler=enmf", "model.user_dropout=0.2", "trainer.batch_size=16", *ADAG
 
 
 @pytest.mark.parametrize(("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD), (3, ENMF), (3, ["sampler=aobpr"])])
-def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, how, monkeypatch):
+def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, how):
     overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1", *how]
-    (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
-
-    class Stop(Exception):
-        pass
-
-    saved = Trial.save
-    count = iter(range(1000))
-
-    def save_then_stop(self, state):
-        saved(self, state)
-        if next(count) == stop:
-            raise Stop
-
-    monkeypatch.setattr(Trial, "save", save_then_stop)
-    with pytest.raises(Stop):
-        train(tmp_path / "cut", [["seed=5"]], *overrides)
-    monkeypatch.setattr(Trial, "save", saved)
-    (again,) = make_trials(tmp_path / "cut", [["seed=5"]], *overrides)
-    assert again.restore()
-    split = load(again.config["dataset"], again.config["protocol"], tmp_path / "cache", None)
-    Trainer([again], split, CPU).run()
-    assert comparable(again) == comparable(whole)
+    same_when_resumed(tmp_path, stop, *overrides)
 
 
 def test_hardness_is_logged_every_epoch_and_false_negatives_of_planted_are_real(tmp_path):

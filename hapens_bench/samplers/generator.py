@@ -1,0 +1,129 @@
+"""A generator that learns, by REINFORCE, which candidates to give the recommender as negatives."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from hapens_bench.checks import Key
+from hapens_bench.kernels import Engine
+from hapens_bench.models.base import Encoded, xavier_uniform
+from hapens_bench.rng import Purpose, Streams
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, place_by
+
+
+class Factors(nn.Module):
+    """The user and item tables of a matrix factorisation beside the recommender, Xavier-uniform.
+
+    Shape:
+        user: [T, U, D]; item: [T, I, D].
+    """
+
+    def __init__(self, seeds: list[int], D: int, n_users: int, n_items: int) -> None:
+        super().__init__()
+        streams = Streams(seeds, Purpose.GENERATOR)
+        self.user = xavier_uniform(streams, 0, n_users, D)
+        self.item = xavier_uniform(streams, n_users * D, n_items, D)
+
+    def encode(self, engine: Engine) -> Encoded:
+        """Give the two tables."""
+        return Encoded(self.user, self.item, engine)
+
+
+class Earnings(nn.Module):
+    """What a generator earned in an epoch: the mean reward of its draws, and the mean entropy of what they were drawn from."""
+
+    tally: Tensor
+
+    def __init__(self, T: int) -> None:
+        super().__init__()
+        self.register_buffer("tally", torch.zeros(T, 3, dtype=torch.float64))  # rewards, entropies, draws
+
+    def add(self, reward: Tensor, entropy: Tensor) -> None:
+        """Count the draws of a step: [T, B] each."""
+        self.tally += torch.stack([reward, entropy, torch.ones_like(reward)], -1).double().sum(1)
+
+    def close(self) -> dict[str, Tensor]:
+        """Give the epoch's means, [T] each, and begin the next."""
+        reward, entropy, n = self.tally.T
+        means = {"sampler/reward": reward / n, "sampler/entropy": entropy / n}
+        self.tally.zero_()
+        return means
+
+
+class GeneratorSampler(Sampler):
+    """j ~ p_G(j | u) = softmax(s_G(u, j) / temperature) over M uniform candidates, with G a matrix factorisation of its own.
+
+    G is trained with D, the recommender, in the same step: - mean ln p_G(j) (r(s_D(u, j)) - b) + l2 mean 1/2 (|u_G|^2 + sum_m
+    |e_m|^2), whose gradient is the REINFORCE estimate (Williams, Machine Learning 1992) of that of the expected reward and reaches
+    nothing but G; as a number it means nothing, so it adds 0 to the loss that is logged. A subclass says what the reward r is. The
+    baseline b is 0, or with `baseline` the mean reward of the previous epoch, 0 in the first. Both start from scratch. Logged each
+    epoch: the mean reward (before b) and the mean entropy of p_G, at most ln M.
+    """
+
+    keys = {
+        "M": Key(int, low=2, shared=True),
+        "temperature": Key(float, above=0),
+        "lr": Key(float, above=0),
+        "l2": Key(float, low=0),
+    }
+    differentiable = True
+    trains = True
+    sized = True
+    remembers = True
+    baseline = False
+    temperature: Tensor
+    lr: Tensor
+    l2: Tensor
+    mean_reward: Tensor
+
+    def __init__(
+        self,
+        M: int,
+        temperature: Tensor,
+        lr: Tensor,
+        l2: Tensor,
+        seeds: list[int],
+        D: int,
+        n_users: int,
+        n_items: int,
+    ) -> None:
+        super().__init__()
+        self.pool_size = M
+        self.register_buffer("temperature", temperature)
+        self.register_buffer("lr", lr)
+        self.register_buffer("l2", l2)
+        self.register_buffer("mean_reward", torch.zeros(len(seeds), 1))  # of the previous epoch
+        self.earnings = Earnings(len(seeds))
+        self.generator = Factors(seeds, D, n_users, n_items)
+
+    @abstractmethod
+    def reward(self, score: Tensor) -> Tensor:
+        """Give G's reward for the recommender's score of what it drew: [T, B] -> [T, B]."""
+
+    def learning_rate(self) -> Tensor:
+        """See `Sampler.learning_rate`."""
+        return self.lr
+
+    def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
+        """Draw one candidate by p_G and let G learn from its reward."""
+        G = self.generator.encode(encoded.engine)
+        first, others, squares = G.pairs(batch.users, pool[..., 0], pool[..., 1:])
+        ln_p = torch.log_softmax(torch.cat([first[..., None], others], -1) / self.temperature, -1)
+        p, B = ln_p.detach().exp(), batch.users.shape[1]
+        place = place_by(p, rng.uniform(batch.step * B, B))
+        j = choose(pool, place)[..., None]
+        r = self.reward(encoded.score(batch.users, j).squeeze(-1))
+        self.earnings.add(r, -(p * ln_p.detach()).sum(-1))
+        gain = choose(ln_p, place) * (r - self.mean_reward)
+        surrogate = self.l2.view(-1) * squares.mean(-1) - gain.mean(-1)
+        return Negatives(j, extra=surrogate - surrogate.detach())
+
+    def close_epoch(self) -> dict[str, Tensor]:
+        """See `Sampler.close_epoch`."""
+        found = self.earnings.close()
+        if self.baseline:
+            self.mean_reward.copy_(found["sampler/reward"][:, None])
+        return found
