@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hapens_bench.checks import Key
 from hapens_bench.losses.base import GroupLoss
@@ -40,7 +39,7 @@ class WorstCase(GroupLoss):
         wide = owner[..., None]
         s_i = (q.gather(1, wide.expand(-1, -1, q.shape[2])) * encoded.item(items)).sum(-1)
         s_k = (q[..., None, :] * encoded.item(drawn.items)).sum(-1)
-        l = F.softplus(s_k.gather(1, wide.expand(-1, -1, s_k.shape[2])) - s_i[..., None]).mean(-1)
+        l = softplus(s_k.gather(1, wide.expand(-1, -1, s_k.shape[2])) - s_i[..., None]).mean(-1)
         l = torch.where(inside, l, -torch.inf)
         worst = torch.full_like(s_k[..., 0], -torch.inf).scatter_reduce(1, owner, l.detach(), "amax")
         gap = l - worst.gather(1, owner)  # at most 0
@@ -59,3 +58,12 @@ class WorstCase(GroupLoss):
     def _sum(users: Tensor, owner: Tensor, values: Tensor) -> Tensor:
         """Add up values of items by their users: [T, C] -> [T, B]."""
         return values.new_zeros(users.shape).scatter_add(1, owner, values)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Give ln(1 + e^x), in bits that do not depend on the place in the tensor.
+
+    `torch.nn.functional.softplus` computes what is left over after whole vectors by another function: a trial would get
+    other bits in a pack, where its positives, as many as its users have, begin at another place.
+    """
+    return torch.maximum(x, torch.zeros_like(x)) + torch.log1p(torch.exp(-x.abs()))

@@ -98,7 +98,7 @@ def test_stage_one_is_the_same_data_model_seed_and_trainer_but_for_what_first_sa
         **job.config["trainer"],
         "batch_size": 7,
         "epochs": 3,
-        "l2": 0.1,
+        "l2": 0.2,
         "user_hardness": True,
     }
     assert (config["sampler"]["name"], config["loss"]["name"]) == ("worst_case", "worst_case")

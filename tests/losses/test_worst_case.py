@@ -51,8 +51,8 @@ def test_loss_norms_and_gradient_equal_loops_over_users_and_items(toy, maximum):
             smooth = (sum((eta * l).exp() for l in each) / len(own)).log() / eta
             loss = smooth if maximum == "smooth" else max(each)
             norm = q @ q + sum(V[i] @ V[i] for i in own) / len(own) + sum(V[j] @ V[j] for j in drawn) / K
-            assert float(losses[t, b]) == pytest.approx(float(loss), rel=1e-4)
-            assert float(squares[t, b]) == pytest.approx(float(norm) / 2, rel=1e-4)
+            assert float(losses[t, b].detach()) == pytest.approx(float(loss.detach()), rel=1e-4)
+            assert float(squares[t, b].detach()) == pytest.approx(float(norm.detach()) / 2, rel=1e-4)
             total = total + loss
     for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
         assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-4)

@@ -211,9 +211,7 @@ def test_both_engines_train_to_about_the_same(tmp_path):
 @pytest.mark.parametrize("sampler", sorted(CASES))
 def test_every_sampler_trains_the_same_alone_and_in_a_pack(tmp_path, sampler, engine):
     overrides = [f"sampler={sampler}", "tuned=none", "dataset.users=50", "trainer.epochs=3", "model.D=16"]
-    overrides += (
-        ["sampler.M=4"] if sampler == "hapens" else []
-    )  # without a stage one: tests/launch/test_prerequisites.py
+    overrides += {"hapens": ["sampler.M=4"]}.get(sampler, [])  # its stage one: tests/launch/test_prerequisites.py
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
     packed = train(tmp_path / "pack", variants, *overrides, f"trainer.engine={engine}")
     for place, variant in enumerate(variants):
