@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     DROPOUT = 5
     GATES = 6
     GENERATOR = 7
+    WATCHED = 8
 
 
 def mix(x: Tensor) -> Tensor:

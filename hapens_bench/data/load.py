@@ -37,6 +37,7 @@ FILTER_KEYS = {
     "min_user": Key(int, low=1, optional=True),
 }
 CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
+RELABEL_KEYS = {"seed": Key(int, low=0)}
 
 
 def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
@@ -45,14 +46,23 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
     Raises:
         UserError: when the files cannot be had or read, or the protocol does not fit them.
     """
+    _check_keys(protocol)
+    split = _load(dataset, protocol, cache, mirror)
+    return split if protocol.get("relabel") is None else _relabelled(split, int(protocol["relabel"]["seed"]))
+
+
+def _check_keys(protocol: Mapping[str, Any]) -> None:
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
-    for name, keys in (("candidates", CANDIDATE_KEYS), ("subset", SUBSET_KEYS)):
+    for name, keys in (("candidates", CANDIDATE_KEYS), ("subset", SUBSET_KEYS), ("relabel", RELABEL_KEYS)):
         if name in protocol:
             found += problems(f"protocol.{name}", keys, protocol[name])
     if found:
         raise UserError("; ".join(found))
+
+
+def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
     if "sources" not in dataset:
         log, relevant = planted.generate(dataset)
         return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
@@ -145,6 +155,12 @@ def _with_negatives(split: Split, protocol: Mapping[str, Any], published: IntArr
         known = np.concatenate([split.train, split.valid, split.test])
         published = draw_negatives(known, split.n_users, split.n_items, shape[1], int(rule["seed"]))
     return replace(split, negatives=published)
+
+
+def _relabelled(split: Split, seed: int) -> Split:
+    """Take a random train pair of each user with at least two out of train: a negative there that is known to be false."""
+    out = splits.one_per_user(split.train, seed)
+    return replace(split, train=split.train[~out], relabelled=split.train[out])
 
 
 def _without(pairs: IntArray, held: IntArray, n_items: int) -> IntArray:
