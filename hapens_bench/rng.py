@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     GATES = 6
     GENERATOR = 7
     LEVELS = 8
+    WATCHED = 9
 
 
 def mix(x: Tensor) -> Tensor:

@@ -48,8 +48,8 @@ def test_every_option_composes_and_passes_the_checks(path):
     if group == "local":
         pytest.skip("a user's own defaults")
     tuned_there = ["dataset=tools"] if group in ("experiment", "tuned") else []
-    takers = {"whole_data": ["sampler=enmf"], "worst_case": ["sampler=worst_case"]}  # of losses over users
-    of_groups = takers.get(name, []) if group == "loss" else []
+    takers = {"whole_data": "enmf", "group_hinge": "gdns", "worst_case": "worst_case"}  # of losses over users
+    of_groups = [f"sampler={takers[name]}"] if group == "loss" and name in takers else []
     config = make_config(*of_groups, f"{group}={name}", *tuned_there)
     check(config)
     if group in ("sampler", "loss"):
@@ -101,7 +101,7 @@ def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_comma
 
 @pytest.mark.parametrize("path", TUNED, ids=str)
 def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
-    dataset, model, sampler = re.fullmatch(r"(.+)-(mf|lightgcn|ngcf)-(.+)", path.stem).groups()
+    dataset, model, sampler = re.fullmatch(r"(.+)-(mf|gmf|lightgcn|ngcf)-(.+)", path.stem).groups()
     choice = f"dataset={dataset}", f"model={model}", f"sampler={sampler}", f"tuned={path.parts[1]}"
     config = make_config(*choice)
     check(config)

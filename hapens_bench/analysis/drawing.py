@@ -85,8 +85,9 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
             unsure = rows[~rows["converged"]]
             hollow = {**looks[name], "linestyle": "none", "markerfacecolor": "white"}
             axis.plot(unsure["x"], unsure["mean"], **hollow)
-        if sizes:
+        if sizes and "x" not in definition:
             axis.set_xscale("log")
+        if sizes:
             axis.xaxis.set_major_locator(FixedLocator(sizes))
             axis.xaxis.set_minor_locator(NullLocator())
             axis.xaxis.set_major_formatter("{x:g}")
@@ -94,7 +95,7 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
     without = "level: no pool" if level else ""
     late = "" if frame["converged"].all() else "hollow: a best epoch was the last one (not converged)"
     parts = [_seeds(frame, "seeds", "bar"), SELECTIONS[definition["selection"]], without, late]
-    _finish(figure, axes, f"pool size ({keys})", looks, parts)
+    _finish(figure, axes, keys if "x" in definition else f"pool size ({keys})", looks, parts)
     return figure
 
 
@@ -114,11 +115,13 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(table.columns)), [f"{x:g}" for x in table.columns])
         axis.set_yticks(range(len(table.index)), [f"{y:g}" for y in table.index])
         *place, sampler, setting = map(str, key)
-        title = f"{_title(frame, place)} {_label(sampler, setting)}"
-        _tidy(axis, title, definition["y"].rpartition(".")[2])
+        title = f"{_title(frame, place)} {name_of(sampler, setting)}"
+        tidy(axis, title, definition["y"].rpartition(".")[2])
         axis.set_xlabel(definition["x"].rpartition(".")[2])
     late = "" if frame["converged"].all() else "!: a best epoch was the last one (not converged)"
-    _caption(figure, [f"{definition['metric']} in percent, {_seeds(frame)}", SELECTIONS[definition["selection"]], late])
+    add_caption(
+        figure, [f"{definition['metric']} in percent, {_seeds(frame)}", SELECTIONS[definition["selection"]], late]
+    )
     return figure
 
 
@@ -130,17 +133,17 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
     for place, axis in zip(places, figure.subplots(1, len(places), squeeze=False)[0], strict=True):
         part = _of(frame, place)
         unit = part["seconds"] / part["ratio"]
-        names = [_label(*name) for name, _ in _lines(part)]
+        names = [name_of(*name) for name, _ in _lines(part)]
         axis.barh(names, part["ratio"], color=[colour(sampler) for sampler in part["sampler"]], height=0.7)
         axis.hlines(names, part["low"] / unit, part["high"] / unit, color="#999999", lw=1)
         for row, ratio in enumerate(part["ratio"]):
             axis.text(1.02, row, f"{ratio:.1f}", va="center", transform=axis.get_yaxis_transform())
         axis.invert_yaxis()
         axis.set_xlim(left=0)
-        _tidy(axis, _title(frame, place), "")
+        tidy(axis, _title(frame, place), "")
         axis.set_xlabel(f"time of an epoch, times {definition['base']} ({unit.iloc[0]:.3g} s)")
     what = "bar and number: median of the epochs without evaluation; line: their 10% to 90% quantile"
-    _caption(figure, [what, STAGES[definition["stage"]]])
+    add_caption(figure, [what, STAGES[definition["stage"]]])
     return figure
 
 
@@ -177,7 +180,7 @@ def _panels(frame: pd.DataFrame, panels: Mapping[str, str]) -> tuple[Figure, dic
     places, n = _places(frame), len(panels)
     columns = len(places) if len(places) > 1 else next(c for c in (3, 2, 1) if n % c == 0)
     rows = n * len(places) // columns
-    longest = max(len(label) for label in (_label(*name) for name, _ in _lines(frame)))
+    longest = max(len(label) for label in (name_of(*name) for name, _ in _lines(frame)))
     size = (3.3 * columns + 0.7 + 0.065 * longest, 2.4 * rows + 0.6)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
@@ -185,7 +188,7 @@ def _panels(frame: pd.DataFrame, panels: Mapping[str, str]) -> tuple[Figure, dic
     for k, (panel, label) in enumerate(panels.items()):
         for c, place in enumerate(places):
             axes[place, panel] = axis = grid.flat[k * len(places) + c]
-            _tidy(axis, _title(frame, place) if k == 0 else "", label if c == 0 else "")
+            tidy(axis, _title(frame, place) if k == 0 else "", label if c == 0 else "")
     return figure, axes
 
 
@@ -197,10 +200,11 @@ def _finish(figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, capt
             axis.set_xlabel(x)
     handles = [Line2D([], [], **{**look, "markevery": None}) for look in looks.values()]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=3.2)
-    _caption(figure, caption)
+    add_caption(figure, caption)
 
 
-def _caption(figure: Figure, parts: Sequence[str]) -> None:
+def add_caption(figure: Figure, parts: Sequence[str]) -> None:
+    """Write a caption under a figure."""
     text = textwrap.fill("; ".join(part for part in parts if part), int(figure.get_figwidth() / 0.06))
     figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
 
@@ -210,10 +214,11 @@ def _looks(frame: pd.DataFrame) -> Looks:
     names = list(dict.fromkeys(name for name, _ in _lines(frame)))
     own = {sampler: [setting for one, setting in names if one == sampler] for sampler, _ in names}
     place = {(s, setting): own[s].index(setting) if len(own[s]) > 1 else None for s, setting in names}
-    return {name: {**line(name[0], place[name]), "label": _label(*name)} for name in names}
+    return {name: {**line(name[0], place[name]), "label": name_of(*name)} for name in names}
 
 
-def _label(sampler: str, setting: str) -> str:
+def name_of(sampler: str, setting: str) -> str:
+    """Name a line by its sampler and setting."""
     return f"{sampler} {setting}".strip()
 
 
@@ -252,7 +257,8 @@ def _title(frame: pd.DataFrame, place: Sequence[str]) -> str:
     return " ".join(value for key, value in zip(PLACE, place, strict=True) if frame[key].nunique() > 1)
 
 
-def _tidy(axis: Axes, title: str, label: str) -> None:
+def tidy(axis: Axes, title: str, label: str) -> None:
+    """Give an axis its title and label, without a frame above and to the right."""
     axis.set_title(title, fontsize=9)
     axis.set_ylabel(label, fontsize=8)
     axis.tick_params(labelsize=7)

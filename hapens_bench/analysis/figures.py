@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis import drawing, ranks, tabulating
+from hapens_bench.analysis import drawing, indicators, ranks, tabulating
 from hapens_bench.analysis.provenance import provenance
 from hapens_bench.analysis.selecting import Finished, Where, from_experiment, from_ledger
 from hapens_bench.analysis.settings import Definition, lines
@@ -50,8 +50,10 @@ KINDS = {
         tabulating.pool,
         drawing.draw_pool,
         frozenset({"selection", "panels"}),
-        varied=lambda definition, run: (tabulating.pool_key(run),),
+        frozenset({"x"}),
+        varied=lambda definition, run: (tabulating.pool_key(definition, run),),
     ),
+    "indicators": Kind(indicators.indicators, indicators.draw_indicators, frozenset({"panels"}), most=4),
     "ranks": Kind(ranks.ranks, ranks.draw_ranks, frozenset({"selection", "metric"}), most=30),
 }
 

@@ -45,6 +45,11 @@ class Finished:
         """A row an epoch."""
         return self._read(lambda: self.folder.read_frame("history"))
 
+    @cached_property
+    def indicators(self) -> pd.DataFrame:
+        """A row a pair whose truth is known, with what the sampler remembered of it."""
+        return self._read(lambda: self.folder.read_frame("indicators"))
+
     def _read(self, read: Callable[[], Any]) -> Any:
         try:
             return read()

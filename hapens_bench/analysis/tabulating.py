@@ -50,9 +50,9 @@ def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finis
     return kept, notes
 
 
-def pool_key(run: Finished) -> str:
-    """Give the dotted key that sizes the pool of a run's sampler."""
-    return f"sampler.{component_class(run.config['sampler']).pool_key}"
+def pool_key(definition: Definition, run: Finished) -> str:
+    """Give the dotted key that a figure is over: its `x`, else the one that sizes the pool of a run's sampler."""
+    return definition.get("x") or f"sampler.{component_class(run.config['sampler']).pool_key}"
 
 
 def curves(definition: Definition, lines: Sequence[Line]) -> Found:
@@ -164,7 +164,7 @@ def grid(definition: Definition, lines: Sequence[Line]) -> Found:
 
 
 def pool(definition: Definition, lines: Sequence[Line]) -> Found:
-    """Tabulate reported metrics over the key that sizes each sampler's pool, as x; x is missing where a sampler has no pool."""
+    """Tabulate reported metrics over a key, x: the figure's own, or what sizes each sampler's pool; missing where there is none."""
     rows: list[dict[str, Any]] = []
     notes = []
     for panel in definition["panels"]:
@@ -172,8 +172,9 @@ def pool(definition: Definition, lines: Sequence[Line]) -> Found:
         for line in lines:
             own = []
             for run in line.runs:
-                size, value = look_up(run.config, pool_key(run)), _reported(run, definition, panel)
-                x = {"key": pool_key(run).rpartition(".")[2], "x": math.nan if size is ... else float(size)}
+                key = pool_key(definition, run)
+                size, value = look_up(run.config, key), _reported(run, definition, panel)
+                x = {"key": key.rpartition(".")[2], "x": math.nan if size is ... else float(size)}
                 own += [{**line.columns, "panel": panel, **x, **value}] if value else []
             rows += sorted(own, key=lambda row: row["x"])
         if len(rows) == before:

@@ -126,7 +126,9 @@ def run_stats(arguments: argparse.Namespace) -> int:
     config = compose_config([f"dataset={arguments.name}", *arguments.overrides])
     protocol = config["protocol"]
     split = load(config["dataset"], protocol, cache_dir(), mirror_dir())
-    ours, paper = stats(split), config["dataset"].get("paper", {})
+    dataset = config["dataset"]
+    paper = dataset.get("paper_of", {}).get(protocol["split"]["kind"], dataset.get("paper", {}))
+    ours = stats(split)
     table = Table("", "here", "paper", title=f"{arguments.name} under protocol {protocol['name']}")
     for key, value in ours.items():
         printed = paper.get(key)
@@ -143,7 +145,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
         what = f"differs from {paper['where']}: {'; '.join(differing)}" if differing else f"equal to {paper['where']}"
         CONSOLE.print(what, highlight=False, soft_wrap=True)
     CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
-    drawn = protocol.get("subset", {}).get("users")
+    drawn = (protocol.get("subset") or {}).get("users")
     if drawn is not None:
         users = f"{drawn:,} users, drawn with seed {protocol['subset']['seed']}"
         if ours["users"] < drawn:
@@ -161,6 +163,8 @@ def run_stats(arguments: argparse.Namespace) -> int:
 def stats(split: Split) -> dict[str, float]:
     """Count users, items, interactions and parts; density = interactions / (U I)."""
     parts = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
+    if split.relabelled is not None:
+        parts["relabelled"] = len(split.relabelled)
     total = sum(parts.values())
     sizes = {"users": split.n_users, "items": split.n_items, "interactions": total}
     return {**sizes, "density": total / (split.n_users * split.n_items), **parts}

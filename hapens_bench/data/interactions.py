@@ -52,6 +52,7 @@ class Split:
         train, valid, test: [n, 2] int64 rows (user, item), sorted by user, then item, without duplicates.
         relevant: [n, 2] every pair that is truly relevant (only where truth is known, i.e. `planted`), or None.
         negatives: [U, C] what each user's held-out item is ranked against (only under candidate ranking), or None.
+        relabelled: [n, 2] pairs that were taken out of `train` to be drawn as negatives (only where the protocol says so), or None.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Split:
     test: IntArray
     relevant: IntArray | None = None
     negatives: IntArray | None = None
+    relabelled: IntArray | None = None
 
     @cached_property
     def full_train(self) -> IntArray:
@@ -72,7 +74,14 @@ class Split:
     def data_hash(self) -> str:
         """Sixteen hex digits over the sizes, all pairs and the fixed negatives: equal hashes mean equal splits."""
         digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
-        for part in (self.train, self.valid, self.test, self.relevant):
+        parts = [
+            self.train,
+            self.valid,
+            self.test,
+            self.relevant,
+            *([] if self.relabelled is None else [self.relabelled]),
+        ]
+        for part in parts:
             digest.update(b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes())
         digest.update((self.negatives_hash or "").encode())
         return digest.hexdigest()[:16]

@@ -39,31 +39,38 @@ FILTER_KEYS = {
 }
 NOISE_KEYS = {"users": Key(float, low=0, high=1), "most": Key(int, low=1), "seed": Key(int, low=0)}
 CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
+RELABEL_KEYS = {"seed": Key(int, low=0)}
 
 
 def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
-    """Give the split that a protocol makes of a data set, from the cache where it is there, and add the noise that it asks for.
+    """Give the split that a protocol makes of a data set, from the cache where it is there.
+
+    Noise and relabelled pairs are put in after that.
 
     Raises:
         UserError: when the files cannot be had or read, or the protocol does not fit them.
     """
-    noise = protocol.get("noise")
-    found = [] if noise is None else list(problems("protocol.noise", NOISE_KEYS, noise))
-    if found:
-        raise UserError("; ".join(found))
+    _check_keys(protocol)
     split = _load(dataset, protocol, cache, mirror)
-    return split if noise is None else _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
+    if protocol.get("noise") is not None:
+        noise = protocol["noise"]
+        split = _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
+    return split if protocol.get("relabel") is None else _relabelled(split, int(protocol["relabel"]["seed"]))
 
 
-def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
+def _check_keys(protocol: Mapping[str, Any]) -> None:
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
-    for name, keys in (("candidates", CANDIDATE_KEYS), ("subset", SUBSET_KEYS)):
-        if name in protocol:
+    optional = {"candidates": CANDIDATE_KEYS, "subset": SUBSET_KEYS, "noise": NOISE_KEYS, "relabel": RELABEL_KEYS}
+    for name, keys in optional.items():
+        if protocol.get(name) is not None:
             found += problems(f"protocol.{name}", keys, protocol[name])
     if found:
         raise UserError("; ".join(found))
+
+
+def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
     if "sources" not in dataset:
         log, relevant = planted.generate(dataset)
         return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
@@ -158,6 +165,12 @@ def _with_negatives(split: Split, protocol: Mapping[str, Any], published: IntArr
     return replace(split, negatives=published)
 
 
+def _relabelled(split: Split, seed: int) -> Split:
+    """Take a random train pair of each user with at least two out of train: a negative there that is known to be false."""
+    out = splits.one_per_user(split.train, seed)
+    return replace(split, train=split.train[~out], relabelled=split.train[out])
+
+
 def _without(pairs: IntArray, held: IntArray, n_items: int) -> IntArray:
     return pairs[~np.isin(pairs[:, 0] * n_items + pairs[:, 1], held[:, 0] * n_items + held[:, 1])]
 
@@ -173,7 +186,7 @@ def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: 
         log = filters.min_per_user(log, rules["min_user"])
     if not len(log):
         raise UserError(f"protocol.filter leaves nothing of {name}")
-    subset = protocol.get("subset", {"users": None})
+    subset = protocol.get("subset") or {"users": None}
     if subset["users"] is not None:
         here = len(np.unique(log.user))
         if here < subset["users"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -178,6 +179,8 @@ def finish(trial: Trial, split: Split) -> None:
     }
     folder.write_history(progress.rows)
     folder.write_users(trial.users_frame())
+    if progress.indicators:
+        folder.write_indicators(pd.DataFrame({name: x.numpy() for name, x in progress.indicators.items()}))
     folder.write_summary(summary)
     folder.write_status("done")
     if not config["trainer"]["keep_checkpoint"]:

@@ -106,8 +106,19 @@ class Sampler(nn.Module, ABC):
         """Give the learning rate of its parameters, [T, 1, 1]; None where it is the trainer's."""
         return None
 
-    def close_epoch(self) -> dict[str, Tensor]:
-        """Give what the history should hold of the epoch that is over, by column, [T] each; and make ready for the next one."""
+    def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
+        """Give what the history should hold of the epoch that is over, by column, [T] each; and make ready for the next one.
+
+        `encoded` are the vectors after it. What this changes must be buffers that are remembered.
+        """
+        return {}
+
+    def indicators(self, t: int, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """Give what trial t remembers of pairs (u, j), by name; runs write it down where the truth about pairs is known.
+
+        Shape:
+            users, items: [n] int64 -> [n] each.
+        """
         return {}
 
     @abstractmethod

@@ -121,7 +121,7 @@ class GeneratorSampler(Sampler):
         surrogate = self.l2.view(-1) * squares.mean(-1) - gain.mean(-1)
         return Negatives(j, extra=surrogate - surrogate.detach())
 
-    def close_epoch(self) -> dict[str, Tensor]:
+    def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
         """See `Sampler.close_epoch`."""
         found = self.earnings.close()
         if self.baseline:

@@ -130,7 +130,7 @@ class IRGANMinimax(Sampler):
         self.earnings.add(r.mean(-1), -(p * ln_p.detach()).sum(-1))
         return -(ln_p.gather(-1, j) * (p_j / p_n) * r).mean((1, 2))
 
-    def close_epoch(self) -> dict[str, Tensor]:
+    def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
         """See `Sampler.close_epoch`."""
         return self.earnings.close()
 

@@ -9,11 +9,11 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,10 @@ class DamagedRun(Exception):
 
 
 class RunFolder:
-    """`config.yaml status.json history.parquet users.parquet summary.json checkpoint.pt pushed.json hardness.npz` of one run."""
+    """The files of one run.
+
+    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet hardness.npz checkpoint.pt pushed.json`
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -116,6 +119,10 @@ class RunFolder:
         """Write the per-user metrics of each selection's reported epoch."""
         self._write_parquet("users.parquet", frame)
 
+    def write_indicators(self, frame: pd.DataFrame) -> None:
+        """Write what the sampler remembered of watched pairs, a row a pair."""
+        self._write_parquet("indicators.parquet", frame)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what the run found."""
         self._write_json("summary.json", summary)
@@ -129,7 +136,7 @@ class RunFolder:
         return self._read_json("summary.json")
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """Read `history` or `users`.
+        """Read `history`, `users` or `indicators`.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.
@@ -180,9 +187,9 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write what a resume needs: tensors and plain values only."""
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        self._write("checkpoint.pt", buffer.getbuffer())
+        self._write(
+            "checkpoint.pt", lambda file: torch.save(dict(state), file)
+        )  # gigabytes, where a sampler remembers pairs
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the checkpoint; one that cannot be read is put aside with a warning and counts as none."""
@@ -220,13 +227,13 @@ class RunFolder:
             raise DamagedRun(f"{name} holds no object")
         return value
 
-    def _write(self, name: str, content: bytes | memoryview) -> None:
+    def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
         """Write under a temporary name, make it durable, then rename."""
         self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{name}.{os.getpid()}.tmp"
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                content(file) if callable(content) else file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path / name)

@@ -69,8 +69,9 @@ class EpochLoop:
                 self.graph.replay()
             else:
                 self.step(place)
-        hardness = self.meter.report(self.pack.model.encode().detach())
-        own = {name: column.tolist() for name, column in self.pack.sampler.close_epoch().items()}
+        encoded = self.pack.model.encode().detach()
+        hardness = self.meter.report(encoded)
+        own = {name: column.tolist() for name, column in self.pack.sampler.close_epoch(epoch, encoded).items()}
         return [
             {"epoch": epoch, "train/loss": loss / self.n_steps, **row, **{name: x[t] for name, x in own.items()}}
             for t, (loss, row) in enumerate(zip(self.losses.tolist(), hardness, strict=True))

@@ -202,9 +202,14 @@ class Pack:
         changed = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
         return [*changed, *itertools.chain.from_iterable(self.optimizer.slots.values()), self.optimizer.steps]
 
-    def snapshot(self) -> list[Tensor]:
-        """Copy everything that a step changes."""
-        return [x.clone() for x in self._tensors()]
+    def snapshot(self, over: list[Tensor] | None = None) -> list[Tensor]:
+        """Copy everything that a step changes; over an earlier copy, where there is one of the same shapes."""
+        tensors = self._tensors()
+        if over is None or [x.shape for x in over] != [x.shape for x in tensors]:
+            return [x.clone() for x in tensors]
+        for copy, x in zip(over, tensors, strict=True):
+            copy.copy_(x)
+        return over
 
     def restore(self, snapshot: list[Tensor]) -> None:
         """Undo the steps since a snapshot."""

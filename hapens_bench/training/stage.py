@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hapens_bench.config import component_class
 from hapens_bench.data.interactions import IntArray, Split
@@ -18,6 +19,7 @@ from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
+from hapens_bench.training.watched import watch
 
 Config = Mapping[str, Any]
 
@@ -33,11 +35,13 @@ class Stage:
         self.engine = pick_engine(self.settings["engine"], device)
         pairs = split.train if name == "held" else split.full_train
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
+        truth += [] if split.relabelled is None else [split.relabelled]
         self.train = torch.from_numpy(pairs).to(device)
         self.positives, self.false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
         sizes = split.n_users, split.n_items
         wanted = component_class(config["model"]).uses_graph
         self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
+        self.watched = watch(split)
 
     def _positives(self, pairs: IntArray) -> Positives:
         budget = int(self.settings["bitmap_mb"] * 2**20)
@@ -46,6 +50,14 @@ class Stage:
     def pack(self, configs: Sequence[Config]) -> Pack:
         """Begin the training of some trials."""
         return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph)
+
+    def indicators(self, pack: Pack, t: int) -> dict[str, Tensor]:
+        """Give what the sampler remembers of the watched pairs in trial t, where there are any and it remembers something."""
+        if self.watched is None:
+            return {}
+        users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
+        found = pack.sampler.indicators(t, users, items)
+        return {**self.watched, **{name: x.cpu() for name, x in found.items()}} if found else {}
 
     def loop(self, pack: Pack) -> EpochLoop:
         """Make ready to train a pack, epoch by epoch."""

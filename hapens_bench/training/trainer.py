@@ -46,6 +46,7 @@ class Trainer:
         self.config = trials[0].config  # what is used of it is the same for all
         self.active: list[Trial] = []
         self.pack: Pack | None = None
+        self.finished: list[torch.Tensor] | None = None
 
     def run(self) -> None:
         """Train every trial to its end; a failed one carries its reason in `failure`."""
@@ -57,7 +58,7 @@ class Trainer:
 
     def rescue(self) -> list[Trial]:
         """After an exception: take the trials that are not over back to their last finished epoch, and write it down."""
-        if self.pack is not None:
+        if self.pack is not None and self.finished is not None:
             self.pack.restore(self.finished)
             for place, trial in enumerate(self.active):
                 trial.rewind()
@@ -69,14 +70,14 @@ class Trainer:
         judge = self.test_ranking if stage == "full" else ranking(self.config, self.split, self.device, stage)
         setting = Stage(stage, self.config, self.split, self.device)
         pack = setting.pack([t.config for t in self.active])
-        start = self.active[0].progress.next_epoch
+        start, checkpoint_seconds = self.active[0].progress.next_epoch, self.config["trainer"]["checkpoint_seconds"]
         for place, trial in enumerate(self.active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
         self._settle(pack)
         loop = setting.loop(pack)
-        saved = time.monotonic()
+        saved, cost = time.monotonic(), 0.0
         for epoch in range(start, self.config["trainer"]["epochs"]):
             begun = time.monotonic()
             rows = loop.run(epoch)
@@ -88,11 +89,15 @@ class Trainer:
             over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
             if self.watcher:
                 self.watcher.epoch(stage, epoch, self.active, rows)
-            due = rows[0]["evaluated"] and time.monotonic() - saved >= self.config["trainer"]["checkpoint_seconds"]
+            due = rows[0]["evaluated"] and time.monotonic() - saved >= checkpoint_seconds * max(1, cost)
             for place, trial in enumerate(self.active):
+                if trial.failure is None and over[place]:
+                    trial.progress.indicators = setting.indicators(pack, place)
                 if trial.failure is None and (due or over[place]):
+                    begun = time.monotonic()
                     self._save(trial, None if over[place] else pack.trial_state(place))
                     saved = time.monotonic()
+                    cost = saved - begun
                 if trial.failure is not None or trial.progress.stage == "done":
                     over[place] = True
                     self.end(trial)
@@ -109,7 +114,7 @@ class Trainer:
 
     def _settle(self, pack: Pack) -> None:
         """Take what there is now as the last finished epoch: what `rescue` goes back to."""
-        self.pack, self.finished = pack, pack.snapshot()
+        self.pack, self.finished = pack, pack.snapshot(self.finished)
         for trial in self.active:
             trial.mark()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+import torch
 
 from hapens_bench.config import config_id, run_id
 from hapens_bench.evaluation.ranking import PerUser
@@ -27,6 +28,7 @@ class Progress:
 
     `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
     and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that; `validation` the monitored value there.
+    `indicators` is what the sampler remembered of watched pairs at the end of the last stage, by column.
     """
 
     stage: str = "held"
@@ -37,6 +39,7 @@ class Progress:
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    indicators: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Trial:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,7 +10,7 @@ from matplotlib.text import Text
 from omegaconf import OmegaConf
 
 from hapens_bench import cli
-from hapens_bench.analysis import drawing, experiments, figures
+from hapens_bench.analysis import drawing, experiments, figures, indicators
 from hapens_bench.config import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
@@ -25,6 +26,8 @@ def fill(trials, rows) -> None:
         folder = RunFolder(one.job.folder.path)
         folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(one.job.config))))
         folder.write_history(rows(k, one))
+        if one.job.config["protocol"].get("relabel"):
+            folder.write_indicators(remembered(k))
         test = {metric: 0.04 + 0.001 * k for metric in one.job.config["protocol"]["metrics"]}
         summary = {
             "run_id": folder.path.name,
@@ -58,6 +61,15 @@ def history(k, one, pack_size=1):
         }
         for epoch in range(12)
     ]
+
+
+def remembered(k, users=50):
+    """H is twice as likely to be higher for a false negative than for a true one of its user, G as likely as not."""
+    pairs = [(u, kind, m) for u in range(users) for kind, n in ((0, 6), (1, 1)) for m in range(n)]
+    frame = pd.DataFrame(pairs, columns=["user", "kind", "place"]).assign(item=0)
+    frame["H"] = 0.1 * frame["place"] + 0.05
+    frame.loc[frame["kind"] == 1, "H"] = 0.4
+    return frame.assign(G=0.5).drop(columns="place")
 
 
 @pytest.fixture(scope="module")
@@ -447,3 +459,21 @@ def test_ranks_are_over_data_sets_and_say_how_sure_they_are(tmp_path, draw):
     write_run(tmp_path, "dataset=tools", "sampler=dns", "sampler.M=32", "tuned=none")
     with pytest.raises(UserError, match="dns has several settings on tools; choose one with --where"):
         draw(tmp_path, "ranks")
+
+
+def test_the_auc_of_an_indicator_is_that_of_each_user_against_her_own_negatives(tmp_path):
+    trials = experiments.planned("gdns_fig5", tmp_path)
+    fill(trials[:2], history)  # two seeds
+    frame, _ = figures.write_figure("gdns_fig5", tmp_path, tmp_path / "out")
+    H, G = (frame[(frame["panel"] == name) & (frame["kind"] == "relabelled")].iloc[0] for name in "HG")
+    assert H["auc"] == pytest.approx(4 / 6) and G["auc"] == 0.5 and H["users"] == 50 and H["n"] == 2
+    assert (frame.groupby(["panel", "kind"])["density"].sum() / indicators.BINS).tolist() == pytest.approx([1] * 4)
+    rng = np.random.default_rng(0)
+    runs = [{"user": u, "run": 0, "kind": k, "H": rng.random() + 0.3 * k} for u in range(400) for k in (0, 0, 1)]
+    told = indicators.told_apart(pd.DataFrame(runs), "H", 1)
+    assert told["low"] < 1 - 0.7**2 / 2 < told["high"] < told["low"] + 0.1
+    unseen = remembered(0).assign(H=1.0, G=1.0)
+    for one in trials[:2]:
+        one.job.folder.write_indicators(unseen)
+    with pytest.raises(UserError, match="none of its pairs whose truth is known was visited"):
+        figures.write_figure("gdns_fig5", tmp_path, tmp_path / "out")

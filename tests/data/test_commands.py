@@ -60,6 +60,14 @@ def test_stats_stand_beside_the_papers(hapens, mirror):
     assert code == 0 and "differs from SDNS Table 1" in text and "users: +8,906" in text and "subset:" not in text
 
 
+def test_stats_of_leave_one_out_stand_beside_srns(hapens, mirror):
+    code, text = hapens("stats", "ml-1m", "protocol=gdns")
+    assert code == 0 and "equal to GDNS Table 2" in text and "575,242" in text and "AHNS" not in text
+    code, text = hapens("stats", "ml-1m", "protocol=gdns_relabelled")
+    assert code == 0 and "equal to GDNS Table 2" in text and "557,158" in text and "relabelled" in text
+    assert "equal to AHNS" in hapens("stats", "ml-1m")[1]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -49,7 +49,7 @@ CASES = {
 }
 
 
-GROUPS = ["whole_data", "worst_case"]  # of users; tests/losses/test_groups.py
+GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/test_groups.py
 
 
 def test_every_loss_has_a_contract():

@@ -101,3 +101,26 @@ def test_the_listed_items_are_those_of_the_users_in_order(engine):
         assert got[: len(expected)] == expected
         assert inside[t].tolist() == [True] * len(expected) + [False] * (len(got) - len(expected))
     assert positives.longest[:3].sum() >= items.shape[1]
+
+
+@pytest.mark.parametrize("pairs", ["all", "matched"])
+def test_the_group_hinge_is_the_sum_over_its_pairs_and_so_is_its_gradient(toy, pairs):
+    _, _, tables, users = toy
+    gammas, generator, N = [0.0, 1.0, 2.5], torch.Generator().manual_seed(1), 3
+    loss = build([make_config("sampler=gdns", f"loss.gamma={g}", f"loss.pairs={pairs}")["loss"] for g in gammas])
+    items, positives = (torch.randint(0, I, (T, B, N), generator=generator) for _ in range(2))
+    encoded = Encoded(*tables)
+    losses, squares = loss(encoded, encoded, users, Negatives(items, positives=positives))
+    gradients = torch.autograd.grad(losses.sum() + squares.sum(), tables)
+    slow, total = [table.detach().double().requires_grad_() for table in tables], 0.0
+    for t, gamma in enumerate(gammas):
+        for b in range(B):
+            q, own, others = (slow[0][t, users[t, b]], positives[t, b].tolist(), items[t, b].tolist())
+            chosen = [(i, j) for i in own for j in others] if pairs == "all" else list(zip(own, others, strict=True))
+            value = sum(torch.clamp(q @ slow[1][t, j] - q @ slow[1][t, i] + gamma, min=0) for i, j in chosen)
+            norm = q @ q + sum(slow[1][t, j] @ slow[1][t, j] for j in own + others)
+            assert float(losses[t, b]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
+            assert float(squares[t, b]) == pytest.approx(float(norm) / 2, rel=1e-4)
+            total = total + value + norm / 2
+    for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
+        assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-3)

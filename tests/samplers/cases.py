@@ -33,6 +33,7 @@ class Look:
     rng: Streams
     sampler: Sampler
     known: list[list[int]]  # train items of every user
+    pools: list[list[int]]  # of every row of the trial
 
     @property
     def pos(self) -> float:
@@ -256,6 +257,20 @@ def irgan_minimax(look: Look) -> Expected:
     return Expected([look.hardest()], weights=[0.0], extra=entropy + look.keys["l2"] / 2 * squares)
 
 
+def gdns(look: Look) -> Expected:
+    N, B, u = look.keys["N"], look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
+    G, own = look.sampler.G[look.t, u].tolist(), look.known[u]
+    words = look.rng.bits(int(look.batch.step) * B * N, B, N)[look.t, look.b].tolist()
+    positives = [own[below(word, len(own), len(look.table))] for word in words]
+    return Expected(sorted(look.pool, key=lambda j: -G[j])[:N], any_order=True, positives=positives)
+
+
+def srns(look: Look) -> Expected:
+    users = look.batch.users[look.t].tolist()
+    memory = look.pools[users.index(users[look.b])][: look.keys["S1"]]  # it is empty, and nothing has varied yet
+    return Expected([max(memory, key=lambda j: float(look.u @ look.table[j]))])
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -264,6 +279,8 @@ CASES = {
     "worst_case": (enmf, {"K": 3}),
     "hapens": (hapens, {"M": [1.0, 3.5, 9.0], "M_max": 9}),
     "aobpr": (aobpr, {"lam": [0.05, 0.2, 2.0], "R": 2}),
+    "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
+    "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),

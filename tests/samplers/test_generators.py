@@ -113,7 +113,7 @@ def test_the_baseline_is_the_mean_reward_of_the_previous_epoch():
                 drawn = draw(sampler, tables, pool, users, step=step)
                 scores = Encoded(*tables).score(users, drawn.items).squeeze(-1)
                 rewards.append(REWARDS[name](scores))
-            logged = sampler.close_epoch()
+            logged = sampler.close_epoch(0, Encoded(*tables))
             mean = torch.cat(rewards, 1).mean(1)
             assert torch.allclose(logged["sampler/reward"].float(), mean, atol=1e-6)
             p = torch.softmax((sampler.generator.item[:, :3] * sampler.generator.user[:, 1:2]).sum(-1), -1)

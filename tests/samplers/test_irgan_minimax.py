@@ -87,7 +87,7 @@ def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalog
 def test_what_is_logged_is_the_reward_of_the_mixed_draws_and_the_entropy_over_the_catalogue():
     sampler, tables = make("sampler.lam=0.3")
     draw(sampler, tables, 60_000, TURN_OF_G)
-    logged = sampler.close_epoch()
+    logged = sampler.close_epoch(0, Encoded(*tables))
     for t in range(T):
         p = torch.softmax((tables[1][t] @ tables[0][t, 0]).detach().double(), 0)
         p_n = 0.7 * p

@@ -40,7 +40,7 @@ def test_trials_that_stop_leave_the_pack_and_the_rest_go_on(tmp_path):
     assert len({len(row) for row in rows}) > 1
 
 
-@pytest.mark.parametrize("sampler", ["enmf", "aobpr"])
+@pytest.mark.parametrize("sampler", ["enmf", "aobpr", "gdns", "srns"])
 def test_captured_user_groups_and_memories_train_as_the_cpu_does(tmp_path, sampler):
     how = [f"sampler={sampler}", "model=gmf", "trainer.optimizer=adagrad", "trainer.batch_size=32", "trainer.epochs=4"]
     trials = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
