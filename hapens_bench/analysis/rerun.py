@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from hapens_bench.analysis.report.configs import written
 from hapens_bench.config import compose_config, conf_dir, identity
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")
 FOLLOWING = ("loss", "trainer")  # named only where the config has another one than those four lead to
+PLAIN_WORD = re.compile(r"[A-Za-z_][\w./:@-]*")
 
 
 def rerun_command(config: Mapping[str, Any]) -> str:
@@ -59,3 +60,19 @@ def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str
             yield from _differences(base[key], value, f"{prefix}{key}.")
         elif base[key] != value:
             yield f"{prefix}{key}={written(value)}"
+
+
+def written(value: Any) -> str:
+    """Write a value in the grammar of Hydra's overrides."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(written, value)) + "]"
+    if not isinstance(value, str):
+        return str(value)
+    if PLAIN_WORD.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
+        return value
+    doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # a backslash counts only before a quote
+    return "'" + doubled.replace("'", r"\'") + "'"

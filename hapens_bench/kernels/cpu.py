@@ -65,6 +65,7 @@ def call_all() -> None:
     loops.gather_dot(f3, f3, i2, i3, f3)
     loops.scores(f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, 1)
+    loops.add_rows(f3, i2, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.count_below(f2, i, i2, rows, i, i2)
@@ -132,6 +133,26 @@ class Pairs(torch.autograd.Function):
         loops.scatter(*arrays)
         given = [None if table.is_leaf else target for table, target in zip(ctx.tables, targets, strict=True)]
         return (*given, None, None, None)
+
+
+class Lookup(torch.autograd.Function):
+    """See `models.base.rows`; the gradient goes where that of `Pairs` goes."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        """Copy the rows that an index names: [T, n, D], [T, ...] -> [T, ..., D]."""
+        ctx.table, ctx.index = table, index.flatten(1).contiguous()
+        found = torch.empty(*index.shape, table.shape[2])
+        for own, at, out in zip(table, ctx.index, found.flatten(1, -2), strict=True):
+            torch.index_select(own, 0, at, out=out)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
+        """Add the gradients of the rows to the table's."""
+        target = _gradient(ctx.table)
+        loops.add_rows(*_arrays(target, ctx.index, grads[0].flatten(1, -2)), _parts(len(target)))
+        return None if ctx.table.is_leaf else target, None
 
 
 def _gradient(table: Tensor) -> Tensor:

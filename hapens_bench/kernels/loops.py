@@ -204,6 +204,24 @@ def scatter(
                     _add(item_grad[t, j], d_negative[t, b, k], q, ds, item_table[t, j], D)
 
 
+@numba.njit(parallel=True, cache=True, nogil=True)
+def add_rows(table: Any, index: Any, grad: Any, parts: int) -> None:
+    """Add rows to those of a table that an index names, in order: table[t, index[t, n]] += grad[t, n].
+
+    Shape:
+        table: [T, rows, D]; index: [T, n]; grad: [T, n, D].
+    """
+    T, n, D = grad.shape
+    for place in numba.prange(T * parts):
+        t, part = place // parts, place % parts
+        for k in range(n):
+            row = index[t, k]
+            if row % parts == part:
+                target, source = table[t, row], grad[t, k]
+                for d in range(D):
+                    target[d] += source[d]
+
+
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS, error_model="numpy")
 def adam(
     param: Any,

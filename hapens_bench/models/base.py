@@ -103,11 +103,14 @@ class Encoded:
 
     def query(self, users: Tensor) -> Tensor:
         """Look up query vectors: [T, ...] -> [T, ..., D]."""
-        return rows(self.users, users)
+        return self._rows(self.users, users)
 
     def item(self, items: Tensor) -> Tensor:
         """Look up item vectors: [T, ...] -> [T, ..., D]."""
-        return rows(self.items, items)
+        return self._rows(self.items, items)
+
+    def _rows(self, table: Tensor, index: Tensor) -> Tensor:
+        return cpu.Lookup.apply(table, index) if self.engine is Engine.NUMBA else rows(table, index)
 
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""

@@ -55,8 +55,10 @@ class DENS(Sampler):
             context = self.B_p(p_r)
             with torch.no_grad():
                 e_all = table.item(pool)
-                n_all = e_all * torch.sigmoid(self.B_n(e_all) + context[..., None, :])
-                best = (e_u[..., None, :] * (c[..., None] * e_all - n_all)).sum(-1).argmax(-1)
+                gate = self.B_n(e_all).add_(context[..., None, :]).sigmoid_()
+                best = (
+                    (gate.neg_().add_(c[..., None]).mul_(e_all) @ e_u[..., None]).squeeze(-1).argmax(-1)
+                )  # (c - g_n) e_j
             j = choose(pool, best)
             e_j = table.item(j)
             n_r = e_j * torch.sigmoid(self.B_n(e_j) + context)

@@ -8,8 +8,10 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 LOG = logging.getLogger("hapens_bench.tracking")
+
+
+SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 
 
 class RunBusy(Exception):
@@ -62,19 +67,27 @@ class RunFolder:
         """Write the resolved config."""
         self._write("config.yaml", text.encode())
 
+    def config_sections(self) -> list[str]:
+        """Read the text of the resolved config, a piece for each section.
+
+        Raises:
+            DamagedRun: when there is none, it cannot be read, or its end is missing.
+        """
+        try:
+            text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise DamagedRun(f"config.yaml cannot be read: {error}") from error
+        if not text.endswith("\n"):
+            raise DamagedRun("config.yaml cannot be read: its end is missing")
+        return SECTION.split(text)
+
     def read_config(self) -> dict[str, Any]:
         """Read the resolved config.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.
         """
-        try:
-            config = OmegaConf.to_container(OmegaConf.load(self.path / "config.yaml"))
-        except Exception as error:
-            raise DamagedRun(f"config.yaml cannot be read: {error}") from error
-        if not isinstance(config, dict):
-            raise DamagedRun("config.yaml holds no mapping")
-        return {str(key): value for key, value in config.items()}
+        return parse_config(self.config_sections())
 
     def write_status(self, state: str, reason: str | None = None) -> None:
         """Write `running`, `done` or `failed`, with the reason of a failure."""
@@ -212,3 +225,25 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def parse_config(sections: Sequence[str]) -> dict[str, Any]:
+    """Read a config from the text of its sections; they are shared by all runs that have them, so look, do not change.
+
+    Thousands of runs have few different sections, and each is parsed once.
+
+    Raises:
+        DamagedRun: when it is not YAML, or no mapping.
+    """
+    return {key: value for section in sections for key, value in _parse(section).items()}
+
+
+@cache
+def _parse(section: str) -> dict[str, Any]:
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(io.StringIO(section)))
+    except Exception as error:  # whatever a cut-off or foreign file brings about
+        raise DamagedRun(f"config.yaml cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedRun("config.yaml holds no mapping")
+    return {str(key): value for key, value in found.items()}

@@ -55,7 +55,7 @@ def test_it_begins_with_one_data_set_and_the_honest_selection(page):
     table = shown(page)
     assert set(table["dataset"]) == {"tools"} and set(table["selection"]) == {"valid_refit"} and len(table) == 4
     assert "11 runs of 7 settings on 2 data sets" in page.locator("header").inner_text()
-    assert page.locator("#leaderboard").inner_text().count("M=16 lr=0.002") == 1
+    assert page.locator("#leaderboard").inner_text().count("M=16, lr=0.002") == 1
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -93,7 +93,7 @@ def test_filters_leave_what_they_name(page):
     press(page, "dataset", "")
     assert len(shown(page)) == 7
     page.locator("#filters input").press_sequentially("m=16")
-    assert shown(page)[["sampler", "setting"]].to_numpy().tolist() == [["dns", "M=16 lr=0.002"]]
+    assert shown(page)[["sampler", "setting"]].to_numpy().tolist() == [["dns", "M=16, lr=0.002"]]
     page.locator("#filters input").fill("nothing like it")
     assert len(shown(page)) == 0 and "No row fits these filters." in page.locator("#leaderboard").inner_text()
     assert "No row is chosen." in page.locator("#metric-chart").inner_text()
@@ -192,7 +192,7 @@ def test_the_matrix_shows_differences_and_p_values(page, written):
 
 
 def test_details_show_the_config_and_the_command(page, runs):
-    row = page.locator(ROWS).filter(has_text="M=16 lr=0.002")
+    row = page.locator(ROWS).filter(has_text="M=16, lr=0.002")
     row.locator("td button").click()
     details = page.locator("tr.details")
     commands = details.locator("pre.command").all_inner_texts()

@@ -5,8 +5,7 @@ import shlex
 
 import pytest
 
-from hapens_bench.analysis.report.configs import written
-from hapens_bench.analysis.rerun import rerun_command
+from hapens_bench.analysis.rerun import rerun_command, written
 from hapens_bench.config import compose_config, conf_dir, run_id
 from hapens_bench.errors import UserError
 from tests.analysis.synthetic import config_of, made, make_run

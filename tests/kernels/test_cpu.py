@@ -40,6 +40,23 @@ def test_pairs_and_their_gradients_equal_the_plain_path(D, leaf):
         assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("leaf", [True, False])
+def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+    users, negatives = batch()[0], batch()[2]
+
+    def looked_up(engine, trials):
+        tables_ = [nn.Parameter(table[trials]) for table in tables(7)]
+        encoded = Encoded(*(tables_ if leaf else [2 * table for table in tables_]), engine)
+        q, w = encoded.query(users[trials]), encoded.item(negatives[trials])
+        (q[..., None, :] * w).sigmoid().sum().backward()
+        return q, w, *(table.grad for table in tables_)
+
+    whole = looked_up(Engine.NUMBA, slice(None))
+    for mine, plain in zip(whole, looked_up(Engine.PLAIN, slice(None)), strict=True):
+        assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(a, p[1:2]) for a, p in zip(looked_up(Engine.NUMBA, slice(1, 2)), whole, strict=True))
+
+
 def test_gradients_of_two_uses_add_up():
     users, items = (nn.Parameter(table) for table in tables(4))
     index = batch()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hapens_bench.analysis.naming import differing, names, values
 from hapens_bench.analysis.replicates import Replicates, Run
-from hapens_bench.analysis.report.configs import differing, read_config
-from hapens_bench.tracking.run_folder import DamagedRun
+from hapens_bench.config import run_id
+from hapens_bench.tracking.run_folder import DamagedRun, RunFolder, parse_config
 
 KEYS = ("dataset", "protocol", "model", "sampler", "split_id", "data_hash", "config_id")
 MOST = 12  # settings that are compared with one another, of a data set, protocol, split and selection
@@ -61,7 +62,10 @@ def settings_of(runs: Sequence[Run], skipped: list[str]) -> list[Setting]:
         setting = groups.setdefault(key, Setting([], **dict(zip(KEYS, key, strict=True))))
         setting.runs.append(run)
         try:
-            sections, config = read_config(Path(run["folder"]), run["run_id"])
+            sections = RunFolder(Path(run["folder"])).config_sections()
+            config = parse_config(sections)
+            if _id_of(config) != run["run_id"]:
+                raise DamagedRun(f"config.yaml is not the one of run {run['run_id']}")
             setting.config = setting.config or config
             setting.sections.append(sections)
         except DamagedRun as error:
@@ -77,9 +81,10 @@ def _name(settings: Sequence[Setting]) -> None:
     for setting in settings:
         alike.setdefault((setting.dataset, setting.model, setting.sampler), []).append(setting)
     for group in alike.values():
-        known = [(setting, setting.config) for setting in group if setting.config is not None]
-        for (setting, _), keys in zip(known, differing([config for _, config in known]), strict=True):
-            setting.keys = keys
+        known = [setting for setting in group if setting.config is not None]
+        found = [values(setting.config or {}, ["protocol.name"]) for setting in known]  # the protocol has a column
+        for setting, name in zip(known, names(found, differing(found)), strict=True):
+            setting.keys = name
         for setting in group:
             if setting.config is None:
                 setting.keys = "config unknown"
@@ -155,3 +160,10 @@ def _mean_score(setting: Setting, selection: str, metric: Sequence[str]) -> floa
 
 def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _id_of(config: Mapping[str, Any]) -> str | None:
+    try:
+        return run_id(config)
+    except (KeyError, TypeError, AttributeError):  # of something else than a run
+        return None
