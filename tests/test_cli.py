@@ -120,7 +120,7 @@ def test_resume_force_and_never(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sampler=nope"], "there is no sampler 'nope'; choose one of ahns, ahns_p1, ans, cuco, dens"),
+        (["sampler=nope"], "there is no sampler 'nope'; choose one of advir, ahns, ahns_p1"),
         (["dataset=nope"], "there is no dataset 'nope'"),
         (["sampler=dns", "sampler.foo=1"], "there is no key sampler.foo"),
         (["sampler=dns", "sampler.M=100000"], "sampler.M is 100000, but planted has 2000 items"),

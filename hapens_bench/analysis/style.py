@@ -40,6 +40,7 @@ LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one 
     "rns_as": ("#667788", "short"),
     "irgan_minimax": ("#AA4499", "dotted"),
     "hapens": ("#9933DD", "solid"),
+    "worst_case": ("#6A7A10", "long-dot"),
 }
 SPARE = ("#555555", "solid")
 MARKERS = "os^DvXP<>*"  # of several settings of one sampler
