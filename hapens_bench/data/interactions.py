@@ -94,6 +94,12 @@ class Split:
         return hashlib.sha256(np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
+def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:
+    """Give the rows (user, item) that are not among the others."""
+    codes, known = (part[:, 0] * n_items + part[:, 1] for part in (pairs, others))
+    return pairs[~np.isin(codes, known)]
+
+
 def sort_pairs(pairs: IntArray) -> IntArray:
     """Sort rows (user, item) and drop duplicates."""
     pairs = pairs.reshape(-1, 2).astype(np.int64)

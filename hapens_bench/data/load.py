@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from hapens_bench.checks import Key, problems
 from hapens_bench.data import filters, planted, splits
-from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
+from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs, without
 from hapens_bench.data.negatives import draw_negatives
 from hapens_bench.data.noise import add_noise
 from hapens_bench.data.parsing import DAMAGED
@@ -143,9 +143,9 @@ def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split
     test = sort_pairs(read.test)
     if read.valid is not None:
         valid = sort_pairs(read.valid)
-        train = _without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
+        train = without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
         return Split(name, read.n_users, read.n_items, train, valid, test)
-    train = _without(sort_pairs(read.train), test, read.n_items)
+    train = without(sort_pairs(read.train), test, read.n_items)
     if read.kind == "leave_one_out":
         held = splits.one_per_user(train, protocol["valid"]["seed"])
     else:
@@ -169,10 +169,6 @@ def _relabelled(split: Split, seed: int) -> Split:
     """Take a random train pair of each user with at least two out of train: a negative there that is known to be false."""
     out = splits.one_per_user(split.train, seed)
     return replace(split, train=split.train[~out], relabelled=split.train[out])
-
-
-def _without(pairs: IntArray, held: IntArray, n_items: int) -> IntArray:
-    return pairs[~np.isin(pairs[:, 0] * n_items + pairs[:, 1], held[:, 0] * n_items + held[:, 1])]
 
 
 def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None) -> Split:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hapens_bench.data.interactions import IntArray, Split, sort_pairs
+from hapens_bench.data.interactions import IntArray, Split, sort_pairs, without
 
 
 def noisy_users(split: Split, share: float, seed: int) -> IntArray:
@@ -26,6 +26,5 @@ def add_noise(split: Split, share: float, most: int, seed: int) -> Split:
     owner = np.repeat(users, generator.integers(1, most + 1, len(users)))
     added = np.column_stack([owner, generator.integers(0, split.n_items, len(owner))])
     known = np.concatenate([split.train, split.valid, split.test])
-    keys = [pairs[:, 0] * split.n_items + pairs[:, 1] for pairs in (added, known)]
-    added = added[~np.isin(*keys)]
+    added = without(added, known, split.n_items)
     return replace(split, train=sort_pairs(np.concatenate([split.train, added])))

@@ -13,7 +13,7 @@ from torch import Tensor
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
 
 STEPS = 24  # halvings of reading B's interval: as many as float32 tells apart
 NEUTRAL = 0.5  # the level that asks for uniform negatives
@@ -114,7 +114,7 @@ class HAPENS(Sampler):
         r = rng.uniform(batch.step * B, B)[..., None]
         whole = torch.full_like(h, n)
         if self.reading == "B":
-            place = place_by_weight(weights_of_mean(scores, h.float()), r)
+            place = place_by(weights_of_mean(scores, h.float()), r.squeeze(-1))
         elif self.reading == "C":
             m = (h * n + 0.5).floor().clamp(1, n)
             place = (whole - m).long().squeeze(-1) + hardest_of(self.M_cap, m.float(), n, r)
@@ -161,8 +161,3 @@ def weights_of_mean(scores: Tensor, h: Tensor) -> Tensor:
         mean = (torch.softmax(x / (1 - x) * z, -1) * percentile).sum(-1, keepdim=True)
         low, high = torch.where(mean < h, x, low), torch.where(mean < h, high, x)
     return torch.softmax(low / (1 - low) * z, -1)
-
-
-def place_by_weight(w: Tensor, r: Tensor) -> Tensor:
-    """Draw a place by weight: [..., n], [..., 1] -> [...]."""
-    return (w.double().cumsum(-1) <= r).sum(-1).clamp(max=w.shape[-1] - 1)

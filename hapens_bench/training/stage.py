@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ class Stage:
         sizes = split.n_users, split.n_items
         wanted = component_class(config["model"]).uses_graph
         self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
-        self.watched = watch(split)
 
     def _positives(self, pairs: IntArray) -> Positives:
         budget = int(self.settings["bitmap_mb"] * 2**20)
@@ -51,9 +51,14 @@ class Stage:
         """Begin the training of some trials."""
         return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph)
 
+    @cached_property
+    def watched(self) -> dict[str, Tensor] | None:
+        """The pairs whose truth is known; listed only for samplers that remember something."""
+        return watch(self.split)
+
     def indicators(self, pack: Pack, t: int) -> dict[str, Tensor]:
         """Give what the sampler remembers of the watched pairs in trial t, where there are any and it remembers something."""
-        if self.watched is None:
+        if not pack.sampler.remembers or self.watched is None:
             return {}
         users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
         found = pack.sampler.indicators(t, users, items)

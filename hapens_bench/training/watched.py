@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.data.interactions import IntArray, Split
+from hapens_bench.data.interactions import Split, without
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.pool import Positives, draw_pool
 
@@ -26,7 +26,7 @@ def watch(split: Split) -> dict[str, Tensor] | None:
     observed = [split.train, split.valid, split.test]
     relabelled = split.train[:0] if split.relabelled is None else split.relabelled
     relevant = split.train[:0] if split.relevant is None else split.relevant
-    relevant = _without(relevant, np.concatenate([*observed, relabelled]), split.n_items)
+    relevant = without(relevant, np.concatenate([*observed, relabelled]), split.n_items)
     false = np.concatenate([relabelled, relevant])
     if not len(false):
         return None
@@ -41,8 +41,3 @@ def watch(split: Split) -> dict[str, Tensor] | None:
         "item": torch.cat([items.flatten(), torch.from_numpy(false[:, 1])]),
         "kind": torch.cat([torch.zeros(items.numel(), dtype=torch.int64), *kinds]),
     }
-
-
-def _without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:
-    codes, known = (part[:, 0] * n_items + part[:, 1] for part in (pairs, others))
-    return pairs[~np.isin(codes, known)]

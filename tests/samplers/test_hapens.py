@@ -9,8 +9,8 @@ from hapens_bench.config import check
 from hapens_bench.errors import UserError
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.base import Batch
-from hapens_bench.samplers.hapens import HAPENS, place_by_weight, weights_of_mean
+from hapens_bench.samplers.base import Batch, place_by
+from hapens_bench.samplers.hapens import HAPENS, weights_of_mean
 from hapens_bench.training.pack import build_sampler
 from tests.conftest import make_config
 
@@ -80,7 +80,7 @@ def test_reading_b_draws_by_a_softmax_whose_mean_percentile_is_the_level():
     same = weights_of_mean(torch.zeros(2, n), torch.full((2, 1), 0.9))
     assert torch.allclose(same, torch.tensor(1 / n)), "equal scores have equal weights"
     w = weights_of_mean(scores[:1], torch.tensor([[0.8]])).expand(30_000, n)
-    places = place_by_weight(w, torch.rand(30_000, 1, generator=generator))
+    places = place_by(w, torch.rand(30_000, generator=generator))
     expected = 30_000 * w[0].double().numpy()
     keep = expected > 5
     seen = np.bincount(places, minlength=n)[keep]
