@@ -23,6 +23,7 @@ from hapens_bench.samplers.pool import Positives, draw_pool
 from hapens_bench.tracking.run_folder import HARDNESS, run_folder
 from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
+from hapens_bench.training.optimizer import PackOptimizer
 
 Config = Mapping[str, Any]
 Artefact = Mapping[str, NDArray[np.float64]]
@@ -121,7 +122,7 @@ class Pack:
         self.shuffle_streams = Streams(seeds, Purpose.SHUFFLE, device)
         self.dropout_streams = Streams(seeds, Purpose.DROPOUT, device)
 
-    def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackAdam | PackAdagrad:
+    def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackOptimizer:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
         own = self.sampler.learning_rate()

@@ -1,0 +1,33 @@
+"""What the optimisers of packs share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class PackOptimizer(ABC):
+    """A dense, elementwise optimiser over parameters with a leading trial axis, so that trials never touch each other.
+
+    `slots` holds, by name, what a subclass remembers of each parameter.
+
+    Shape:
+        lr: [T, 1, 1], or [P, T, 1, 1] with one for each parameter; parameters, and the tensors of each slot: P times [T, ...] with
+        at least two further axes of any size.
+    """
+
+    def __init__(self, params: list[nn.Parameter], lr: Tensor, slots: dict[str, list[Tensor]]) -> None:
+        self.params, self.slots = params, slots
+        self.lr = lr.expand(len(params), *lr.shape[-3:])
+        self.steps = torch.zeros((), dtype=torch.int64, device=lr.device)
+
+    @abstractmethod
+    def step(self) -> None:
+        """Apply the gradients, then drop them."""
+
+    def keep(self, trials: Tensor) -> None:
+        """Keep the state of the given trials only (indices on the trial axis)."""
+        self.lr = self.lr[:, trials]
+        self.slots = {name: [tensor[trials] for tensor in tensors] for name, tensors in self.slots.items()}
