@@ -53,30 +53,49 @@ class Earnings(nn.Module):
         return means
 
 
-class GeneratorSampler(Sampler):
+class Adversary(Sampler):
+    """A sampler that trains a matrix factorisation of its own beside the recommender: at its own learning rate, from scratch.
+
+    Logged each epoch: the mean reward of the generator's draws and the mean entropy of what they were drawn from.
+    """
+
+    keys = {"temperature": Key(float, above=0), "lr": Key(float, above=0), "l2": Key(float, low=0)}
+    differentiable = True
+    trains = True
+    sized = True
+    remembers = True
+    temperature: Tensor
+    lr: Tensor
+    l2: Tensor
+
+    def __init__(self, temperature: Tensor, lr: Tensor, l2: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("temperature", temperature)
+        self.register_buffer("lr", lr)
+        self.register_buffer("l2", l2)
+        self.earnings = Earnings(len(lr))
+
+    def learning_rate(self) -> Tensor:
+        """See `Sampler.learning_rate`."""
+        return self.lr
+
+    def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
+        """See `Sampler.close_epoch`."""
+        return self.earnings.close()
+
+
+class GeneratorSampler(Adversary):
     """j ~ p_G(j | u) = softmax(s_G(u, j) / temperature) over M uniform candidates, with G a matrix factorisation of its own.
 
     G is trained with D, the recommender, in the same step: - mean ln p_G(j) (r(s_D(u, j)) - b) + l2 mean 1/2 (|u_G|^2 + sum_m
     |e_m|^2), whose gradient is the REINFORCE estimate (Williams, Machine Learning 1992) of that of the expected reward and reaches
     nothing but G; as a number it means nothing, so it adds 0 to the loss that is logged. A subclass says what the reward r is. The
-    baseline b is 0, or with `baseline` the mean reward of the previous epoch, 0 in the first. Both start from scratch. Logged each
-    epoch: the mean reward (before b) and the mean entropy of p_G, at most ln M.
+    baseline b is 0, or with `baseline` the mean reward of the previous epoch, 0 in the first. The reward is logged before b; the
+    entropy is at most ln M.
     """
 
-    keys = {
-        "M": Key(int, low=2, shared=True),
-        "temperature": Key(float, above=0),
-        "lr": Key(float, above=0),
-        "l2": Key(float, low=0),
-    }
-    differentiable = True
-    trains = True
-    sized = True
-    remembers = True
+    keys = {"M": Key(int, low=2, shared=True), **Adversary.keys}
     baseline = False
-    temperature: Tensor
-    lr: Tensor
-    l2: Tensor
     mean_reward: Tensor
 
     def __init__(
@@ -90,22 +109,14 @@ class GeneratorSampler(Sampler):
         n_users: int,
         n_items: int,
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, lr, l2)
         self.pool_size = M
-        self.register_buffer("temperature", temperature)
-        self.register_buffer("lr", lr)
-        self.register_buffer("l2", l2)
         self.register_buffer("mean_reward", torch.zeros(len(seeds), 1))  # of the previous epoch
-        self.earnings = Earnings(len(seeds))
         self.generator = Factors(seeds, D, n_users, n_items)
 
     @abstractmethod
     def reward(self, score: Tensor) -> Tensor:
         """Give G's reward for the recommender's score of what it drew: [T, B] -> [T, B]."""
-
-    def learning_rate(self) -> Tensor:
-        """See `Sampler.learning_rate`."""
-        return self.lr
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Draw one candidate by p_G and let G learn from its reward."""
@@ -123,7 +134,7 @@ class GeneratorSampler(Sampler):
 
     def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
         """See `Sampler.close_epoch`."""
-        found = self.earnings.close()
+        found = super().close_epoch(epoch, encoded)
         if self.baseline:
             self.mean_reward.copy_(found["sampler/reward"][:, None])
         return found

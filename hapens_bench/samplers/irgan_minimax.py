@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
-from hapens_bench.samplers.generator import Earnings, Factors
+from hapens_bench.samplers.base import Batch, Negatives, choose
+from hapens_bench.samplers.generator import Adversary, Factors
 from hapens_bench.samplers.pool import Positives
 
 DRAWS = 2  # of the generator for each positive when it learns
 
 
-class IRGANMinimax(Sampler):
+class IRGANMinimax(Adversary):
     """The recommender is G, p_G(j | u) = softmax_j s_G(u, j) over all items; this owns D, a matrix factorisation, and trains both.
 
     Epochs come in rounds of `d_epochs`, in which D learns, and `g_epochs`, in which G does:
@@ -43,19 +43,10 @@ class IRGANMinimax(Sampler):
         "pretrain": Key(int, low=0, shared=True),
         "d_epochs": Key(int, low=1, shared=True),
         "g_epochs": Key(int, low=1, shared=True),
-        "temperature": Key(float, above=0),
         "lam": Key(float, low=0, high=1),
-        "lr": Key(float, above=0),
-        "l2": Key(float, low=0),
+        **Adversary.keys,
     }
-    differentiable = True
-    trains = True
-    sized = True
-    remembers = True
-    temperature: Tensor
     lam: Tensor
-    lr: Tensor
-    l2: Tensor
 
     def __init__(
         self,
@@ -72,23 +63,15 @@ class IRGANMinimax(Sampler):
         n_users: int,
         n_items: int,
     ) -> None:
-        super().__init__()
+        super().__init__(temperature, lr, l2)
         self.pool_size, self.pretrain, self.d_epochs, self.round = M, pretrain, d_epochs, d_epochs + g_epochs
-        self.register_buffer("temperature", temperature)
         self.register_buffer("lam", lam)
-        self.register_buffer("lr", lr)
-        self.register_buffer("l2", l2)
-        self.earnings = Earnings(len(seeds))
         self.discriminator = Factors(seeds, D, n_users, n_items)
 
     @classmethod
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
         """BPR is switched off by a weight when the game begins."""
         return True
-
-    def learning_rate(self) -> Tensor:
-        """See `Sampler.learning_rate`."""
-        return self.lr
 
     def start(self, positives: Positives) -> None:
         """Note the train items, which G's draws are mixed with."""
@@ -129,10 +112,6 @@ class IRGANMinimax(Sampler):
         r = 2 * (torch.sigmoid(D.score(batch.users, j)) - 0.5)
         self.earnings.add(r.mean(-1), -(p * ln_p.detach()).sum(-1))
         return -(ln_p.gather(-1, j) * (p_j / p_n) * r).mean((1, 2))
-
-    def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
-        """See `Sampler.close_epoch`."""
-        return self.earnings.close()
 
 
 def place_in(p: Tensor, u: Tensor) -> Tensor:

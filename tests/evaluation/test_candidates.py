@@ -6,24 +6,17 @@ import torch
 
 from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
 from hapens_bench.evaluation.ranking import FullRanking
-from hapens_bench.kernels import Engine
+from tests.evaluation.conftest import random_vectors
 
 CPU = torch.device("cpu")
 U, I, D, C = 60, 40, 3, 25
 METRICS = ["NDCG@1", "NDCG@3", "Recall@3", "MRR@10", "HitRate@30"]
 
 
-@pytest.fixture(params=[Engine.PLAIN, Engine.NUMBA])
-def engine(request):
-    return request.param
-
-
 def case(seed: int, levels: int | None):
     """Vectors (coarse ones give ties), a target of all users but every seventh, and lists with duplicates."""
     generator = np.random.default_rng(seed)
-    shape = (3, U + I, D)
-    vectors = generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
-    vectors = torch.from_numpy(vectors.astype(np.float32))
+    vectors = random_vectors(generator, (3, U + I, D), levels)
     targets = np.array([(u, generator.integers(I)) for u in range(U) if u % 7])
     negatives = generator.integers(0, I, (U, C))
     return vectors[:, :U], vectors[:, U:], targets, negatives

@@ -6,24 +6,17 @@ import torch
 from hapens_bench.errors import UserError
 from hapens_bench.evaluation.metrics import parse_metric
 from hapens_bench.evaluation.ranking import FullRanking, top_items
-from hapens_bench.kernels import Engine
+from tests.evaluation.conftest import random_vectors
 
 METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
 CPU = torch.device("cpu")
 U, I, D = 70, 50, 3
 
 
-@pytest.fixture(params=[Engine.PLAIN, Engine.NUMBA])
-def engine(request):
-    return request.param
-
-
 def case(seed: int, levels: int | None):
     """Random vectors (coarse ones give ties), train and test pairs with empty users and users with many test items."""
     generator = np.random.default_rng(seed)
-    shape = (3, U + I, D)
-    vectors = generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
-    vectors = torch.from_numpy(vectors.astype(np.float32))
+    vectors = random_vectors(generator, (3, U + I, D), levels)
     known = generator.random((U, I)) < 0.2
     targets = (generator.random((U, I)) < generator.random((U, 1)) * 0.6) & ~known
     targets[::7] = False
