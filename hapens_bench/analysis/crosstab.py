@@ -114,7 +114,7 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
         UserError: as `crosstab`.
     """
     found = crosstab(layout, runs)
-    origin = provenance(found.used)
+    origin = provenance(found.used, [f"{name}{end}" for end in (".csv", ".md", ".tex")])
     title = f"{layout.rows} by {', '.join(layout.columns)}"
     out.mkdir(parents=True, exist_ok=True)
     found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")

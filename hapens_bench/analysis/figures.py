@@ -123,7 +123,7 @@ def write_figure(
     kept, left_out = tabulating.usable(definition, found)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)
-    origin = provenance([run.summary for run in kept])
+    origin = provenance([run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")])
     figure = kind.draw(definition, frame)
     drawing.entitle(figure, definition["title"], frame)
     out.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,13 @@ from typing import Any
 from hapens_bench.launch.run import git_sha, versions
 
 
-def provenance(used: Sequence[Mapping[str, Any]]) -> str:
-    """Give, as JSON, what stands beside a result made of these runs (their summaries): command, commits, data, seeds and run ids.
+def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
+    """Give, as JSON, what stands beside the files of a result made of these runs (summaries): command, commits, data, seeds, ids.
 
     It is worked out before any file is written, because it notes a changed checkout.
     """
     found = {
+        "files": list(files),
         "command": " ".join(["hapens", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_sha": git_sha(),

@@ -140,7 +140,7 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
         raise UserError(
             f"no finished run belongs to table {name!r}; conf/table/{name}.yaml holds the command that makes them"
         )
-    origin = provenance(used)
+    origin = provenance(used, [f"{name}{end}" for end in (".csv", ".md", ".tex", "_tests.csv")])
     table = long_table(definition, filled)
     header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)

@@ -109,7 +109,7 @@ def write_choice(
     by_id = {one.job.folder.path.name: one for one in trials}
     parts = dict(iter(frame.groupby("dataset", sort=False)))
     origins = {
-        name: provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]])
+        name: provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]], _files(name))
         for name, part in parts.items()
     }
     for row in chosen.to_dict("records"):
@@ -140,6 +140,10 @@ def write_tuned(names: Sequence[str], setting: str, one: Planned, row: Mapping[H
     path.parent.mkdir(parents=True, exist_ok=True)
     body = OmegaConf.to_yaml(OmegaConf.create(changed(config, base)))
     path.write_text("\n".join([*head, body]), encoding="utf-8")
+
+
+def _files(dataset: object) -> list[str]:
+    return [f"{dataset}{end}" for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png")]
 
 
 def _log_choose(n: Any, k: Any) -> Any:

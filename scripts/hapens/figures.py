@@ -269,13 +269,16 @@ def main() -> None:
     if not done:
         parser.exit(2, f"no data set is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
     used = [job for part in done.values() for job in part]
-    beside = provenance([job.folder.read_summary() for job in used])
+    name = f"hapens_{asked.experiment}"
+    origin = provenance(
+        [job.folder.read_summary() for job in used], [f"{name}{end}" for end in (".csv", ".svg", ".png")]
+    )
     tabulate, draw = EXPERIMENTS[asked.experiment]
     frame = tabulate(used)
     asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / f"hapens_{asked.experiment}"
+    path = asked.out / name
     frame.to_csv(f"{path}.csv", index=False)
-    Path(f"{path}.provenance.json").write_text(beside)
+    Path(f"{path}.provenance.json").write_text(origin)
     figure = draw(frame)
     figure.suptitle(f"HAPENS (our reading): {asked.experiment}", fontsize=10)
     save(figure, path)

@@ -101,6 +101,7 @@ def test_every_figure_is_drawn_with_all_its_files(root, name, tmp_path):
     written = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False, na_values=[""])
     assert list(written.columns) == list(frame.columns) and len(written) == len(frame)
     origin = json.loads((tmp_path / f"{name}.provenance.json").read_text())
+    assert all((tmp_path / file).exists() for file in origin["files"]) and f"{name}.csv" in origin["files"]
     assert {run["run_id"] for run in origin["runs"]} <= {path.parent.name for path in runs.rglob("summary.json")}
     assert len(origin["runs"]) >= 2 and origin["data_hashes"]
 

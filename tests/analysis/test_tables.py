@@ -96,6 +96,8 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     latex = (tmp_path / "ahns_table2.tex").read_text()
     assert latex.count(r"\\") >= 48 and r"\underline{6.00 $\pm$ 0.00 !}" in latex and r"test\_peak" in latex
     note = json.loads((tmp_path / "ahns_table2.provenance.json").read_text())
+    others = {path.name for path in tmp_path.glob("ahns_table2*")} - {"ahns_table2.provenance.json"}
+    assert set(note["files"]) == others and "ahns_table2_tests.csv" in others
     assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 6
     assert {"command", "git_sha", "versions", "git_sha_of_runs", "selections"} <= set(note)
     tested = pd.read_csv(tmp_path / "ahns_table2_tests.csv")
