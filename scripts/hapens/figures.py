@@ -21,10 +21,12 @@ from scipy import stats
 from hapens_bench.analysis.drawing import save
 from hapens_bench.analysis.experiments import planned
 from hapens_bench.analysis.provenance import provenance
-from hapens_bench.analysis.statistics import holm, over_seeds, over_users
+from hapens_bench.analysis.replicates import Replicates, compare
+from hapens_bench.analysis.statistics import holm
 from hapens_bench.data.noise import noisy_users
 from hapens_bench.launch.job import Job, load_split
 
+SELECTION = "valid_refit"
 RESAMPLES = 2000  # of the users, for intervals
 
 
@@ -100,25 +102,22 @@ def draw_oracle(frame: pd.DataFrame) -> Figure:
 
 
 def compared(jobs: list[Job], key: str) -> pd.DataFrame:
-    """Each value of a key against the first: mean over seeds, and paired tests over seeds and over users, corrected over the rows."""
+    """Each value of a key against the first, in percent: means over seeds, paired tests over seeds and users, Holm-corrected."""
     rows = []
     for dataset, here in by_dataset(jobs).items():
         metric = here[0].config["protocol"]["monitor"]
-        means, users = {}, {}
-        for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items():
-            frames = [job.folder.read_frame("users").query("selection == 'valid_refit'") for job in part]
-            means[name] = {
-                job.config["seed"]: float(frame[metric].mean()) for job, frame in zip(part, frames, strict=True)
-            }
-            users[name] = pd.concat(frames).groupby("user")[metric].mean()
-        base = next(iter(means))
-        for name in means:
-            values = list(means[name].values())
+        settings = {
+            name: Replicates([job.folder.read_summary() | {"folder": str(job.folder.path)} for job in part])
+            for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items()
+        }
+        base = next(iter(settings))
+        for name, setting in settings.items():
+            values = list(setting.by_seed(SELECTION, metric).values())
             row = {"dataset": dataset, "metric": metric, key: name, "n": len(values), "mean": np.mean(values)}
             row["std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
             if name != base:
-                tests = {"seeds": over_seeds(means[base], means[name]), "users": over_users(users[base], users[name])}
-                for over, test in tests.items():
+                tests = compare(settings[base], setting, SELECTION, metric)
+                for over, test in zip(("seeds", "users"), tests, strict=True):
                     row |= {f"{base} less this, over {over}": test.difference, f"low over {over}": test.low}
                     row |= {f"high over {over}": test.high, f"p over {over}": test.p}
             rows.append(row)
@@ -132,7 +131,7 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
 def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
     figure, axes = panels(frame)
     for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
-        axis.errorbar(part[key], 100 * part["mean"], yerr=100 * part["std"], fmt="o", color="black", capsize=3)
+        axis.errorbar(part[key], part["mean"], yerr=part["std"], fmt="o", color="black", capsize=3)
         axis.set(xlabel=key, ylabel=f"{part['metric'].iloc[0]}, percent (std over seeds)")
     return figure
 
@@ -182,7 +181,7 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
             def read(job: Job, what: str = what, n: int = clean.n_users) -> np.ndarray:
                 if what == "h_u":
                     return levels(job, "min")
-                frame = job.folder.read_frame("users").query("selection == 'valid_refit'")
+                frame = job.folder.read_frame("users").query(f"selection == '{SELECTION}'")
                 return frame.set_index("user")[what].reindex(range(n)).to_numpy()
 
             before, after = (mean_over_seeds(part, read) for part in (parts["0.0"], noisy))

@@ -53,7 +53,7 @@ def test_oracle_finds_the_best_m_of_each_user_by_validation(trained):
 def test_shuffle_and_readings_compare_with_the_first_setting(trained):
     jobs = trained([["sampler.shuffle=false"], ["sampler.shuffle=true"]])
     frame = figures.compared(jobs, "shuffle").set_index("shuffle")
-    mine = [job.folder.read_summary()["selection"]["valid_refit"]["test"]["Recall@20"] for job in jobs]
+    mine = [100 * job.folder.read_summary()["selection"]["valid_refit"]["test"]["Recall@20"] for job in jobs]
     assert np.isclose(frame.loc["False", "mean"], np.mean(mine[:2]))
     assert np.isclose(frame.loc["True", "False less this, over users"], np.mean(mine[:2]) - np.mean(mine[2:]))
     assert 0 < frame.loc["True", "corrected p over users"] <= 1
