@@ -82,9 +82,8 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give the part of a resolved config that can change the result."""
     kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
-    if (
-        "sources" in kept["dataset"]
-    ):  # the addresses of the files change nothing; the run notes the hash of what was in them
+    # The addresses of the files change nothing; the run notes the hash of what was in them.
+    if "sources" in kept["dataset"]:
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
     trainer = CAME_LATER | kept["trainer"]
     kept["trainer"] = {k: v for k, v in trainer.items() if k not in CANNOT_CHANGE_RESULTS}

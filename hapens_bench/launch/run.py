@@ -46,9 +46,7 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             except RunBusy:
                 job.state, job.reason = "busy", "another process is training it"
                 continue
-            if (
-                job.config["resume"] != "force" and job.is_done()
-            ):  # another process has finished it since it was looked at
+            if job.config["resume"] != "force" and job.is_done():  # another process has finished it meanwhile
                 job.state = "done"
                 continue
             if job.config["resume"] == "force" or job.folder.is_done():  # or what others need of it is damaged

@@ -52,9 +52,8 @@ class ANS(Sampler):
             hard, p_hard = e_j * g, e_i * g
             easy, p_easy = e_j - hard, e_i - p_hard
             w = self.W(hard * p_hard)
-            margin = torch.sigmoid(
-                1 / torch.where(w == 0, 1e-12, w)
-            )  # 0 for items that no edge leads to: no gradient is nan
+            # w is 0 for items that no edge leads to; no gradient may be nan.
+            margin = torch.sigmoid(1 / torch.where(w == 0, 1e-12, w))
             D = e_j.shape[-1]
             z = rng.uniform((batch.step * L1 + layer) * B * M * D, B, M, D)
             augmented = e_j + margin * F.normalize(z, dim=-1) * (p_easy - easy).sign()

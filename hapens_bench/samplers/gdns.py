@@ -14,9 +14,7 @@ from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler
 from hapens_bench.samplers.pool import Positives, draw_positives
 
-BELOW_ONE = (
-    1 - 2**-11
-)  # the largest number of half precision below 1: rounding must not make a visited item look unvisited
+BELOW_ONE = 1 - 2**-11  # the largest of half precision: rounding must not make a visited item look unvisited
 
 
 class GDNS(Sampler):

@@ -187,9 +187,8 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write what a resume needs: tensors and plain values only."""
-        self._write(
-            "checkpoint.pt", lambda file: torch.save(dict(state), file)
-        )  # gigabytes, where a sampler remembers pairs
+        # Gigabytes, where a sampler remembers pairs: so straight into the file.
+        self._write("checkpoint.pt", lambda file: torch.save(dict(state), file))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the checkpoint; one that cannot be read is put aside with a warning and counts as none."""

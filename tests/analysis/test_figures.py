@@ -162,10 +162,8 @@ def test_lines_are_means_and_bands_quantiles_over_seeds(tmp_path, draw):
     frame, _ = draw(tmp_path, "hardness")
     row = frame[(frame["panel"] == "hardness/percentile") & (frame["epoch"] == 3)].iloc[0]
     assert row["n"] == 3 and row["mean"] == pytest.approx(0.5 + 0.05 / 3)
-    assert (row["low"], row["high"]) == (
-        pytest.approx(0.502),
-        pytest.approx(0.534),
-    )  # 0, 1, 4: at 0.2 and 1.8 of 2 steps
+    low, high = pytest.approx(0.502), pytest.approx(0.534)  # of 0, 1, 4: at 0.2 and 1.8 of 2 steps
+    assert (row["low"], row["high"]) == (low, high)
     percent = frame.loc[frame["panel"] == "hardness/false_negative_rate", "mean"]
     assert percent.tolist() == [pytest.approx(0.1 * (0.5 + 0.05 / 3))] * 12
 

@@ -80,9 +80,8 @@ def test_foreign_files_do_no_harm(tmp_path):
     ):
         (make_run(root, seed=k + 1).path / name).write_bytes(content)
     data = made(root, tmp_path / "r.html")
-    assert (
-        data["ledger"]["runs"] == 8 and len(data["ledger"]["skipped"]) == 6
-    )  # users are read where there is a pair to test
+    # Users are read where there is a pair to test.
+    assert data["ledger"]["runs"] == 8 and len(data["ledger"]["skipped"]) == 6
     make_run(root, sampler="dns", seed=7)
     data = made(root, tmp_path / "r.html")
     assert len(data["ledger"]["skipped"]) == 7

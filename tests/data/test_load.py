@@ -139,9 +139,7 @@ def test_other_pairs_than_expected_are_refused(toy):
     (mirror / "train.txt").write_bytes(b"2 6 5 4\n1 2 0\n0 3 2 1\n")  # the same pairs in another order
     del source["files"]["train"]["sha256"]
     load(dataset, protocol, cache, mirror)
-    (mirror / "train.txt").write_bytes(
-        TRAIN + b"2 1\n"
-    )  # no checksum pins it, yet the cached split is not taken for it
+    (mirror / "train.txt").write_bytes(TRAIN + b"2 1\n")  # without a checksum too, the cached split is not taken for it
     with pytest.raises(UserError, match="the pairs in"):
         load(dataset, protocol, cache, mirror)
 

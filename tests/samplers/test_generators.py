@@ -63,9 +63,8 @@ def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
         p = ln_p(own).exp()
         exact = torch.autograd.functional.jacobian(lambda x, r=rewards: -(ln_p(x).exp() * r).sum(), own)
         centred = rewards - sampler.mean_reward[t].double()
-        single = (
-            -torch.autograd.functional.jacobian(ln_p, own) * centred[:, None, None]
-        )  # of each candidate, when drawn
+        # Of each candidate, when drawn:
+        single = -torch.autograd.functional.jacobian(ln_p, own) * centred[:, None, None]
         p3 = p[:, None, None]
         error = ((p3 * single.square()).sum(0) - (p3 * single).sum(0).square()).sqrt() / B**0.5
         estimate = torch.cat([G.user.grad[t, :1], G.item.grad[t, candidates]]).double()

@@ -28,9 +28,8 @@ from hapens_bench.launch.run import git_sha
 SCRIPTS = ("base.js", "leaderboard.js", "chart.js", "curves.js", "significance.js", "details.js", "main.js")
 OF_A_RUN = ("run_id", "folder", "git_sha", "epochs_trained", "train_seconds", "peak_memory_mb")
 DASHES: dict[Any, tuple[float, ...]] = {"-": (), "--": (4, 2), "-.": (5, 2, 1, 2), ":": (1, 2)}  # stroke, gap, ...
-UNSAFE = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-)  # in a script element; U+2028 and 2029 are escaped by json
+# What a script element must not hold; U+2028 and 2029 are escaped by json.
+UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def write_report(root: Path, out: Path) -> Ledger:
