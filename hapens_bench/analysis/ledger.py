@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from hapens_bench.tracking.run_folder import DamagedRun, RunFolder
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import RunFolder
 
 INDEX = ".ledger.json"
 OF_A_RUN = ["run_id", "config_id", "split_id", "dataset", "protocol", "model", "sampler", "seed"]

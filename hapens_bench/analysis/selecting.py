@@ -14,7 +14,8 @@ import pandas as pd
 from hapens_bench.analysis.experiments import planned
 from hapens_bench.analysis.ledger import load
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import DamagedRun, RunFolder
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import RunFolder
 
 Where = Mapping[str, Sequence[str]]
 NAMES = {  # what the short keys of a filter stand for

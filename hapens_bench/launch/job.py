@@ -16,7 +16,8 @@ from hapens_bench.config import check, component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import HARDNESS, DamagedRun, RunFolder, run_folder
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import HARDNESS, RunFolder, run_folder
 
 Config = Mapping[str, Any]
 

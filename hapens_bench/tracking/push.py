@@ -16,7 +16,8 @@ from hydra.utils import instantiate
 from hapens_bench.analysis.ledger import load
 from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import DamagedRun, RunFolder
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.tracking.sink import Sink, describe
 
 

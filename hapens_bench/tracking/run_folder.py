@@ -6,14 +6,15 @@ import contextlib
 import io
 import json
 import logging
-import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,32 +24,23 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hapens_bench.config import run_id
+from hapens_bench.tracking.files import DamagedRun, Files
 
 LOG = logging.getLogger("hapens_bench.tracking")
-
-
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
-
-
 HARDNESS = "hardness"  # the arrays of `training.user_hardness`
+FOUND = ("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet", f"{HARDNESS}.npz")
 
 
 class RunBusy(Exception):
     """Another process is training this run."""
 
 
-class DamagedRun(Exception):
-    """A file of a run folder cannot be read; the message says which."""
-
-
-class RunFolder:
+class RunFolder(Files):
     """The files of one run.
 
     `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet hardness.npz checkpoint.pt pushed.json`
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -83,8 +75,8 @@ class RunFolder:
             DamagedRun: when there is none, it cannot be read, or its end is missing.
         """
         try:
-            text = (self.path / "config.yaml").read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
+            text = self._read("config.yaml").decode()
+        except UnicodeError as error:
             raise DamagedRun(f"config.yaml cannot be read: {error}") from error
         if not text.endswith("\n"):
             raise DamagedRun("config.yaml cannot be read: its end is missing")
@@ -99,9 +91,13 @@ class RunFolder:
         return parse_config(self.config_sections())
 
     def write_status(self, state: str, reason: str | None = None) -> None:
-        """Write `running`, `done` or `failed`, with the reason of a failure."""
+        """Write `running`, `done` or `failed`, with the reason of a failure; of a done run with the checksums of what it found."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write_json("status.json", {"state": state, "reason": reason, "time": now, "pid": os.getpid()})
+        status: dict[str, Any] = {"state": state, "reason": reason, "time": now, "pid": os.getpid()}
+        if state == "done":
+            there = [self.path / name for name in FOUND if (self.path / name).exists()]
+            status["crc32"] = {path.name: zlib.crc32(path.read_bytes()) for path in there}
+        self._write_json("status.json", status)
 
     def read_status(self) -> dict[str, Any] | None:
         """Read the status; None where there is none.
@@ -142,7 +138,9 @@ class RunFolder:
             DamagedRun: when there is none or it cannot be read.
         """
         try:
-            return pd.read_parquet(self.path / f"{name}.parquet")
+            return pd.read_parquet(io.BytesIO(self._read(f"{name}.parquet")))
+        except DamagedRun:
+            raise
         except Exception as error:
             raise DamagedRun(f"{name}.parquet cannot be read: {error}") from error
 
@@ -158,12 +156,13 @@ class RunFolder:
         Raises:
             DamagedRun: when there are none or they cannot be read.
         """
-        path = self.path / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(self._read(f"{name}.npz")), allow_pickle=False) as arrays:
                 return dict(arrays)
+        except DamagedRun:
+            raise
         except Exception as error:
-            raise DamagedRun(f"{path} cannot be read: {error}") from error
+            raise DamagedRun(f"{name}.npz cannot be read: {error}") from error
 
     def write_pushed(self, pushed: Mapping[str, Any]) -> None:
         """Write what `hapens push` has told to which tracker."""
@@ -178,12 +177,24 @@ class RunFolder:
         return self._read_json("pushed.json") if (self.path / "pushed.json").exists() else {}
 
     def is_done(self) -> bool:
-        """Tell whether the run is finished and its summary readable."""
+        """Tell whether the run is finished and everything that it found is as it was written."""
         try:
             status = self.read_status()
-            return status is not None and status.get("state") == "done" and bool(self.read_summary())
+            if status is None or status.get("state") != "done":
+                return False
+            for name in self._checksums():
+                self._read(name)
+            return bool(self.read_summary())
         except DamagedRun:
             return False
+
+    def _checksums(self) -> Mapping[str, int]:
+        """Give the checksums of what a finished run found; none where it is not finished, or older than checksums."""
+        try:
+            found = json.loads((self.path / "status.json").read_bytes()).get("crc32", {})
+        except (OSError, ValueError, AttributeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write what a resume needs: tensors and plain values only."""
@@ -196,6 +207,9 @@ class RunFolder:
         if not path.exists():
             return None
         try:
+            with zipfile.ZipFile(path) as archive:  # which has the checksums that torch.load does not look at
+                if (damaged := archive.testzip()) is not None:
+                    raise DamagedRun(f"the checksum of {damaged} is wrong")
             state = torch.load(path, weights_only=True, map_location="cpu")
             if not isinstance(state, dict):
                 raise DamagedRun("it holds no dictionary")
@@ -208,54 +222,6 @@ class RunFolder:
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, where there is one."""
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
-
-    def _write_parquet(self, name: str, frame: pd.DataFrame) -> None:
-        buffer = io.BytesIO()
-        frame.to_parquet(buffer, index=False)
-        self._write(name, buffer.getbuffer())
-
-    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        self._write(name, (json.dumps(_strict(value), indent=1, allow_nan=False) + "\n").encode())
-
-    def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DamagedRun(f"{name} cannot be read: {error}") from error
-        if not isinstance(value, dict):
-            raise DamagedRun(f"{name} holds no object")
-        return value
-
-    def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
-        """Write under a temporary name, make it durable, then rename."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                content(file) if callable(content) else file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
-        directory = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _strict(value: Any) -> Any:
-    """Turn numpy scalars into plain values, and replace numbers that JSON does not know (nan, inf) by null."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Mapping):
-        return {str(k): _strict(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def parse_config(sections: Sequence[str]) -> dict[str, Any]:

@@ -122,6 +122,7 @@ def thousand_runs(root: Path) -> None:
                     }
                     reports = {name: report | {"test": test} for name, report in summary["selection"].items()}
                     (folder / "summary.json").write_text(json.dumps(summary | ids | {"selection": reports}))
+                    RunFolder(folder).write_status("done")
 
 
 def made(root: Path, out: Path) -> dict:

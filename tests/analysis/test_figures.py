@@ -182,6 +182,7 @@ def test_seeds_without_a_common_epoch_are_told(tmp_path, draw):
         rows = folder.read_frame("history").assign(**{"test/NDCG@20": float("nan"), "test/Recall@20": float("nan")})
         rows.loc[rows["epoch"] == seed + 3, "test/NDCG@20"] = 0.04
         folder.write_history(rows.to_dict("records"))
+        folder.write_status("done")
     with pytest.raises(UserError, match=r"none of the runs has test/NDCG@20 in an epoch that all seeds reached"):
         draw(tmp_path, "phase")
     write_run(tmp_path, "sampler=dns", stages=("full",))
@@ -474,5 +475,6 @@ def test_the_auc_of_an_indicator_is_that_of_each_user_against_her_own_negatives(
     unseen = remembered(0).assign(H=1.0, G=1.0)
     for one in trials[:2]:
         one.job.folder.write_indicators(unseen)
+        one.job.folder.write_status("done")
     with pytest.raises(UserError, match="none of its pairs whose truth is known was visited"):
         figures.write_figure("gdns_fig5", tmp_path, tmp_path / "out")

@@ -51,6 +51,7 @@ def test_the_index_is_used_and_notices_every_change(tmp_path, monkeypatch):
     assert len(ledger.load(tmp_path).runs) == 1 and not read
     changed = first.read_summary() | {"seed": 7}
     first.write_summary(changed)
+    first.write_status("done")
     assert ledger.load(tmp_path).runs[0]["seed"] == 7 and read == ["a"]
     first.write_status("running")  # started again
     found = ledger.load(tmp_path)

@@ -70,6 +70,7 @@ def test_long_curves_are_thinned(tmp_path):
     folder = make_run(tmp_path)
     rows = [{"stage": "full", "epoch": e, "hardness/ratio": float(e), "test/NDCG@20": 0.1} for e in range(950)]
     folder.write_history(rows)
+    folder.write_status("done")
     drawn = made(tmp_path, tmp_path / "r.html")["curves-0"]["full"]["hardness"]
     assert drawn["epoch"] == list(range(0, 950, 10)) and drawn["curves"]["ratio"] == [
         [float(e) for e in range(0, 950, 10)]
@@ -83,9 +84,9 @@ def test_a_curve_ends_where_its_first_seed_stopped(tmp_path):
         ]
         for epoch in (0, 5, last):
             rows[epoch]["test/NDCG@20"] = 0.1
-        make_run(tmp_path, seed=seed).write_history(
-            [row | {"hardness/ratio": float(row["hardness/ratio"])} for row in rows]
-        )
+        folder = make_run(tmp_path, seed=seed)
+        folder.write_history([row | {"hardness/ratio": float(row["hardness/ratio"])} for row in rows])
+        folder.write_status("done")
     drawn = made(tmp_path, tmp_path / "r.html")["curves-0"]["full"]
     assert drawn["hardness"]["epoch"] == list(range(9)) and drawn["metrics"]["epoch"] == [0, 5]
     assert drawn["hardness"]["curves"]["ratio"][0] == [epoch + 0.5 for epoch in range(9)]

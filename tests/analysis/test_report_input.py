@@ -112,6 +112,7 @@ def test_values_that_are_not_numbers_are_left_empty(tmp_path):
     )
     text = (folder.path / "summary.json").read_text().replace('"train_seconds": null', '"train_seconds": NaN')
     (folder.path / "summary.json").write_text(text)
+    folder.write_status("done")
     data = made(tmp_path, tmp_path / "r.html")
     assert data["ledger"]["rows"]["mean"] == {"Recall@20": [None], "NDCG@20": [50.0]}
     assert data["details"]["runs"][0][0]["train_seconds"] is None

@@ -79,6 +79,7 @@ def test_a_folder_without_runs_says_why(tmp_path):
         selecting.from_ledger(tmp_path / "nowhere", {})
     folder = write_run(tmp_path)
     folder.write_summary({"run_id": "old"})
+    folder.write_status("done")
     with pytest.raises(UserError, match=r"there is no finished run below .*; skipped .*summary.json lacks config_id"):
         selecting.from_ledger(tmp_path, {})
 
@@ -90,7 +91,7 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=f"{folder.path}: history.parquet cannot be read"):
         _ = one.history
     (folder.path / "config.yaml").write_text("[")
-    with pytest.raises(UserError, match=f"{folder.path}: config.yaml cannot be read"):
+    with pytest.raises(UserError, match=f"{folder.path}: config.yaml is damaged"):
         selecting.from_ledger(tmp_path, {"seed": ["0"]})
 
 

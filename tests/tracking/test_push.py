@@ -9,6 +9,7 @@ import torch
 from hapens_bench.cli import main
 from hapens_bench.launch.job import Job
 from hapens_bench.launch.run import run_pack
+from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.tracking.trackio import TrackioSink
 from tests.conftest import make_config
 from tests.tracking.readers import curve, trackio_runs, wandb_synced
@@ -78,6 +79,7 @@ def test_what_changed_since_is_pushed_again(runs, trackio_folder, capsys):
     assert push(runs, "trackio", "--set", "project=changed", "--sampler", "dns") == 0
     (path,) = runs.glob("*/*/dns/*/summary.json")
     path.write_text(path.read_text().replace('"train_seconds": ', '"train_seconds": 1'))
+    RunFolder(path.parent).write_status("done")
     assert push(runs, "trackio", "--set", "project=changed", "--sampler", "dns") == 0
     assert capsys.readouterr().out.endswith("1 pushed\n"), "the run was trained again"
     assert push(runs, "trackio", "--set", "project=other", "--sampler", "dns") == 0
@@ -90,7 +92,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_pushed(runs, t
     path.write_bytes(b"{")
     assert push(runs, "trackio", "--set", f"project=without-{damaged[:4]}") == 0
     out, err = capsys.readouterr()
-    assert f"skipped {path.parent}: {damaged} cannot be read" in err
+    assert f"skipped {path.parent}: {damaged} is damaged" in err
     assert out.endswith("2 pushed, 1 skipped\n")
 
 

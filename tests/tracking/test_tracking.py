@@ -1,14 +1,17 @@
 import json
 import os
+import random
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hapens_bench.tracking.run_folder import DamagedRun, RunBusy, RunFolder
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import FOUND, RunBusy, RunFolder
 from hapens_bench.tracking.sink import SafeSinks
 
 
@@ -86,6 +89,64 @@ def test_done_needs_a_readable_summary(tmp_path):
     assert not folder.is_done()
     with pytest.raises(DamagedRun, match="summary"):
         folder.read_summary()
+
+
+def flip(path, chance):
+    """Change one random bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+def test_one_wrong_bit_in_anything_that_a_run_found_is_noticed(tmp_path):
+    folder, chance = RunFolder(tmp_path), random.Random(0)
+    folder.write_config("seed: 1\n")
+    folder.write_history([{"epoch": k, "a": k / 7} for k in range(30)])
+    folder.write_users(pd.DataFrame({"user": range(50)}))
+    folder.write_indicators(pd.DataFrame({"H": range(50)}))
+    folder.write_arrays("hardness", {"min": np.arange(50.0)})
+    folder.write_summary({"run_id": "x", "value": 0.123456})
+    folder.write_status("done")
+    readers = {"config.yaml": folder.read_config, "summary.json": folder.read_summary}
+    readers |= {f"{name}.parquet": partial(folder.read_frame, name) for name in ("history", "users", "indicators")}
+    readers["hardness.npz"] = partial(folder.read_arrays, "hardness")
+    assert folder.is_done() and set(readers) == set(FOUND)
+    for name, read in readers.items():
+        path, read_before = tmp_path / name, read()
+        whole = path.read_bytes()
+        for _ in range(20):
+            flip(path, chance)
+            assert not folder.is_done()
+            with pytest.raises(DamagedRun, match=f"{name} is damaged: its checksum is wrong"):
+                read()
+            path.write_bytes(whole)
+        path.unlink()
+        assert not folder.is_done()
+        path.write_bytes(whole)
+        assert folder.is_done() and str(read()) == str(read_before)
+    status = (tmp_path / "status.json").read_bytes()
+    for _ in range(100):  # a run whose status is damaged is run again, or is what it was
+        flip(tmp_path / "status.json", chance)
+        folder.is_done()
+        assert folder.read_summary()["value"] == 0.123456 if folder.is_done() else True
+        (tmp_path / "status.json").write_bytes(status)
+
+
+def test_one_wrong_bit_in_a_checkpoint_never_becomes_a_wrong_tensor(tmp_path):
+    folder, chance = RunFolder(tmp_path), random.Random(1)
+    state = {"parameters": {"a": torch.randn(200, 16)}, "rows": [{"loss": 0.5}] * 9, "steps": 3}
+    folder.save_checkpoint(state)
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    damaged = 0
+    for _ in range(200):
+        (tmp_path / "checkpoint.pt").write_bytes(whole)
+        flip(tmp_path / "checkpoint.pt", chance)
+        found = folder.load_checkpoint()
+        damaged += found is None
+        if found is not None:  # the bit was one that nobody reads
+            assert found["rows"] == state["rows"] and found["steps"] == 3
+            assert torch.equal(found["parameters"]["a"], state["parameters"]["a"])
+    assert damaged > 150
 
 
 def test_frames(tmp_path):

@@ -13,7 +13,8 @@ import numpy as np
 from hapens_bench.analysis.naming import differing, names, values
 from hapens_bench.analysis.replicates import Replicates, Run
 from hapens_bench.config import run_id
-from hapens_bench.tracking.run_folder import DamagedRun, RunFolder, parse_config
+from hapens_bench.tracking.files import DamagedRun
+from hapens_bench.tracking.run_folder import RunFolder, parse_config
 
 KEYS = ("dataset", "protocol", "model", "sampler", "split_id", "data_hash", "config_id")
 MOST = 12  # settings that are compared with one another, of a data set, protocol, split and selection

@@ -1,0 +1,92 @@
+"""Files that are written whole or not at all, and known again when read."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+
+class DamagedRun(Exception):
+    """A file of a run folder cannot be read; the message says which."""
+
+
+class Files:
+    """The files of a folder. A kill at any instant leaves each old or new, never half."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def _write_parquet(self, name: str, frame: pd.DataFrame) -> None:
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        self._write(name, buffer.getbuffer())
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        self._write(name, (json.dumps(_strict(value), indent=1, allow_nan=False) + "\n").encode())
+
+    def _checksums(self) -> Mapping[str, int]:
+        """Give the CRC-32 of files, by name, where they are known."""
+        return {}
+
+    def _read(self, name: str) -> bytes:
+        """Read a file.
+
+        Raises:
+            DamagedRun: when there is none, or it is not what was written.
+        """
+        try:
+            content = (self.path / name).read_bytes()
+        except OSError as error:
+            raise DamagedRun(f"{name} cannot be read: {error}") from error
+        if self._checksums().get(name, written := zlib.crc32(content)) != written:
+            raise DamagedRun(f"{name} is damaged: its checksum is wrong")
+        return content
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._read(name))
+        except ValueError as error:
+            raise DamagedRun(f"{name} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise DamagedRun(f"{name} holds no object")
+        return value
+
+    def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
+        """Write under a temporary name, make it durable, then rename."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                content(file) if callable(content) else file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _strict(value: Any) -> Any:
+    """Turn numpy scalars into plain values, and replace numbers that JSON does not know (nan, inf) by null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
