@@ -120,8 +120,13 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
     """Train trials in as few packs as can be: those that start at the same epoch together.
 
     A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to the last finished epoch and is
-    trained on as two halves; a trial that breaks alone has failed.
+    trained on as two halves; a trial that breaks alone has failed. One that was killed after its last epoch, but before its results
+    were written, has them in its checkpoint.
     """
+    for trial in trials:
+        if trial.progress.stage == "done":
+            end(trial)
+    trials = [trial for trial in trials if trial.progress.stage != "done"]
     starts = dict.fromkeys((t.progress.stage, t.progress.next_epoch) for t in trials)
     for start in starts:
         pack = [t for t in trials if (t.progress.stage, t.progress.next_epoch) == start]
