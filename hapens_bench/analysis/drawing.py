@@ -13,7 +13,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hapens_bench.analysis.budget_curves import AS_RUN
 from hapens_bench.analysis.settings import KEYS, PLACE, Definition
@@ -158,6 +158,7 @@ def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
     figure, axes = _panels(frame, {"": f"best validation {monitor}, percent"})
     looks = _looks(frame)
     for (place, _), axis in axes.items():
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for name, rows in _lines(_of(frame, place)):
             axis.plot(rows["n"], 100 * rows["expected"], **looks[name], drawstyle="steps-post" if ran else "default")
             axis.fill_between(rows["n"], 100 * rows["low"], 100 * rows["high"], color=colour(name[0]), alpha=0.08, lw=0)

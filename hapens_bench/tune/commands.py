@@ -30,7 +30,6 @@ def add_parser(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="tune.KEY=VALUE (conf/tune/default.yaml names them), and what hapens train -m takes: dataset=tools sampler=rns,dns",
     )
-    tune.add_argument("--out", type=Path, default=Path("results/tuning"), help="default: results/tuning")
     tune.set_defaults(run=run_tune)
 
 
@@ -50,7 +49,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
     frame = search(plan, console)
     show_failed(frame, console)
     found = best(frame)
-    folder = arguments.out / f"{plan.name}_{plan.settings['algorithm']}"
+    folder = Path(plan.settings["out"]) / f"{plan.name}_{plan.settings['algorithm']}"
     said = write_evidence(
         frame.drop(columns=["command", "run_ids"]),
         summaries(plan, frame),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,10 +44,12 @@ def open_journal(path: Path) -> Iterator[JournalStorage]:
         if path.exists():
             _drop_cut_off_line(path)
         try:
+            _check_lines(path)
             storage = JournalStorage(JournalFileBackend(str(path), _Held(str(path))))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # whatever a foreign line brings about
+        except Exception as error:  # whatever a line that is none of optuna's brings about
+            why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(
-                f"{path} cannot be read ({error}); move it away to begin anew: finished runs are kept"
+                f"{path} cannot be read ({why}); move it away to begin anew: finished runs are kept"
             ) from None
         yield storage
     finally:
@@ -62,3 +65,12 @@ def _drop_cut_off_line(path: Path) -> None:
         )
         with open(path, "r+b") as file:
             file.truncate(whole)
+
+
+def _check_lines(path: Path) -> None:
+    """Read every line; optuna takes a last one that it cannot read for one that is still being written."""
+    for k, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+        try:
+            json.loads(line)["op_code"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"line {k} is not an entry of a journal: {error}") from None

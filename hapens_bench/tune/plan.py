@@ -34,6 +34,7 @@ KEYS = {
     "seed": Key(int, low=0, optional=True),
     "baseline": Key(str, optional=True),
     "setting": Key(str, optional=True),
+    "out": Key(str),
 }
 IDENTITY = (
     "algorithm",

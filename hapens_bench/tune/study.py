@@ -122,9 +122,11 @@ class Study:
         return median_floor(curves, self.plan.settings["warmup"]) if curves else {}
 
     def tell(self, asked: Asked, outcome: Outcome) -> None:
-        """Enter how a trial ended."""
+        """Enter how a trial ended; after an interruption in the middle of it, what is missing."""
+        told = self.study.get_trials(deepcopy=False)[asked.trial.number].intermediate_values
         for epoch, value in outcome.curve.items():
-            asked.trial.report(value, epoch)
+            if epoch not in told:
+                asked.trial.report(value, epoch)
         for key, fact in outcome.facts.items():
             asked.trial.set_user_attr(key, fact)
         asked.trial.set_user_attr("reached", outcome.value)
