@@ -1,4 +1,4 @@
-"""The command line: `hapens train|data|table|figure|choose|push`; `python -m hapens_bench` is `hapens train`."""
+"""The command line: `hapens train|data|table|figure|choose|tune|push`; `python -m hapens_bench` is `hapens train`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     from hapens_bench.analysis import runs
     from hapens_bench.data import commands as data
     from hapens_bench.tracking import push
+    from hapens_bench.tune import commands as tune
 
     parser = argparse.ArgumentParser(prog="hapens", description="Compare negative samplers, honestly and fast.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     analysis.add_parser(commands)
     runs.add_parser(commands)
     push.add_parser(commands)
+    tune.add_parser(commands)
     arguments = parser.parse_args(argv)
     return guarded(lambda: arguments.run(arguments))
 

@@ -25,7 +25,7 @@ from tests.conftest import make_config
 
 CONF = conf_dir()
 YAMLS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-READ_BY_COMMANDS = [path for path in YAMLS if path.parts[0] in ("table", "figure")]
+READ_BY_COMMANDS = [path for path in YAMLS if path.parts[0] in ("table", "figure", "tune")]
 OPTIONS = [path for path in YAMLS if len(path.parts) == 2 and path not in READ_BY_COMMANDS]
 TUNED = [path for path in YAMLS if path.parts[0] == "tuned" and len(path.parts) == 3]
 

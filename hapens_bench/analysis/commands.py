@@ -133,15 +133,17 @@ def run_choose(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"--trials is {arguments.trials!r}, but it takes a whole number above 0 for each of {', '.join(names)}"
         )
-    chosen = write_choice(
+    written = write_choice(
         names, arguments.setting, arguments.runs, arguments.dataset, [int(n) for n in trials], arguments.out
     )
     lines: list[Line] = []
-    for row in chosen.to_dict("records"):
+    for row in written.chosen.to_dict("records"):
         epoch = f"{row['epoch']}" + ("" if row["converged"] else " !")
         value = f"{100 * row['value']:.2f}"
         lines.append([row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch])
     header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
     print_table("best by validation; !: in its last epoch (not converged)", header, lines)
+    for sentence in written.said:
+        print(f"- {sentence}")
     print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{names[0]}/")
     return 0

@@ -13,8 +13,9 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from hapens_bench.analysis.budget_curves import AS_RUN
 from hapens_bench.analysis.settings import KEYS, PLACE, Definition
 from hapens_bench.analysis.style import colour, line
 
@@ -148,17 +149,25 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
-    """Draw what the best of n trials is worth, a panel for each data set; the band is from the 10% to the 90% quantile."""
+    """Draw what the best of n trials is worth, a panel for each data set; the band is from the 10% to the 90% quantile.
+
+    Curves of trials in the order in which they were run are steps, without a band.
+    """
+    ran = (frame["order"] == AS_RUN).all()
     frame = frame.assign(model="", protocol="", setting="")
     figure, axes = _panels(frame, {"": f"best validation {monitor}, percent"})
     looks = _looks(frame)
     for (place, _), axis in axes.items():
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for name, rows in _lines(_of(frame, place)):
-            axis.plot(rows["n"], 100 * rows["expected"], **looks[name])
+            axis.plot(rows["n"], 100 * rows["expected"], **looks[name], drawstyle="steps-post" if ran else "default")
             axis.fill_between(rows["n"], 100 * rows["low"], 100 * rows["high"], color=colour(name[0]), alpha=0.08, lw=0)
-    _finish(
-        figure, axes, "trials", looks, ["mean of the best of n trials in random order; band: its 10% to 90% quantile"]
-    )
+    caption = "mean of the best of n trials in random order; band: its 10% to 90% quantile"
+    if ran:
+        caption = (
+            "best of the first n trials as they were proposed, each in view of those before it: one order, so no band"
+        )
+    _finish(figure, axes, "trials", looks, [caption])
     entitle(figure, "Best of n trials", frame)
     return figure
 

@@ -35,8 +35,8 @@ COLUMNS = [
 class Ledger:
     """What stands below a folder of runs.
 
-    `runs` are the summaries of finished runs, each with its `folder`; `unfinished` the folder, state (running, failed), reason and
-    time of the others; `skipped` names what could not be read, and why.
+    `runs` are the summaries of finished runs, each with its `folder`; `unfinished` the folder, state (running, failed, pruned),
+    reason and time of the others; `skipped` names what could not be read, and why.
     """
 
     runs: list[dict[str, Any]]
@@ -110,7 +110,7 @@ def _together(runs: Sequence[dict[str, Any]], name: str) -> pd.DataFrame:
 def _read(path: Path) -> dict[str, Any]:
     folder = RunFolder(path)
     status = folder.read_status()
-    if status is None or status.get("state") not in ("done", "running", "failed"):
+    if status is None or status.get("state") not in ("done", "running", "failed", "pruned"):
         raise DamagedRun(f"status.json says {status and status.get('state')!r}")
     if status["state"] != "done":
         return {"status": status, "summary": None}

@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         ("show", run_show, "one run: results, where they come from, config, and the command that runs it again"),
         ("compare", run_compare, "two runs: the keys in which they differ, and their results side by side"),
         ("failed", run_failed, "runs that failed or were interrupted, why, and the command that goes on with each"),
-        ("prune", run_prune, "remove the folders of runs that failed or were interrupted"),
+        ("prune", run_prune, "remove the folders of runs that failed, were pruned or interrupted"),
     ):
         action = actions.add_parser(name, help=text)
         action.set_defaults(run=run)
@@ -119,15 +119,17 @@ def run_compare(arguments: argparse.Namespace) -> int:
 def run_failed(arguments: argparse.Namespace) -> int:
     """Print the runs that ended early, and the command that goes on with each."""
     ledger = load(arguments.runs)
-    found = stopped(ledger)
-    for one in found:
+    ended = stopped(ledger)
+    for one in ended:
+        if one.summary["state"] == "pruned":
+            continue
         run, reason = one.summary, one.summary["reason"] or "interrupted"
         try:
             command = f"{rerun_command(one.config)} seed={one.config['seed']} paths.runs={arguments.runs}"
         except UserError as error:
             command = str(error)
         print(f"{run['folder']}: {run['state']} since {run['time']}: {reason}\n  {command}")
-    _others(ledger, found)
+    _others(ledger, ended)
     return 0
 
 
@@ -171,7 +173,9 @@ def stopped(ledger: Ledger) -> list[Finished]:
 
 def _others(ledger: Ledger, stopped: Sequence[Finished]) -> None:
     held = len(ledger.unfinished) - len(stopped)
-    print(f"{len(ledger.runs)} finished, {len(stopped)} failed or interrupted, {held} being trained")
+    pruned = sum(run.summary["state"] == "pruned" for run in stopped)
+    text = f"{len(ledger.runs)} finished, {len(stopped) - pruned} failed or interrupted, {held} being trained"
+    print(text + (f", {pruned} pruned by hapens tune" if pruned else ""))
     for what in ledger.skipped:
         print(f"skipped {what}")
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
-from scipy.special import gammaln
 
+from hapens_bench.analysis.budget_curves import budget_curves
 from hapens_bench.analysis.drawing import draw_budget_curves, save
 from hapens_bench.analysis.experiments import Planned, planned
+from hapens_bench.analysis.gaps import answers, gaps
 from hapens_bench.analysis.provenance import provenance
 from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.errors import UserError
 
 SECTIONS = ("model", "loss", "sampler", "trainer")  # what a file of conf/tuned may set
+
+
+@dataclass(frozen=True)
+class Written:
+    """The chosen rows, a sampler and data set each, and what is to be said of the baseline."""
+
+    chosen: pd.DataFrame
+    said: list[str]
 
 
 def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
@@ -37,7 +46,7 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
         found = {"dataset": dataset, "sampler": sampler, "trial": count[dataset, sampler] - 1}
         found |= {"setting": " ".join(one.setting), "value": one.job.objective()}
         found |= {"epoch": report["epoch"], "converged": report["converged"], "run_id": one.job.folder.path.name}
-        rows.append(found)
+        rows.append(found | {"seeds": str(one.job.config["seed"])})
     if not rows:
         raise UserError("none of its trials has been run; the experiment's file holds the command")
     begun = {row["dataset"] for row in rows}
@@ -51,37 +60,23 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
 
 
 def best(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the row with the highest validation value of each data set and sampler (the earliest of equals)."""
-    groups = frame.groupby(["dataset", "sampler"], sort=False)["value"]
-    return frame.assign(trials=groups.transform("size")).loc[groups.idxmax()]
+    """Give the row with the highest validation value of each data set and sampler (the earliest of equals).
 
+    Where trials have a `state`, pruned and failed ones are of the budget but cannot be chosen.
 
-def budget_curve(values: Sequence[float]) -> pd.DataFrame:
-    r"""Give what the best of n trials is worth, n = 1..N, if the N that were run had come in random order.
-
-    P(best of n is the k-th smallest) = C(k-1, n-1) / C(N, n); columns n, expected, low and high (10% and 90% quantiles).
+    Raises:
+        UserError: when a sampler has no finished trial.
     """
-    v = np.sort(np.asarray(values, dtype=float))
-    N = len(v)
-    k = np.arange(1, N + 1)
-    rows = []
-    for n in range(1, N + 1):
-        with np.errstate(divide="ignore"):
-            logs = np.where(k >= n, _log_choose(k - 1, n - 1), -np.inf)
-        p = np.exp(logs - _log_choose(N, n))
-        reached = np.cumsum(p)
-        quantile = {name: v[np.searchsorted(reached, q - 1e-9)] for name, q in (("low", 0.1), ("high", 0.9))}
-        rows.append({"n": n, "expected": float(p @ v), **quantile})
-    return pd.DataFrame(rows)
-
-
-def budget_curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the budget curve of every data set and sampler."""
-    parts = [
-        budget_curve(part["value"].tolist()).assign(dataset=str(dataset), sampler=str(sampler))
-        for (dataset, sampler), part in frame.groupby(["dataset", "sampler"], sort=False)
-    ]
-    return pd.concat(parts, ignore_index=True)[["dataset", "sampler", "n", "expected", "low", "high"]]
+    keys = ["dataset", "sampler"]
+    frame = frame.assign(trials=frame.groupby(keys, sort=False)["trial"].transform("size"))
+    can = frame[frame["state"] == "complete"] if "state" in frame else frame
+    groups = can.astype({"value": float}).groupby(keys, sort=False)["value"]
+    if groups.ngroups < frame.groupby(keys).ngroups:
+        lost = (
+            frame.merge(can[keys].drop_duplicates(), how="left", indicator=True).query("_merge == 'left_only'").iloc[0]
+        )
+        raise UserError(f"no trial of {lost['sampler']} on {lost['dataset']} came to its end: {lost['reason']}")
+    return can.loc[groups.idxmax()]
 
 
 def changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -92,12 +87,10 @@ def changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dic
 
 def write_choice(
     names: Sequence[str], setting: str, runs: Path, datasets: Sequence[str], n_trials: Sequence[int], out: Path
-) -> pd.DataFrame:
-    """Write conf/tuned/<setting>/<dataset>-<model>-<sampler>.yaml for the best trials, and the evidence; give the chosen rows.
+) -> Written:
+    """Write conf/tuned/<setting>/<dataset>-<model>-<sampler>.yaml for the best trials, and the evidence.
 
-    Several experiments are one budget: every sampler has its trials of all of them. `n_trials` stands for their own budgets. The
-    evidence of a data set is <out>/<first name>/<dataset>.csv (all trials), _budget.csv, .svg and .png (budget curves) and
-    .provenance.json.
+    Several experiments are one budget: every sampler has its trials of all of them. `n_trials` stands for their own budgets.
 
     Raises:
         UserError: when budgets are not equal, or there is nothing to choose from.
@@ -105,36 +98,59 @@ def write_choice(
     budgets: Sequence[int | None] = n_trials or [None] * len(names)
     trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n)]
     frame = outcomes(trials)
-    curves, chosen = budget_curves(frame), best(frame)
     by_id = {one.job.folder.path.name: one for one in trials}
-    parts = dict(iter(frame.groupby("dataset", sort=False)))
-    origins = {
-        name: provenance([by_id[run_id].job.folder.read_summary() for run_id in part["run_id"]], _files(name))
-        for name, part in parts.items()
-    }
+    chosen = best(frame)
+    summaries = [by_id[run_id].job.folder.read_summary() for run_id in frame["run_id"]]
+    monitor = trials[0].job.config["protocol"]["monitor"]
+    found = write_evidence(frame, summaries, out / names[0], monitor, str(frame["sampler"].iloc[0]))
+    command = f"hapens choose {','.join(names)} {setting}"
     for row in chosen.to_dict("records"):
-        write_tuned(names, setting, by_id[row["run_id"]], row)
+        write_tuned(setting, by_id[row["run_id"]], row, command, f"results/tuning/{names[0]}")
+    return Written(chosen, found)
+
+
+def write_evidence(
+    frame: pd.DataFrame,
+    summaries: Sequence[Mapping[str, Any]],
+    folder: Path,
+    monitor: str,
+    baseline: str,
+    in_order: bool = False,
+) -> list[str]:
+    """Write what a choice rests on; give what it says of the baseline, in sentences.
+
+    Of every data set: <folder>/<dataset>.csv (all trials), _budget.csv, .svg and .png (budget curves), _gaps.csv (all pairs of
+    samplers, see `gaps`) and .provenance.json.
+    """
+    parts = dict(iter(frame.groupby("dataset", sort=False)))
+    origins = {name: provenance([one for one in summaries if one["dataset"] == name], _files(name)) for name in parts}
+    curves = budget_curves(frame, in_order)
+    said = []
+    folder.mkdir(parents=True, exist_ok=True)
     for dataset, part in parts.items():
-        stem = out / names[0] / str(dataset)
-        stem.parent.mkdir(parents=True, exist_ok=True)
+        stem = folder / str(dataset)
         stem.with_suffix(".provenance.json").write_text(origins[dataset], encoding="utf-8")
         part.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g")
         curve = curves[curves["dataset"] == dataset]
         curve.to_csv(f"{stem}_budget.csv", index=False, float_format="%.6g")
-        save(draw_budget_curves(curve, trials[0].job.config["protocol"]["monitor"]), Path(f"{stem}_budget"))
-    return chosen
+        pairs = gaps(part, curve, in_order)
+        pairs.to_csv(f"{stem}_gaps.csv", index=False, float_format="%.6g")
+        said += answers(pairs, baseline, monitor)
+        save(draw_budget_curves(curve, monitor), Path(f"{stem}_budget"))
+    return said
 
 
-def write_tuned(names: Sequence[str], setting: str, one: Planned, row: Mapping[Hashable, Any]) -> None:
-    """Write one file of conf/tuned, with where it comes from on top."""
+def write_tuned(setting: str, one: Planned, row: Mapping[Hashable, Any], command: str, evidence: str) -> None:
+    """Write one file of conf/tuned, with where it comes from on top: the command, and the folder of its evidence."""
     config, dataset, sampler = one.job.config, one.params["dataset"], one.params["sampler"]
     model, monitor = config["model"]["name"], config["protocol"]["monitor"]
     base = compose_config([f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"])
     last = "" if row["converged"] else "; its best epoch is its last one: more epochs might be better"
+    seeds = f"seed {row['seeds']}" if " " not in row["seeds"] else f"mean over seeds {row['seeds']}"
     head = [
         f"# {sampler} on {dataset} with {model}: the best of {row['trials']} trials by {monitor} on the validation part",
-        f"# ({row['value']:.4f} in epoch {row['epoch']}, seed {config['seed']}{last}).",
-        f"# Written by `hapens choose {','.join(names)} {setting}` from the trials in results/tuning/{names[0]}/{dataset}.csv.",
+        f"# ({row['value']:.4f} in epoch {row['epoch']:.0f}, {seeds}{last}).",
+        f"# Written by `{command}` from the trials in {evidence}/{dataset}.csv.",
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +159,4 @@ def write_tuned(names: Sequence[str], setting: str, one: Planned, row: Mapping[H
 
 
 def _files(dataset: object) -> list[str]:
-    return [f"{dataset}{end}" for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png")]
-
-
-def _log_choose(n: Any, k: Any) -> Any:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(np.maximum(n - k + 1, 1e-300))
+    return [f"{dataset}{end}" for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png", "_gaps.csv")]

@@ -13,6 +13,7 @@ from scipy.stats import qmc
 
 from hapens_bench.errors import UserError
 
+Sweep = ChoiceSweep | RangeSweep | IntervalSweep
 DIMENSIONS = 16  # of the sequence, however many a space uses: so a key's values do not depend on the keys after it
 
 
@@ -26,9 +27,9 @@ def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | 
     Raises:
         UserError: for a space that cannot be read or drawn from.
     """
-    space = {key: _parse(key, text) for key, text in {**shared, **own}.items()}
+    space = parse_space({**shared, **own})
     if n_trials is None:
-        choices = [[f"{key}={value}" for value in _values(key, sweep)] for key, sweep in space.items()]
+        choices = [[f"{key}={value}" for value in values(key, sweep)] for key, sweep in space.items()]
         return [list(point) for point in itertools.product(*choices)]
     if n_trials < 1 or len(space) > DIMENSIONS:
         raise UserError(
@@ -51,7 +52,46 @@ def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[s
     return spaces[sampler]
 
 
-def _parse(key: str, text: object) -> ChoiceSweep | RangeSweep | IntervalSweep:
+def parse_space(texts: Mapping[str, str]) -> dict[str, Sweep]:
+    """Read the values that keys may take.
+
+    Raises:
+        UserError: for a text that cannot be read.
+    """
+    return {key: _parse(key, text) for key, text in texts.items()}
+
+
+def values(key: str, sweep: Sweep) -> Sequence[object]:
+    """List the values of a choice or a range.
+
+    Raises:
+        UserError: for an interval.
+    """
+    if isinstance(sweep, IntervalSweep):
+        raise UserError(
+            f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values"
+        )
+    return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
+
+
+def bounds(key: str, sweep: IntervalSweep) -> tuple[float, float, bool]:
+    """Give both ends of an interval, and whether it is even in the logarithm.
+
+    Raises:
+        UserError: when a logarithm would be of 0 or less.
+    """
+    low, high, log = float(sweep.start or 0), float(sweep.end or 0), "log" in sweep.tags
+    if log and low <= 0:
+        raise UserError(f"the space of {key} is a log interval from {low}, but it must begin above 0")
+    return low, high, log
+
+
+def shown(x: float) -> str:
+    """Write a number of an interval as it is tried: with three digits."""
+    return f"{x:.3g}"
+
+
+def _parse(key: str, text: object) -> Sweep:
     try:
         sweep = OverridesParser.create().parse_override(f"{key}={text}").value()
     except HydraException as error:
@@ -63,22 +103,10 @@ def _parse(key: str, text: object) -> ChoiceSweep | RangeSweep | IntervalSweep:
     return sweep
 
 
-def _values(key: str, sweep: ChoiceSweep | RangeSweep | IntervalSweep) -> Sequence[object]:
-    if isinstance(sweep, IntervalSweep):
-        raise UserError(
-            f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values"
-        )
-    return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
-
-
-def _at(u: float, sweep: ChoiceSweep | RangeSweep | IntervalSweep, key: str) -> object:
+def _at(u: float, sweep: Sweep, key: str) -> object:
     """Map u in [0, 1) into a space; numbers of intervals have three digits."""
     if not isinstance(sweep, IntervalSweep):
-        values = _values(key, sweep)
-        return values[int(u * len(values))]
-    low, high = float(sweep.start or 0), float(sweep.end or 0)
-    if "log" in sweep.tags:
-        if low <= 0:
-            raise UserError(f"the space of {key} is a log interval from {low}, but it must begin above 0")
-        return f"{low * (high / low) ** u:.3g}"
-    return f"{low + (high - low) * u:.3g}"
+        found = values(key, sweep)
+        return found[int(u * len(found))]
+    low, high, log = bounds(key, sweep)
+    return shown(low * (high / low) ** u if log else low + (high - low) * u)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ Config = Mapping[str, Any]
 
 @dataclass
 class Job:
-    """One trial that was asked for: its config, the overrides that gave it, and what became of it."""
+    """One trial that was asked for: its config, the overrides that gave it, and what became of it.
+
+    `floor` is what its best validation value so far must reach, by epoch; where it does not, the trial is pruned.
+    """
 
     config: Config
     overrides: list[str]
-    state: str = "to run"  # then done | failed | busy
+    state: str = "to run"  # then done | failed | pruned | busy
     reason: str = ""
+    floor: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> RunFolder:

@@ -26,10 +26,10 @@ from hapens_bench.data.interactions import Split
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.tracking.console import ConsoleSink, PackLine
 from hapens_bench.tracking.limited import LimitedSink, worker_of
-from hapens_bench.tracking.run_folder import RunBusy, RunFolder
+from hapens_bench.tracking.run_folder import DamagedRun, RunBusy, RunFolder
 from hapens_bench.tracking.sink import SafeSinks, Sink, describe
 from hapens_bench.training.trainer import Trainer
-from hapens_bench.training.trial import Trial
+from hapens_bench.training.trial import Trial, first_below
 
 
 def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) -> None:
@@ -49,9 +49,13 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             if job.config["resume"] != "force" and job.is_done():  # another process has finished it meanwhile
                 job.state = "done"
                 continue
+            if reason := pruned_before(job):
+                job.state, job.reason = "pruned", reason
+                continue
             if job.config["resume"] == "force" or job.folder.is_done():  # or what others need of it is damaged
                 job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
+            trial.floor = job.floor
             trials.append(trial)
             owner[trial] = job
         if not trials:
@@ -59,7 +63,25 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
         split = load_split(jobs[0].config)
         train(trials, split, device, partial(end, split=split))
         for trial, job in owner.items():
-            job.state, job.reason = ("failed", trial.failure) if trial.failure is not None else ("done", "")
+            job.state, job.reason = state_of(trial), trial.failure or ""
+
+
+def state_of(trial: Trial) -> str:
+    """Give in a word how a trial ended."""
+    return "done" if trial.failure is None else "pruned" if trial.pruned else "failed"
+
+
+def pruned_before(job: Job) -> str | None:
+    """Give why a job was pruned, where its run folder says so and its history is below the job's floor too."""
+    try:
+        status = job.folder.read_status()
+        if not job.floor or status is None or status["state"] != "pruned":
+            return None
+        rows = job.folder.read_frame("history").to_dict("records")
+    except DamagedRun:
+        return None
+    below = first_below(rows, job.config["protocol"]["monitor"], job.floor)
+    return None if below is None else str(status["reason"])
 
 
 def give_up(job: Job) -> None:
@@ -96,8 +118,13 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
     """Train trials in as few packs as can be: those that start at the same epoch together.
 
     A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to the last finished epoch and is
-    trained on as two halves; a trial that breaks alone has failed.
+    trained on as two halves; a trial that breaks alone has failed. One that was killed after its last epoch, but before its results
+    were written, has them in its checkpoint.
     """
+    for trial in trials:
+        if trial.progress.stage == "done":
+            end(trial)
+    trials = [trial for trial in trials if trial.progress.stage != "done"]
     starts = dict.fromkeys((t.progress.stage, t.progress.next_epoch) for t in trials)
     for start in starts:
         pack = [t for t in trials if (t.progress.stage, t.progress.next_epoch) == start]
@@ -147,7 +174,10 @@ def end(trial: Trial, split: Split) -> None:
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
-        trial.folder.write_status("failed", trial.failure)
+        if trial.pruned:
+            trial.folder.write_history(trial.progress.rows)
+            trial.folder.remove_checkpoint()
+        trial.folder.write_status(state_of(trial), trial.failure)
         trial.sinks.fail(trial.failure)
     trial.ended = True
 

@@ -59,7 +59,7 @@ class ConsoleSink:
         """Take the bar away and say why."""
         if self.bar:
             self.bar.stop()
-        self.console.print(f"{self.name} failed: {reason}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.name} stopped: {reason}", highlight=False, soft_wrap=True)
 
 
 class PackLine:

@@ -129,6 +129,8 @@ class Trainer:
             trial.failure = f"the loss is {row['train/loss']} in epoch {epoch} of stage {stage}"
         elif trial.finished(stage, epoch):
             trial.close_stage(stage)
+        elif row["evaluated"]:
+            trial.prune()
         return trial.failure is not None or trial.progress.stage != stage
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,25 @@ class Progress:
     indicators: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+def curve(rows: Sequence[Mapping[Any, Any]], monitor: str) -> dict[int, float]:
+    """Give the best value so far of the monitored metric on validation, by epoch, from the rows of a history."""
+    found: dict[int, float] = {}
+    best = float("-inf")
+    for row in rows:
+        if row["stage"] == "held" and row["evaluated"]:
+            best = max(best, row[f"valid/{monitor}"])
+            found[row["epoch"]] = best
+    return found
+
+
+def first_below(
+    rows: Sequence[Mapping[Any, Any]], monitor: str, floor: Mapping[int, float]
+) -> tuple[int, float] | None:
+    """Give the first epoch at which the best value so far is below the floor, and that value; None where it never is."""
+    found = curve(rows, monitor) if floor else {}
+    return next(((epoch, best) for epoch, best in found.items() if best < floor.get(epoch, float("-inf"))), None)
+
+
 class Trial:
     """A resolved config, its run folder, its sinks and its progress."""
 
@@ -56,6 +75,8 @@ class Trial:
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
+        self.floor: Mapping[int, float] = {}  # what the best validation value so far must reach, by epoch
+        self.pruned = False  # ended by that floor; `failure` says where
         self.ended = False
 
     @property
@@ -104,6 +125,16 @@ class Trial:
         if stage == "held":
             return self.best.exhausted
         return epoch >= self.progress.refit_epoch and ("test_peak" not in self.selection or self.best.exhausted)
+
+    def prune(self) -> None:
+        """End the trial where its best validation value so far is below the floor."""
+        below = first_below(self.progress.rows, self.monitor, self.floor)
+        if below is not None:
+            epoch, best = below
+            self.pruned = True
+            self.failure = (
+                f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, below {self.floor[epoch]:.4f}"
+            )
 
     def close_stage(self, stage: str) -> None:
         """Settle what the stage chose and move on to the next one."""

@@ -90,6 +90,21 @@ def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
     assert_equal([jobs[0], jobs[2]], [alone[0], alone[2]])
 
 
+def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(tmp_path, monkeypatch):
+    _, whole = sweep(tmp_path / "whole", [[]] * 3)
+
+    def killed(trial, split):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hapens_bench.launch.run.finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path / "killed", [[]] * 3)
+    monkeypatch.undo()
+    returns, jobs = sweep(tmp_path / "killed", [[]] * 3)
+    assert [r.status for r in returns] == [JobStatus.COMPLETED] * 3
+    assert_equal(jobs, whole)
+
+
 @pytest.mark.parametrize("after", [0, 5, 23])
 def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(tmp_path, monkeypatch, after, capsys):
     _, whole = sweep(tmp_path / "whole", [[]] * 5)

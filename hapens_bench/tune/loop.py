@@ -1,0 +1,154 @@
+"""The search: batches of all studies are trained together, and told back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from hapens_bench.analysis.experiments import Planned
+from hapens_bench.errors import UserError
+from hapens_bench.launch.job import Job, prepare
+from hapens_bench.launch.pack import train_jobs
+from hapens_bench.training.trial import curve, first_below
+from hapens_bench.tune.journal import open_journal
+from hapens_bench.tune.plan import Plan
+from hapens_bench.tune.study import OVER, Asked, Outcome, Study
+
+SETTING = re.compile(r" (?=[\w.]+=)")  # between the overrides of a setting
+
+
+@dataclass
+class Entry:
+    """A trial of a batch: its study, what was asked, and its job for each seed."""
+
+    study: Study
+    asked: Asked
+    jobs: list[Job]
+
+
+def search(plan: Plan, console: Console) -> pd.DataFrame:
+    """Use up the budget of every study, going on where an earlier command stopped; give the trials, a row each.
+
+    Every study gets exactly `n_trials` trials; pruned and failed ones are among them. All settings that are known beforehand are
+    checked before any training.
+
+    Raises:
+        UserError: when a trial cannot be trained, or another process holds the journal or some of the runs.
+    """
+    with open_journal(plan.journal) as storage:
+        studies = [Study(plan, own, storage) for own in plan.studies]
+        ahead = [(study.own, n) for study in studies for n in range(len(study.trials()), len(study.own.fixed))]
+        prepare([own.planned(n, own.fixed[n], 1)[0].job for own, n in ahead if n < plan.n_trials])
+        while batch := [(study, asked) for study in studies for asked in study.ask_batch()]:
+            train_batch(plan, batch, console)
+        return pd.concat([rows(study) for study in studies], ignore_index=True)
+
+
+def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Console) -> None:
+    """Train a batch of every study and tell how its trials ended.
+
+    With a pruner the first seeds are trained before the others, which only those settings get that were not pruned.
+    """
+    seeds = plan.settings["seeds"]
+    entries = [
+        Entry(study, asked, [one.job for one in study.own.planned(asked.trial.number, asked.setting, seeds)])
+        for study, asked in batch
+    ]
+    floors = {study: study.floor([entry.asked for entry in entries if entry.study is study]) for study, _ in batch}
+    for entry in entries:
+        entry.jobs[0].floor = floors[entry.study]
+    waves = [slice(0, 1), slice(1, None)] if any(floors.values()) else [slice(0, None)]
+    for wave in waves:
+        jobs = [job for entry in entries if entry.jobs[0].state in ("to run", "done") for job in entry.jobs[wave]]
+        if jobs:
+            prepare(jobs)
+            train_jobs(jobs, None, None, console)
+    busy = [job for entry in entries for job in entry.jobs if job.state == "busy"]
+    for entry in entries:
+        if not any(job.state == "busy" for job in entry.jobs):
+            entry.study.tell(entry.asked, outcome(entry.jobs))
+    for study in floors:
+        console.print(progress(study), highlight=False)
+    if busy:
+        raise UserError(
+            f"{len(busy)} trials are being trained by another process; type the command again when it is done"
+        )
+
+
+def outcome(jobs: Sequence[Job]) -> Outcome:
+    """Read from run folders how a trial ended: its value on validation, and never a test metric."""
+    monitor = jobs[0].config["protocol"]["monitor"]
+    facts: dict[str, Any] = {"run_ids": [job.folder.path.name for job in jobs]}
+    facts["seeds"] = [job.config["seed"] for job in jobs]
+    failed = [job for job in jobs if job.state == "failed"]
+    if failed:
+        return Outcome("failed", facts=facts | {"reason": failed[0].reason, "command": failed[0].command})
+    trained = [job for job in jobs if job.state in ("done", "pruned")]
+    histories = [job.folder.read_frame("history") for job in trained]
+    facts["epochs"] = sum(map(len, histories))
+    facts["seconds"] = float(sum((frame["seconds"] / frame["pack_size"]).sum() for frame in histories))
+    found = curve(histories[0].to_dict("records"), monitor)
+    if jobs[0].state == "pruned":
+        below = first_below(histories[0].to_dict("records"), monitor, jobs[0].floor)
+        assert below is not None
+        kept = {epoch: value for epoch, value in found.items() if epoch <= below[0]}
+        return Outcome("pruned", below[1], kept, facts | {"epoch": below[0], "converged": False})
+    reports = [job.folder.read_summary()["selection"]["valid"] for job in jobs]
+    facts |= {"epoch": reports[0]["epoch"], "converged": all(report["converged"] for report in reports)}
+    scores = [job.objective() for job in jobs]
+    assert None not in scores
+    return Outcome("complete", float(sum(x for x in scores if x is not None)) / len(scores), found, facts)
+
+
+def rows(study: Study) -> pd.DataFrame:
+    """Tabulate the trials of a study that are over, as `analysis.tuning.outcomes` does."""
+    found = []
+    for trial in study.trials():
+        if trial.state not in OVER:
+            continue
+        facts = trial.user_attrs
+        found.append(
+            {
+                "dataset": study.own.dataset,
+                "sampler": study.own.sampler,
+                "trial": trial.number,
+                "setting": " ".join(study.setting(trial)),
+                "value": facts["reached"],
+                "epoch": facts.get("epoch"),
+                "converged": facts.get("converged"),
+                "run_id": facts["run_ids"][0],
+                "run_ids": facts["run_ids"],
+                "seeds": " ".join(map(str, facts["seeds"])),
+                "state": {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name],
+                "epochs": facts.get("epochs", 0),
+                "seconds": facts.get("seconds", 0.0),
+                "reason": facts.get("reason", ""),
+                "command": facts.get("command", ""),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def progress(study: Study) -> str:
+    """Say in a line how far a study is."""
+    frame = rows(study)
+    text = f"{study.own.sampler} on {study.own.dataset}: {len(frame)} of {study.plan.n_trials} trials"
+    if frame.empty:
+        return text
+    counts = ", ".join(f"{n} {state}" for state, n in frame["state"].value_counts().items())
+    values = frame.loc[frame["state"] == "complete", ["trial", "value"]].astype({"value": float})
+    if values.empty:
+        return f"{text} ({counts})"
+    value, trial = max(zip(values["value"], -values["trial"], strict=True))
+    return f"{text} ({counts}); the best so far {100 * value:.2f} (trial {-trial})"
+
+
+def chosen(plan: Plan, row: Any) -> Planned:
+    """Compose the trial of a row again."""
+    own = next(s for s in plan.studies if (s.dataset, s.sampler) == (row["dataset"], row["sampler"]))
+    return own.planned(row["trial"], SETTING.split(row["setting"]), 1)[0]

@@ -1,0 +1,249 @@
+"""What `hapens tune` was asked for: the settings of the search, and a study for each data set and sampler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from hapens_bench.analysis.experiments import Planned, read_sweeper
+from hapens_bench.checks import Key, problems
+from hapens_bench.config import compose_config, conf_dir, config_id
+from hapens_bench.errors import UserError
+from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
+from hapens_bench.launch.job import Job
+from hapens_bench.tracking.run_folder import run_folder
+
+KEYS = {
+    "experiment": Key(str),
+    "n_trials": Key(int, low=1, optional=True),
+    "algorithm": Key(str, choices=("tpe", "random", "grid")),
+    "startup": Key(int, low=1),
+    "batch": Key(int, low=1),
+    "seeds": Key(int, low=1),
+    "pruner": Key(str, choices=("median", "none")),
+    "warmup": Key(int, low=0),
+    "seed": Key(int, low=0, optional=True),
+    "baseline": Key(str, optional=True),
+    "setting": Key(str, optional=True),
+    "out": Key(str),
+}
+IDENTITY = (
+    "algorithm",
+    "startup",
+    "batch",
+    "seeds",
+    "pruner",
+    "warmup",
+    "seed",
+)  # what changes a search but not its length
+SWEPT = ("dataset", "sampler")  # what a command may list several of
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """One search: its space, what all of its trials have in common, and the points that are settled beforehand.
+
+    `overrides` give the base config, `fixed` the settings of the first trials (all of them but for TPE). `name` holds a hash of all
+    that can change which trials are proposed, or what they find, so that a study goes on where the same search is asked for.
+    """
+
+    name: str
+    dataset: str
+    sampler: str
+    overrides: list[str]
+    space: Mapping[str, Sweep]
+    fixed: list[list[str]]
+    base: Mapping[str, Any]
+
+    def planned(self, trial: int, setting: list[str], seeds: int) -> list[Planned]:
+        """Compose a trial, once for each of its seeds."""
+        config = compose_config([*self.overrides, *setting])
+        first, params = config["seed"], {"dataset": self.dataset, "sampler": self.sampler}
+        rest = [override for override in self.overrides if not override.startswith("seed=")]
+        return [
+            Planned(params, trial, setting, Job({**config, "seed": seed}, [*rest, *setting, f"seed={seed}"]))
+            for seed in range(first, first + seeds)
+        ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search over one or more samplers and data sets: `settings` are those of conf/tune, `n_trials` is of each study."""
+
+    name: str
+    settings: Mapping[str, Any]
+    n_trials: int
+    studies: list[StudyPlan]
+
+    @property
+    def journal(self) -> Path:
+        """The file of all studies, <paths.runs>/.tune/<name>.journal."""
+        return Path(self.studies[0].base["paths"]["runs"]).expanduser() / ".tune" / f"{self.name}.journal"
+
+    @property
+    def monitor(self) -> str:
+        """The metric that trials are judged by, on validation."""
+        return str(self.studies[0].base["protocol"]["monitor"])
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a trial was proposed in view of those before it."""
+        return bool(self.settings["algorithm"] == "tpe")
+
+    @property
+    def baseline(self) -> str:
+        """The sampler that the others are compared with."""
+        return self.settings["baseline"] or self.studies[0].sampler
+
+
+def make_plan(name: str, typed: Sequence[str]) -> Plan:
+    """Read conf/tune/<name>.yaml and what was typed: `tune.KEY=VALUE`, and the overrides that `hapens train -m` takes.
+
+    Raises:
+        UserError: for a search that cannot be made, in one sentence.
+    """
+    chosen = read_settings(name, [text for text in typed if text.startswith("tune.")])
+    sweeper = read_sweeper(chosen["experiment"])
+    if "own" not in sweeper:
+        raise UserError(
+            f"experiment={chosen['experiment']} has no hydra.sweeper.own: it says nothing of a space to search"
+        )
+    if chosen["seed"] is None:
+        chosen["seed"] = sweeper.get("seed", 0)
+    n_trials = chosen["n_trials"] or sweeper.get("n_trials")
+    if n_trials is None and chosen["algorithm"] != "grid":
+        raise UserError(
+            f"experiment={chosen['experiment']} has no budget; take tune.n_trials=16, or tune.algorithm=grid"
+        )
+    studies = []
+    for combination in combinations(sweeper, [text for text in typed if not text.startswith("tune.")]):
+        overrides = [f"experiment={chosen['experiment']}", *combination]
+        base = compose_config(overrides)
+        dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
+        settled = {part.split("=", 1)[0] for part in combination}  # what is typed wins, and is not searched
+        parts = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
+        shared, own = ({key: text for key, text in part.items() if key not in settled} for part in parts)
+        fixed = fixed_points(sampler, shared, own, n_trials, chosen)
+        digest = _digest({**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"])
+        study = f"{dataset}-{base['model']['name']}-{sampler}-{chosen['algorithm']}-{digest}"
+        studies.append(StudyPlan(study, dataset, sampler, overrides, parse_space({**shared, **own}), fixed, base))
+    if chosen["algorithm"] == "grid":
+        n_trials = common_size(studies, n_trials)
+    assert n_trials is not None
+    plan = Plan(name, chosen, n_trials, studies)
+    check_plan(plan)
+    return plan
+
+
+def read_settings(name: str, typed: Sequence[str]) -> dict[str, Any]:
+    """Read the settings of a search: conf/tune/default.yaml, conf/tune/<name>.yaml, and `tune.KEY=VALUE` of the command line.
+
+    Raises:
+        UserError: for an unknown name, or a key that is unknown or takes something else.
+    """
+    folder = conf_dir() / "tune"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "default"))
+        raise UserError(f"there is no tune {name!r}; choose one of {known}")
+    found: dict[str, Any] = {}
+    for part in (folder / "default.yaml", path):
+        section = OmegaConf.to_container(OmegaConf.load(part))
+        assert isinstance(section, dict)
+        found |= {str(key): value for key, value in section.items()}
+    for override in OverridesParser.create().parse_overrides(list(typed)):
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line} lists several values, but a search has one {override.key_or_group}")
+        found[override.key_or_group.removeprefix("tune.")] = override.value()
+    if wrong := list(problems("tune", KEYS, found)):
+        raise UserError("; ".join(wrong))
+    return found
+
+
+def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple[str, ...]]:
+    """Cross the experiment's data sets and samplers with what was typed, which wins.
+
+    Raises:
+        UserError: when something else than data sets and samplers is listed.
+    """
+    given = OverridesParser.create().parse_overrides(list(typed))
+    names = {override.key_or_group for override in given}
+    if hydra := [name for name in names if name.startswith("hydra")]:
+        raise UserError(f"hapens tune takes no {hydra[0]}; its own settings are tune.{', tune.'.join(KEYS)}")
+    own = [f"{key}={value}" for key, value in sweeper.get("params", {}).items() if key not in names]
+    overrides = [*OverridesParser.create().parse_overrides(own), *given]
+    if listed := [o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in SWEPT]:
+        raise UserError(
+            f"{listed[0]} lists several values, but only dataset and sampler may; the space is the experiment's"
+        )
+    return list(dict.fromkeys(tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]))
+
+
+def fixed_points(
+    sampler: str, shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, chosen: Mapping[str, Any]
+) -> list[list[str]]:
+    """Give the settings of the trials that do not depend on others: the budget's sequence, or the grid in a random order.
+
+    Raises:
+        UserError: when there is nothing to choose, or the space cannot be read.
+    """
+    if not {**shared, **own}:
+        raise UserError(f"the space of {sampler} is empty: there is nothing to tune")
+    if chosen["algorithm"] == "grid":
+        grid = settings(shared, own, None, chosen["seed"])
+        return [grid[k] for k in np.random.default_rng(chosen["seed"]).permutation(len(grid))]
+    wanted = n_trials or 1
+    return settings(
+        shared, own, wanted if chosen["algorithm"] == "random" else min(wanted, chosen["startup"]), chosen["seed"]
+    )
+
+
+def common_size(studies: Sequence[StudyPlan], n_trials: int | None) -> int:
+    """Give the budget of a grid search: `n_trials`, or the whole grids where they have one size.
+
+    Raises:
+        UserError: when budgets would not be equal.
+    """
+    sizes = {study.sampler: len(study.fixed) for study in studies}
+    least = min(sizes.values())
+    if (n_trials is None and len(set(sizes.values())) > 1) or (n_trials or 0) > least:
+        told = ", ".join(f"{sampler} {size}" for sampler, size in sizes.items())
+        raise UserError(
+            f"the grids have {told} points, and budgets must be equal: take tune.n_trials of at most {least}"
+        )
+    return n_trials or least
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what would be judged by anything but validation, or compared with a sampler that is not there.
+
+    Raises:
+        UserError: with one sentence.
+    """
+    samplers = [study.sampler for study in plan.studies]
+    if plan.baseline not in samplers:
+        raise UserError(
+            f"tune.baseline is {plan.baseline!r}, but the samplers are {', '.join(dict.fromkeys(samplers))}"
+        )
+    for study in plan.studies:
+        selection = study.base["protocol"]["selection"]
+        if selection != ["valid"]:
+            raise UserError(f"trials are judged on validation alone: take protocol.selection=[valid], not {selection}")
+
+
+def trial_folder(study: StudyPlan, run_id: str) -> Path:
+    """Give where a run of a study lies."""
+    return run_folder(study.base).path.with_name(run_id)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
