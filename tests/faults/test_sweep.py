@@ -84,7 +84,7 @@ def test_two_launchers_are_started_on_the_same_sweep(sweep, survived):
 
 def test_the_disk_is_full(sweep, survived):
     begun = time.monotonic()
-    with small_disk(sweep.runs, "size=1200k"):
+    with small_disk(sweep.runs, "size=1600k"):
         process = sweep.start()
         said, _ = process.communicate(timeout=600)
         assert process.returncode == 1 and "No space left on device" in said, said
