@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -259,7 +260,7 @@ def _read_cache(path: Path, name: str) -> Split | None:
 
 
 def _write_cache(path: Path, split: Split) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     arrays: dict[str, Any] = {part: getattr(split, part) for part in ("train", "valid", "test")}
     if split.negatives is not None:
         arrays["negatives"] = split.negatives

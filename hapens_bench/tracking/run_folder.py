@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -18,11 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hapens_bench.config import run_id
+from hapens_bench.tracking.lock import RunBusy as RunBusy
+from hapens_bench.tracking.lock import hold
 
 LOG = logging.getLogger("hapens_bench.tracking")
 
@@ -31,10 +33,6 @@ SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 
 
 HARDNESS = "hardness"  # the arrays of `training.user_hardness`
-
-
-class RunBusy(Exception):
-    """Another process is training this run."""
 
 
 class DamagedRun(Exception):
@@ -52,7 +50,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run; the operating system lets go of it when the process dies, however it dies.
+        """Hold the run until the end of the block, or until this process dies, however it does (see `tracking.lock`).
 
         Half-written temporary files that a killed holder left are removed.
 
@@ -60,17 +58,10 @@ class RunFolder:
             RunBusy: when another live process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunBusy(str(self.path)) from None
-        try:
+        with hold(self.path):
             for leftover in self.path.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
     def write_config(self, text: str) -> None:
         """Write the resolved config."""
@@ -230,7 +221,7 @@ class RunFolder:
     def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
         """Write under a temporary name, make it durable, then rename."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        temporary = self.path / f".{name}.{uuid.uuid4().hex}.tmp"
         try:
             with open(temporary, "wb") as file:
                 content(file) if callable(content) else file.write(content)
