@@ -17,13 +17,13 @@ from tests.conftest import make_config
 SMALL = ["dataset.users=80", "dataset.items=300", "trainer.batch_size=128", "trainer.epochs=6", "trainer.eval_every=2"]
 
 
-def sweep(tmp_path, variants, *overrides, **options):
+def sweep(tmp_path, variants, *overrides, carry=None, **options):
     base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}", *overrides]
 
     def compose(these):
         return OmegaConf.create(make_config(*base, *these))
 
-    returns = launch([[f"seed={k}", *v] for k, v in enumerate(variants)], compose, on_devices(**options))
+    returns = launch([[f"seed={k}", *v] for k, v in enumerate(variants)], compose, carry or on_devices(**options))
     return returns, [Job(make_config(*base, *r.overrides), r.overrides) for r in returns]
 
 
