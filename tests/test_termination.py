@@ -88,5 +88,5 @@ def test_after_sigterm_there_are_checkpoints_within_ten_seconds_and_the_exit_cod
         stopped |= {name for name in begun if f"mf-{name}" in line and "failed: interrupted" in line}
     assert time.monotonic() - asked < 10
     assert len(list(tmp_path.glob("runs/planted/mf/*/*/checkpoint.pt"))) == devices.count("cpu")
-    errors = process.communicate(timeout=120)[1]
-    assert process.returncode == 75 and "the same command goes on from here" in errors
+    errors = process.stderr.read()
+    assert process.wait(120) == 75 and "the same command goes on from here" in errors
