@@ -18,11 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hapens_bench import __version__
 from hapens_bench.config import conf_dir, plain
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, needs
+from hapens_bench.termination import Terminated
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 a trial that failed, 2 a mistake in what was typed."""
+    """Run one command; 0 is success, 1 a trial that failed, 2 a mistake in what was typed, 75 to be started again (SIGTERM)."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["train"]:
         return train(argv[1:])
@@ -82,6 +83,9 @@ def guarded(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except Terminated as asked:
+        print("terminated; the same command goes on from here", file=sys.stderr)
+        return int(asked.code or 0)
     except BrokenPipeError:  # `hapens runs list | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -98,6 +102,8 @@ def sentence(error: Exception) -> str:
     """Say in one line what was wrong with the configuration and what is allowed."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        if error.missing_cfg_file == "hydra/launcher/joblib":
+            return needs("hydra/launcher=joblib", "hydra-joblib-launcher", "joblib")
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"there is no {group or 'config'} {name!r}; choose one of {', '.join(error.options or [])}"
     unknown = re.match(r"Could not override '([^']+)'", text)

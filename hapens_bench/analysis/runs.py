@@ -17,7 +17,7 @@ from hapens_bench.analysis.selecting import Finished, finished, flat, narrow, pa
 from hapens_bench.analysis.writers import print_table
 from hapens_bench.config import identity
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunBusy
+from hapens_bench.tracking.lock import RunBusy
 
 
 def add_parser(commands: Any) -> None:

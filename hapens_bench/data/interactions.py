@@ -102,7 +102,10 @@ def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:
 
 def sort_pairs(pairs: IntArray) -> IntArray:
     """Sort rows (user, item) and drop duplicates."""
-    pairs = pairs.reshape(-1, 2).astype(np.int64)
+    pairs = pairs.reshape(-1, 2).astype(np.int64, copy=False)
+    user, item = pairs.T
+    if ((user[1:] > user[:-1]) | ((user[1:] == user[:-1]) & (item[1:] > item[:-1]))).all():
+        return pairs
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     new = np.ones(len(pairs), dtype=bool)
     new[1:] = (pairs[1:] != pairs[:-1]).any(1)

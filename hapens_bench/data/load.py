@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 
 from hapens_bench.checks import Key, problems
-from hapens_bench.data import filters, planted, splits
+from hapens_bench.data import filters, planted, power_law, splits
 from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs, without
 from hapens_bench.data.negatives import draw_negatives
 from hapens_bench.data.noise import add_noise
@@ -39,19 +40,22 @@ FILTER_KEYS = {
 }
 NOISE_KEYS = {"users": Key(float, low=0, high=1), "most": Key(int, low=1), "seed": Key(int, low=0)}
 CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
+JUDGED_KEYS = {"users": Key(int, low=1), "seed": Key(int, low=0)}
 RELABEL_KEYS = {"seed": Key(int, low=0)}
 
 
 def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
     """Give the split that a protocol makes of a data set, from the cache where it is there.
 
-    Noise and relabelled pairs are put in after that.
+    Who is judged is drawn after that; then noise and relabelled pairs are put in.
 
     Raises:
         UserError: when the files cannot be had or read, or the protocol does not fit them.
     """
     _check_keys(protocol)
     split = _load(dataset, protocol, cache, mirror)
+    if protocol.get("judged") is not None:
+        split = splits.judge_some(split, protocol["judged"]["users"], protocol["judged"]["seed"])
     if protocol.get("noise") is not None:
         noise = protocol["noise"]
         split = _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
@@ -62,7 +66,8 @@ def _check_keys(protocol: Mapping[str, Any]) -> None:
     found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
     found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
     found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
-    optional = {"candidates": CANDIDATE_KEYS, "subset": SUBSET_KEYS, "noise": NOISE_KEYS, "relabel": RELABEL_KEYS}
+    optional = {"candidates": CANDIDATE_KEYS, "subset": SUBSET_KEYS, "noise": NOISE_KEYS}
+    optional |= {"relabel": RELABEL_KEYS, "judged": JUDGED_KEYS}
     for name, keys in optional.items():
         if protocol.get(name) is not None:
             found += problems(f"protocol.{name}", keys, protocol[name])
@@ -71,6 +76,9 @@ def _check_keys(protocol: Mapping[str, Any]) -> None:
 
 
 def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
+    if "generator" in dataset:
+        log = power_law.generate({key: value for key, value in dataset.items() if key != "paper"})
+        return _with_negatives(_checked(_split(dataset["name"], log, protocol, None)), protocol)
     if "sources" not in dataset:
         log, relevant = planted.generate(dataset)
         return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
@@ -252,7 +260,7 @@ def _read_cache(path: Path, name: str) -> Split | None:
 
 
 def _write_cache(path: Path, split: Split) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     arrays: dict[str, Any] = {part: getattr(split, part) for part in ("train", "valid", "test")}
     if split.negatives is not None:
         arrays["negatives"] = split.negatives

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hapens_bench.data.interactions import IntArray, Interactions
+from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs
 from hapens_bench.errors import UserError
 from hapens_bench.rng import GAMMA, mix
 
@@ -72,14 +74,22 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     n_users = int(train[:, 0].max(initial=0)) + 1
     left = np.bincount(train[~chosen, 0], minlength=n_users)
     emptied = np.flatnonzero((left == 0) & (np.bincount(train[:, 0], minlength=n_users) > 0))
-    for row in order:  # give back the first drawn pair of each user who would be left with none
-        if not len(emptied):
-            break
-        at = np.searchsorted(emptied, train[row, 0])
-        if at < len(emptied) and emptied[at] == train[row, 0]:
-            chosen[row] = False
-            emptied = np.delete(emptied, at)
+    rows = order[np.isin(train[order, 0], emptied)]
+    chosen[rows[np.unique(train[rows, 0], return_index=True)[1]]] = False  # the first drawn pair of each is given back
     return chosen
+
+
+def judge_some(split: Split, n: int, seed: int) -> Split:
+    """Keep the held-out pairs of n uniform random users among those who have test pairs; all other pairs are trained on.
+
+    Where ranking all items for all users takes longer than training does.
+    """
+    users = np.unique(split.test[:, 0])
+    judged = np.zeros(split.n_users, dtype=bool)
+    judged[np.random.default_rng(seed).permutation(users)[:n]] = True
+    valid, test = judged[split.valid[:, 0]], judged[split.test[:, 0]]
+    train = sort_pairs(np.concatenate([split.train, split.valid[~valid], split.test[~test]]))
+    return replace(split, train=train, valid=split.valid[valid], test=split.test[test])
 
 
 def one_per_user(train: IntArray, seed: int) -> Mask:

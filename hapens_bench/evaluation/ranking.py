@@ -13,6 +13,7 @@ from torch import Tensor
 from hapens_bench.data.interactions import IntArray, sort_pairs
 from hapens_bench.evaluation.metrics import parse_metric, per_user
 from hapens_bench.kernels import Engine, cpu
+from hapens_bench.termination import check
 
 MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
 CPU_CHUNK = 256  # so many rows of scores are still in the cache when they are ranked; measured against 128 .. 4096
@@ -83,6 +84,9 @@ class FullRanking:
 
         Shape:
             user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
+
+        Raises:
+            Terminated: between blocks of users, when that was asked.
         """
         return [self._one(users, items) for users, items in zip(user_vectors, item_vectors, strict=True)]
 
@@ -91,6 +95,7 @@ class FullRanking:
         transposed = item_table.T.contiguous()
         block = torch.empty(max(self.chunk, MIN_CHUNK), self.n_items, device=hits.device)
         for begin in range(0, len(self.users), self.chunk):
+            check()
             end = min(begin + self.chunk, len(self.users))
             query = user_table[self.users[begin:end]]
             if end - begin < MIN_CHUNK:

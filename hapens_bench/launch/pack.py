@@ -1,8 +1,9 @@
-"""The launcher: all jobs of a sweep at once, grouped into packs, spread over devices."""
+"""What launchers share: all jobs of a sweep at once, grouped into packs, in waves. And the one for this machine's devices."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,44 +20,41 @@ from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.size import largest_pack
 from hapens_bench.launch.workers import run_on_workers
+from hapens_bench.termination import listening
 from hapens_bench.training.trial import TrialFailed
+
+Carry = Callable[[Sequence[Sequence[Job]]], None]  # takes groups that may share packs to processes that train them
+POLL_SECONDS = 1.0  # between looks at a trial that another process trains
 
 
 def launch(
-    job_overrides: Sequence[Sequence[str]],
-    compose: Callable[[Sequence[str]], DictConfig],
-    devices: Sequence[str] | None = None,
-    max_trials: int | None = None,
+    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], carry: Carry
 ) -> list[JobReturn]:
     """Run the jobs of a multirun; every job is composed and checked before the first one trains.
-
-    `devices` are where packs train, one process each when there are several; by default all CUDA devices, else the CPU. `max_trials`
-    bounds a pack beyond what memory does.
 
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
     jobs = [Job(plain(compose(overrides)), list(overrides)) for overrides in job_overrides]
     prepare(jobs)
-    if max_trials is not None and max_trials < 1:
-        raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
     console = Console()
     if not console.is_terminal:
         console.width = 110  # of a log file
-    train_jobs(jobs, devices, max_trials, console)
+    with listening():
+        train_jobs(jobs, carry, console)
     show_results(jobs, console)
     show_failures(jobs, console)
     return [_as_return(job) for job in jobs]
 
 
-def train_jobs(jobs: Sequence[Job], devices: Sequence[str] | None, max_trials: int | None, console: Console) -> None:
+def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
     """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
     first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
     needed = [job.prerequisite for job in todo if job.prerequisite is not None]
     if needed:
         console.print(f"{len(todo)} jobs need {len({job.folder.path for job in needed})} other trials first")
-        train_jobs(needed, devices, max_trials, console)
+        train_jobs(needed, carry, console)
         for job in todo:
             if job.prerequisite is not None and job.prerequisite.state != "done":
                 give_up(job)
@@ -64,14 +62,38 @@ def train_jobs(jobs: Sequence[Job], devices: Sequence[str] | None, max_trials: i
     groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
     console.print(f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs")
-    names = devices_of(todo, devices)
-    if len(names) > 1:
-        run_on_workers(shares(groups, len(names)), names, max_trials)
-    else:
-        for members in groups:
-            run_group(members, pick_device(names[0]), max_trials)
+    if groups:
+        carry(groups)
     for job in jobs:
         job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
+
+
+def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = None) -> Carry:
+    """Train on devices of this machine, one process each when there are several; by default all CUDA devices, else the CPU.
+
+    `max_trials` bounds a pack beyond what memory does.
+
+    Raises:
+        UserError: when there is no such device, or `max_trials` is below 1.
+    """
+    check_max_trials(max_trials)
+    for name in devices or ():
+        pick_device(name)
+
+    def carry(groups: Sequence[Sequence[Job]]) -> None:
+        names = devices_of([job for members in groups for job in members], devices)
+        if len(names) > 1:
+            return run_on_workers(shares(groups, len(names)), names, max_trials)
+        for members in groups:
+            run_group(members, pick_device(names[0]), max_trials)
+
+    return carry
+
+
+def check_max_trials(max_trials: int | None) -> None:
+    """Refuse a bound that no pack can keep."""
+    if max_trials is not None and max_trials < 1:
+        raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
 
 
 def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
@@ -83,7 +105,8 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     job = Job(config, overrides)
     prepare([job])
     set_threads(config["trainer"]["threads"])
-    train_single(job)
+    with listening():
+        train_single(job)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
     show_results([job], Console())
@@ -91,13 +114,17 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
 
 
 def train_single(job: Job) -> None:
-    """Train one job where it is not done, after the trial that it needs."""
+    """Train one job where it is not done, after the trial that it needs; where another process trains that one, wait for it."""
     if job.state == "done":
         return
-    if job.prerequisite is not None:
-        Console(stderr=True).print(f"first {job.prerequisite.folder.path}", highlight=False, soft_wrap=True)
-        train_single(job.prerequisite)
-        if job.prerequisite.state != "done":
+    needed = job.prerequisite
+    if needed is not None:
+        Console(stderr=True).print(f"first {needed.folder.path}", highlight=False, soft_wrap=True)
+        train_single(needed)
+        while needed.state == "busy":
+            time.sleep(POLL_SECONDS)
+            train_single(needed)
+        if needed.state != "done":
             return give_up(job)
     run_pack([job], pick_device(job.config["trainer"]["device"]), single=True)
 
@@ -128,13 +155,16 @@ def cost(jobs: Sequence[Job]) -> float:
     return len(jobs) * config["trainer"]["epochs"] * len(load_split(config).train) * float(M + 8)
 
 
-def shares(groups: Sequence[Sequence[Job]], n: int) -> list[Sequence[Job]]:
-    """Cut groups so that n devices have about equal work: no share costs more than an n-th of everything, longest first."""
+def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> list[Sequence[Job]]:
+    """Cut groups so that n devices have about equal work: no share costs more than an n-th of everything, longest first.
+
+    No share has more than `most` jobs.
+    """
     total = sum(cost(members) for members in groups)
     parts: list[Sequence[Job]] = []
     for members in groups:
         pieces = min(len(members), max(1, -(-int(cost(members) * n) // max(1, int(total)))))
-        size = -(-len(members) // pieces)
+        size = min(-(-len(members) // pieces), most or len(members))
         parts += [members[at : at + size] for at in range(0, len(members), size)]
     return sorted(parts, key=cost, reverse=True)
 
@@ -158,14 +188,10 @@ def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
     """Give the devices to train on: those asked for, the one that the trainer names, all CUDA devices, or the CPU."""
     named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
     if wanted:
-        names = list(wanted)
-    elif len(named) == 1:
-        names = list(named)
-    else:
-        names = [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
-    for name in names:
-        pick_device(name)
-    return names
+        return list(wanted)
+    if len(named) == 1:
+        return list(named)
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
 
 
 def _as_return(job: Job) -> JobReturn:

@@ -24,9 +24,12 @@ import hapens_bench
 from hapens_bench.config import split_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.launch.job import Config, Job, load_split
+from hapens_bench.termination import Terminated, held
 from hapens_bench.tracking.console import ConsoleSink, PackLine
+from hapens_bench.tracking.files import DamagedRun
 from hapens_bench.tracking.limited import LimitedSink, worker_of
-from hapens_bench.tracking.run_folder import DamagedRun, RunBusy, RunFolder
+from hapens_bench.tracking.lock import RunBusy
+from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.tracking.sink import SafeSinks, Sink, describe
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial, first_below
@@ -120,6 +123,9 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
     A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to the last finished epoch and is
     trained on as two halves; a trial that breaks alone has failed. One that was killed after its last epoch, but before its results
     were written, has them in its checkpoint.
+
+    Raises:
+        Terminated: when that was asked; the trials that were being trained have a checkpoint of their last finished epoch.
     """
     for trial in trials:
         if trial.progress.stage == "done":
@@ -130,8 +136,13 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
         pack = [t for t in trials if (t.progress.stage, t.progress.next_epoch) == start]
         trainer = Trainer(pack, split, device, end, PackLine() if len(pack) > 1 else None)
         try:
-            trainer.run()
+            with held():
+                trainer.run()
             continue
+        except Terminated:
+            with held():
+                trainer.rescue()
+            raise
         except Exception as error:
             left = trainer.rescue()
             reason = f"{type(error).__name__}: {error}"
@@ -158,7 +169,9 @@ def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, (KeyboardInterrupt, Terminated)):
+            reason = "interrupted"
         for trial in trials:
             if not trial.ended:
                 trial.folder.write_status("failed", reason)

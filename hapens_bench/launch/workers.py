@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from collections import deque
@@ -10,6 +11,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hapens_bench.launch.job import Job, pick_device
+from hapens_bench.termination import Terminated, listening
+from hapens_bench.tracking.lock import RunBusy
 
 
 def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None) -> None:
@@ -41,6 +44,10 @@ def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_
                 place, jobs = busy.pop(ready)
                 take_back(ready, workers[place][0], jobs)
                 idle.append(place)
+    except Terminated:
+        for process, _ in workers.values():
+            process.terminate()  # each writes its checkpoints
+        raise
     finally:
         for process, connection in workers.values():
             connection.close()  # the worker sees the end of its input and leaves
@@ -50,26 +57,51 @@ def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_
 def take_back(connection: Any, process: Any, jobs: Sequence[Job]) -> None:
     """Note what became of a share: what its worker says, or, where it died, what its folders say."""
     try:
-        for job, (state, reason) in zip(jobs, connection.recv(), strict=True):
-            job.state, job.reason = state, reason
+        note(jobs, connection.recv())
     except EOFError:
         process.join()
-        for job in jobs:
-            if job.is_done():
-                job.state = "done"
-            else:
-                job.state, job.reason = "failed", f"its worker died (exit code {process.exitcode})"
-                job.folder.write_status("failed", job.reason)
+        note_death(jobs, f"its worker died (exit code {process.exitcode})")
+
+
+def note(jobs: Sequence[Job], found: Sequence[tuple[str, str]]) -> None:
+    """Note what a process said about the jobs that it was given."""
+    for job, (state, reason) in zip(jobs, found, strict=True):
+        job.state, job.reason = state, reason
+
+
+def note_death(jobs: Sequence[Job], reason: str) -> None:
+    """Note what became of jobs whose process said nothing: what their folders say.
+
+    Only those that it was at are marked; a folder that another process holds by now is left alone.
+    """
+    for job in jobs:
+        if job.is_done():
+            job.state = "done"
+            continue
+        job.state, job.reason = "failed", reason
+        with contextlib.suppress(RunBusy, OSError), job.folder.lock():
+            job.folder.write_status("failed", reason)
 
 
 def serve(connection: Connection, name: str, max_trials: int | None, threads: int | None) -> None:
     """Be the worker of a device: train what comes, say what became of it."""
+    with listening():
+        while True:
+            try:
+                jobs = connection.recv()
+            except EOFError:
+                return
+            connection.send(train_share(jobs, name, max_trials, threads))
+
+
+def train_share(
+    jobs: Sequence[Job], device: str | None, max_trials: int | None, threads: int | None = None
+) -> list[tuple[str, str]]:
+    """Train jobs that may share packs in this process, and say what became of each: what a launcher carries elsewhere.
+
+    `device` None is the one that the trainer names.
+    """
     from hapens_bench.launch.pack import run_group
 
-    while True:
-        try:
-            jobs = connection.recv()
-        except EOFError:
-            return
-        run_group(jobs, pick_device(name), max_trials, threads)
-        connection.send([(job.state, job.reason) for job in jobs])
+    run_group(jobs, pick_device(device or jobs[0].config["trainer"]["device"]), max_trials, threads)
+    return [(job.state, job.reason) for job in jobs]

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ class Files:
     def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
         """Write under a temporary name, make it durable, then rename."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        temporary = self.path / f".{name}.{uuid.uuid4().hex}.tmp"
         try:
             with open(temporary, "wb") as file:
                 content(file) if callable(content) else file.write(content)

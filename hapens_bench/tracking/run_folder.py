@@ -19,21 +19,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from hapens_bench.config import run_id
 from hapens_bench.tracking.files import DamagedRun, Files
+from hapens_bench.tracking.lock import hold
 
 LOG = logging.getLogger("hapens_bench.tracking")
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 HARDNESS = "hardness"  # the arrays of `training.user_hardness`
 FOUND = ("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet", f"{HARDNESS}.npz")
-
-
-class RunBusy(Exception):
-    """Another process is training this run."""
 
 
 class RunFolder(Files):
@@ -44,7 +40,7 @@ class RunFolder(Files):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run; the operating system lets go of it when the process dies, however it dies.
+        """Hold the run until the end of the block, or until this process dies, however it does (see `tracking.lock`).
 
         Half-written temporary files that a killed holder left are removed.
 
@@ -52,17 +48,10 @@ class RunFolder(Files):
             RunBusy: when another live process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunBusy(str(self.path)) from None
-        try:
+        with hold(self.path):
             for leftover in self.path.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
     def write_config(self, text: str) -> None:
         """Write the resolved config."""

@@ -13,6 +13,7 @@ from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import GroupLoss
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
+from hapens_bench.termination import check
 from hapens_bench.training.hardness import HardnessMeter
 from hapens_bench.training.pack import Pack
 
@@ -54,7 +55,11 @@ class EpochLoop:
         self.graph = self._capture() if engine is Engine.CUDA else None
 
     def run(self, epoch: int) -> list[dict[str, Any]]:
-        """Train for one epoch; give each trial's row of loss and hardness."""
+        """Train for one epoch; give each trial's row of loss and hardness.
+
+        Raises:
+            Terminated: between steps, when that was asked.
+        """
         self.epoch.fill_(epoch)
         self.k.zero_()
         self.losses.zero_()
@@ -64,6 +69,7 @@ class EpochLoop:
         for part, source in zip(self.ordered, self.train, strict=True):
             torch.index_select(source, 0, order.flatten(), out=part.view(-1))
         for begin in range(0, self.n_steps * self.B, self.B):
+            check()
             place = slice(begin, begin + self.B)
             if self.graph is not None and place.stop <= n:
                 self.graph.replay()

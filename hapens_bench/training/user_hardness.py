@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from hapens_bench.kernels import Engine, cpu
 from hapens_bench.samplers.pool import Positives
+from hapens_bench.termination import check
 
 CHUNK = 256  # users whose scores of all items are in memory at a time
 FloatArray = NDArray[np.float64]
@@ -31,6 +32,7 @@ def user_hardness(users: Tensor, items: Tensor, positives: Positives) -> dict[st
     below = torch.zeros_like(positives.items)
     probability = torch.full((len(users),), torch.nan, dtype=torch.float64, device=users.device)
     for begin in range(0, len(users), CHUNK):
+        check()
         owner = torch.arange(begin, min(begin + CHUNK, len(users)), device=users.device)
         scores = torch.mm(users[owner], transposed)
         if positives.engine is Engine.NUMBA:

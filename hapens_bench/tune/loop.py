@@ -13,7 +13,8 @@ from rich.console import Console
 from hapens_bench.analysis.experiments import Planned
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import Job, prepare
-from hapens_bench.launch.pack import train_jobs
+from hapens_bench.launch.pack import on_devices, train_jobs
+from hapens_bench.termination import listening
 from hapens_bench.training.trial import curve, first_below
 from hapens_bench.tune.journal import open_journal
 from hapens_bench.tune.plan import Plan
@@ -40,7 +41,7 @@ def search(plan: Plan, console: Console) -> pd.DataFrame:
     Raises:
         UserError: when a trial cannot be trained, or another process holds the journal or some of the runs.
     """
-    with open_journal(plan.journal) as storage:
+    with listening(), open_journal(plan.journal) as storage:
         studies = [Study(plan, own, storage) for own in plan.studies]
         ahead = [(study.own, n) for study in studies for n in range(len(study.trials()), len(study.own.fixed))]
         prepare([own.planned(n, own.fixed[n], 1)[0].job for own, n in ahead if n < plan.n_trials])
@@ -67,7 +68,7 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
         jobs = [job for entry in entries if entry.jobs[0].state in ("to run", "done") for job in entry.jobs[wave]]
         if jobs:
             prepare(jobs)
-            train_jobs(jobs, None, None, console)
+            train_jobs(jobs, on_devices(), console)
     busy = [job for entry in entries for job in entry.jobs if job.state == "busy"]
     for entry in entries:
         if not any(job.state == "busy" for job in entry.jobs):

@@ -9,7 +9,7 @@ from hapens_bench.config import run_id
 from hapens_bench.errors import UserError
 from hapens_bench.launch import size
 from hapens_bench.launch.job import Job
-from hapens_bench.launch.pack import group, launch, shares
+from hapens_bench.launch.pack import group, launch, on_devices, shares
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
@@ -17,13 +17,13 @@ from tests.conftest import make_config
 SMALL = ["dataset.users=80", "dataset.items=300", "trainer.batch_size=128", "trainer.epochs=6", "trainer.eval_every=2"]
 
 
-def sweep(tmp_path, variants, *overrides, **options):
+def sweep(tmp_path, variants, *overrides, carry=None, **options):
     base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}", *overrides]
 
     def compose(these):
         return OmegaConf.create(make_config(*base, *these))
 
-    returns = launch([[f"seed={k}", *v] for k, v in enumerate(variants)], compose, **options)
+    returns = launch([[f"seed={k}", *v] for k, v in enumerate(variants)], compose, carry or on_devices(**options))
     return returns, [Job(make_config(*base, *r.overrides), r.overrides) for r in returns]
 
 
@@ -178,7 +178,7 @@ def test_an_optimiser_is_told_the_validation_metric_never_test(tmp_path):
 
 def test_the_same_trial_asked_for_twice_is_trained_once(tmp_path):
     base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}"]
-    returns = launch([["seed=1"], ["seed=1"]], lambda these: OmegaConf.create(make_config(*base, *these)))
+    returns = launch([["seed=1"], ["seed=1"]], lambda these: OmegaConf.create(make_config(*base, *these)), on_devices())
     assert [r.status for r in returns] == [JobStatus.COMPLETED] * 2
     assert returns[0].return_value == returns[1].return_value
 

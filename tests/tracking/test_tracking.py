@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.run_folder import FOUND, RunBusy, RunFolder
+from hapens_bench.tracking.lock import RunBusy
+from hapens_bench.tracking.run_folder import FOUND, RunFolder
 from hapens_bench.tracking.sink import SafeSinks
 
 

@@ -1,0 +1,59 @@
+"""`hydra/launcher=ray`: a task each share of the work, on a cluster that is there or on one that is started here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hapens_bench.errors import UserError, needs
+from hapens_bench.launch.job import Job
+from hapens_bench.launch.pack import Carry, check_max_trials, shares
+from hapens_bench.launch.workers import note, note_death, train_share
+
+
+@contextlib.contextmanager
+def on_ray(address: str | None, num_cpus: float, num_gpus: float | None, max_trials: int | None) -> Iterator[Carry]:
+    """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs (parts of one share it; None: 1 where the cluster has any).
+
+    `address` None starts a cluster on this machine and stops it at the end.
+
+    Raises:
+        UserError: when Ray is not installed, the cluster cannot be reached, or it has too little for one task.
+    """
+    check_max_trials(max_trials)
+    try:
+        import ray
+    except ImportError:
+        raise UserError(needs("hydra/launcher=ray", "ray", "ray")) from None
+    try:
+        ray.init(address=address or "local", logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"hydra.launcher.address={address} cannot be reached: {' '.join(str(error).split())}"
+        ) from error
+    try:
+        has = ray.cluster_resources()
+        gpus = (1.0 if has.get("GPU") else 0.0) if num_gpus is None else num_gpus
+        wanted = {"CPU": num_cpus, "GPU": gpus}
+        places = min(has.get(name, 0.0) / amount for name, amount in wanted.items() if amount > 0)
+        if places < 1:
+            raise UserError(
+                f"a task wants {num_cpus:g} CPUs and {gpus:g} GPUs (hydra.launcher.num_cpus and num_gpus), but the Ray cluster has "
+                f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
+            )
+        task: Any = ray.remote(train_share).options(num_cpus=num_cpus, num_gpus=gpus, max_retries=0)
+
+        def carry(groups: Sequence[Sequence[Job]]) -> None:
+            parts = [list(part) for part in shares(groups, int(places), max_trials)]
+            answers = [task.remote(part, None, max_trials, max(1, int(num_cpus))) for part in parts]
+            for part, answer in zip(parts, answers, strict=True):
+                try:
+                    note(part, ray.get(answer))
+                except ray.exceptions.RayError as error:
+                    note_death(part, f"its Ray task ended early: {str(error).strip().splitlines()[-1]}")
+
+        yield carry
+    finally:
+        ray.shutdown()

@@ -1,0 +1,90 @@
+"""`hydra/launcher=slurm`: an array job each wave, an array element each share of the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hapens_bench.errors import UserError, needs
+from hapens_bench.launch.job import Job
+from hapens_bench.launch.pack import Carry, check_max_trials, shares
+from hapens_bench.launch.workers import note, note_death, train_share
+from hapens_bench.termination import Terminated, listening
+
+GENERIC = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")  # submitit's names for any cluster
+
+
+def on_slurm(
+    cluster: str, folder: str, packs: int, max_trials: int | None, max_requeues: int, **settings: Any
+) -> Carry:
+    """Train in array jobs of at least `packs` elements, which submitit submits to SLURM or, with `local`, starts on this machine.
+
+    Near its time limit an element writes its checkpoints and goes back to the queue, at most `max_requeues` times. `settings` are
+    those of `submitit.AutoExecutor.update_parameters`; None leaves one to SLURM.
+
+    Raises:
+        UserError: when submitit is not installed, or there is no SLURM here, or it does not take the settings.
+    """
+    check_max_trials(max_trials)
+    try:
+        import submitit
+    except ImportError:
+        raise UserError(needs("hydra/launcher=slurm", "submitit", "slurm")) from None
+    given = {key if key in GENERIC else f"slurm_{key}": value for key, value in settings.items() if value is not None}
+    try:
+        limits: dict[str, Any] = {f"{cluster}_max_num_timeout": max_requeues}
+        executor = submitit.AutoExecutor(folder, cluster, **limits)
+        executor.update_parameters(**given)
+    except (RuntimeError, ValueError, NameError, AssertionError) as error:
+        advice = "hydra.launcher.cluster=local runs the same on this machine"
+        raise UserError(f"hydra/launcher=slurm cannot submit: {' '.join(str(error).split())}; {advice}") from error
+
+    def carry(groups: Sequence[Sequence[Job]]) -> None:
+        parts = [list(part) for part in shares(groups, packs, max_trials)]
+        for part, element in zip(parts, executor.map_array(Element(max_trials), parts), strict=True):
+            try:
+                note(part, element.result())
+            except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+                last = str(error).strip().splitlines()[-1]
+                note_death(part, f"array element {element.job_id} ended early ({last}); see {element.paths.stderr}")
+
+    return carry
+
+
+@dataclass
+class Element:
+    """What an array element does: it trains its jobs, and stops with checkpoints when it is asked to.
+
+    At submitit's signal, which SLURM sends `signal_delay_s` before the time is up, submitit's own handler is called once the
+    checkpoints are written, and puts the element back into the queue. At SIGTERM the process exits with 75 and leaves that to
+    SLURM: whether it means preemption or `scancel` is known to SLURM alone.
+    """
+
+    max_trials: int | None
+    again: bool = False
+
+    def __call__(self, jobs: Sequence[Job]) -> list[tuple[str, str]]:
+        """Train the jobs; where this is not the first time, `resume=force` has had its effect."""
+        from submitit import JobEnvironment
+
+        if self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+            for job in jobs:
+                job.config = {**job.config, "resume": "auto"}
+        near_the_end = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
+        requeue: Any = signal.getsignal(near_the_end)
+        try:
+            with listening(near_the_end):
+                return train_share(jobs, None, self.max_trials)
+        except Terminated as asked:
+            if near_the_end in asked.signals:
+                requeue(near_the_end, None)
+            raise
+
+    def checkpoint(self, jobs: Sequence[Job]) -> Any:
+        """Say what is to be run when the element has its turn again (submitit asks)."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Element(self.max_trials, again=True), jobs)

@@ -1,0 +1,69 @@
+"""SIGTERM: a scheduler wants the machine back. Training stops at a step's end, writes its checkpoints and exits with 75."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+_asked: set[int] = set()
+_held = 0
+
+
+class Terminated(SystemExit):
+    """Somebody asked this process to end; where nobody catches it, the process exits with 75.
+
+    `signals` are those that asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(REQUEUE)
+        self.signals = frozenset(_asked)
+
+
+@contextlib.contextmanager
+def listening(*signals: int) -> Iterator[None]:
+    """Turn SIGTERM, and other signals, into `Terminated` for a while; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _take) for number in (signal.SIGTERM, *signals)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _asked.clear()
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Keep a request waiting until `check` or the end of the block, so that nothing is left half done."""
+    global _held
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    check()
+
+
+def check() -> None:
+    """Stop here if that was asked.
+
+    Raises:
+        Terminated: if it was.
+    """
+    if _asked:
+        raise Terminated
+
+
+def _take(number: int, frame: FrameType | None) -> None:
+    first = not _asked
+    _asked.add(number)
+    if first and not _held:  # a second one must not interrupt what the first brought about
+        raise Terminated

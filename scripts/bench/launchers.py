@@ -1,0 +1,48 @@
+"""Run the same 12 trials through every launcher, side by side, and print wall times and whether all metrics are equal.
+
+python scripts/bench/launchers.py [--launchers basic pack ...] [overrides]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WAYS = {
+    "pack": [],
+    "basic": [],
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "slurm": ["hydra.launcher.cluster=local", "hydra.launcher.packs=2"],
+    "ray": ["hydra.launcher.num_cpus=1"],
+}
+SWEEP = ["sampler=rns,dns", "trainer.lr=0.001,0.01", "seed=range(3)", "tuned=none", "trainer.threads=1"]
+
+
+def run(name: str, overrides: list[str], folder: Path) -> tuple[float, dict[str, str]]:
+    """Give the seconds that a sweep took, and what each run id found."""
+    runs = folder / name
+    command = [sys.executable, "-m", "hapens_bench", "-m", f"hydra/launcher={name}", *WAYS[name], *SWEEP, *overrides]
+    begun = time.monotonic()
+    subprocess.run([*command, f"paths.runs={runs}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = time.monotonic() - begun
+    found = {path.parent.name: json.loads(path.read_text())["selection"] for path in runs.glob("*/*/*/*/summary.json")}
+    return seconds, {run_id: json.dumps(selection, sort_keys=True) for run_id, selection in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--launchers", nargs="+", choices=WAYS, default=list(WAYS))
+    options, overrides = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: run(name, overrides, Path(folder)) for name in options.launchers}
+    first = next(iter(found.values()))
+    for name, (seconds, metrics) in found.items():
+        same = "equal" if metrics == first[1] else "DIFFERENT"
+        print(f"{name:8} {seconds:6.1f} s  {seconds / first[0]:5.2f} x  {len(metrics)} trials, metrics {same}")
+
+
+if __name__ == "__main__":
+    main()
