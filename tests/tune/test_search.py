@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hapens_bench import cli
 from hapens_bench.config import conf_dir
-from hapens_bench.launch.pack import train_jobs
+from hapens_bench.launch.pack import on_devices, train_jobs
 from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.tune import loop
@@ -219,7 +219,7 @@ def test_seeds_are_averaged_and_a_pruned_setting_gets_no_others(tmp_path):
 
 def test_who_is_pruned_does_not_depend_on_packs(whole, tmp_path, monkeypatch):
     _, _, frame = whole
-    alone = lambda jobs, devices, max_trials, console: train_jobs(jobs, devices, 1, console)  # noqa: E731
+    alone = lambda jobs, carry, console: train_jobs(jobs, on_devices(max_trials=1), console)  # noqa: E731
     monkeypatch.setattr(loop, "train_jobs", alone)
     same(search(tmp_path, *PRUNED)[1], frame)
 
