@@ -28,9 +28,8 @@ class PackLauncher(Launcher):
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
-        Path(self.config.hydra.sweep.dir).mkdir(
-            parents=True, exist_ok=True
-        )  # as every launcher does: sweepers write there
+        # As every launcher does: sweepers write there.
+        Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         with self.carrier() as carry:
             return launch(job_overrides, compose, carry)
 
@@ -65,9 +64,7 @@ class SlurmLauncherConf:
     folder: str = "${hydra.sweep.dir}/submitit/%j"  # batch scripts and logs; on a file system that the nodes share
     name: str = "hapens"
     timeout_min: int = 240
-    signal_delay_s: int = (
-        120  # before the time is up, checkpoints are written and the element is put back into the queue
-    )
+    signal_delay_s: int = 120  # before the time is up checkpoints are written and the element goes back to the queue
     array_parallelism: int = 256  # elements at a time
     gpus_per_node: int | None = None
     cpus_per_task: int | None = None
