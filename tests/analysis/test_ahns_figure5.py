@@ -1,4 +1,4 @@
-"""The two statements of AHNS Figure 5: on the published curves (three data sets), and on runs trained here (Tools, 100 epochs, one seed)."""
+"""The two statements of AHNS Figure 5: on the published curves, and on runs trained here (Tools, 100 epochs, one seed)."""
 
 import os
 from pathlib import Path
