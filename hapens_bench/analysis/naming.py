@@ -17,10 +17,17 @@ def values(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str
 
 
 def differing(settings: Sequence[Values]) -> list[str]:
-    """Give the keys in which settings differ; a class stands for itself only where its name does not."""
+    """Give the keys in which settings differ.
+
+    A class stands for itself only where its name does not, and the selections that were asked for only where nothing else tells two
+    settings apart: what each selection reports stands in a row of its own.
+    """
     keys = dict.fromkeys(key for one in settings for key in one)
     found = [key for key in keys if len({one.get(key) for one in settings}) > 1]
-    return [key for key in found if not (key.endswith("._target_") and key.replace("_target_", "name") in found)]
+    found = [key for key in found if not (key.endswith("._target_") and key.replace("_target_", "name") in found)]
+    others = [key for key in found if key != "protocol.selection"]
+    told, all_told = (len({tuple(one.get(key) for key in part) for one in settings}) for part in (others, found))
+    return others if told == all_told else found
 
 
 def names(settings: Sequence[Values], keys: Sequence[str]) -> list[str]:

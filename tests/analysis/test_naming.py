@@ -29,3 +29,13 @@ def test_seeds_and_equal_numbers_make_no_difference():
 def test_numbers_get_as_many_digits_as_tell_them_apart():
     assert named(config(1, 0.12341), config(1, 0.12342)) == ["lr=0.12341", "lr=0.12342"]
     assert named(config(1, 0.12341), config(1, 0.5)) == ["lr=0.123", "lr=0.5"]
+
+
+def test_the_selections_asked_for_name_a_setting_only_where_nothing_else_does():
+    def asked(selection, lr):
+        one = config(1, lr)
+        return one | {"protocol": {"name": "p", "selection": selection}}
+
+    assert named(asked(["valid"], 0.1), asked(["test_peak"], 0.2)) == ["lr=0.1", "lr=0.2"]
+    same = named(asked(["valid"], 0.1), asked(["test_peak"], 0.1), asked(["valid"], 0.2))
+    assert same[0] != same[1] and "selection=valid" in same[0] and "selection=test_peak" in same[1]
