@@ -55,13 +55,19 @@ def planned(name: str, runs: Path, datasets: Collection[str] = (), n_trials: int
     `datasets` keeps these only, `n_trials` stands for the experiment's own budget.
 
     Raises:
-        UserError: when there is no such experiment, or its space cannot be read.
+        UserError: when there is no such experiment, it has no such data set, or its space cannot be read.
     """
     sweeper = read_sweeper(name)
     overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in sweeper["params"].items()])
+    combinations = [tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]]
+    known = list(
+        dict.fromkeys(part.removeprefix("dataset=") for each in combinations for part in each if "dataset=" in part)
+    )
+    if unknown := [repr(one) for one in datasets if one not in known]:
+        raise UserError(f"experiment={name} has no data set {', '.join(unknown)}; choose of {' '.join(known)}")
     found: list[Planned] = []
     composed: dict[tuple[str, ...], dict[str, Any]] = {}
-    for combination in BasicSweeper.split_arguments(overrides, None)[0]:
+    for combination in combinations:
         params = dict(part.split("=", 1) for part in combination)
         if datasets and params["dataset"] not in datasets:
             continue

@@ -89,6 +89,8 @@ def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
         tuning.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], tmp_path)
     with pytest.raises(UserError, match=r"there is no experiment 'nope'; choose one of .*tune_ahns"):
         experiments.planned("nope", tmp_path)
+    with pytest.raises(UserError, match=r"tune_small has no data set 'tools,phones'; choose of planted$"):
+        experiments.planned("tune_small", tmp_path, ["tools,phones"])
     assert cli.main(["choose", "tune_small", "../up"]) == 2
     assert cli.main(["choose", "tune_small", "mine", "--trials", "0"]) == 2
     assert "takes a whole number above 0 for each of tune_small" in capsys.readouterr().err
