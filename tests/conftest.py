@@ -9,7 +9,7 @@ import pytest
 from hapens_bench.config import compose_config
 from hapens_bench.kernels.cpu import set_threads
 
-set_threads(2)
+set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
 @pytest.fixture
