@@ -56,8 +56,8 @@ class DENS(Sampler):
             with torch.no_grad():
                 e_all = table.item(pool)
                 gate = self.B_n(e_all).add_(context[..., None, :]).sigmoid_()
-                factors = gate.neg_().add_(c[..., None]).mul_(e_all)  # (c - g_n) e_j
-                best = (factors @ e_u[..., None]).squeeze(-1).argmax(-1)
+                gated = gate.neg_().add_(c[..., None]).mul_(e_all)  # (c - g_n) e_j
+                best = (gated @ e_u[..., None]).squeeze(-1).argmax(-1)
             j = choose(pool, best)
             e_j = table.item(j)
             n_r = e_j * torch.sigmoid(self.B_n(e_j) + context)

@@ -107,9 +107,9 @@ def test_settings_are_named_by_all_they_differ_in_with_as_many_digits_as_it_take
     write_run(tmp_path, "sampler=dns", "loss=bpr_sum", "trainer.lr=0.0010002", "protocol.selection=[valid]")
     runs, _ = selecting.from_ledger(tmp_path, {})
     assert {line[2] for line in one_line(runs)} == {
-        "loss=bpr, selection=test_peak+valid+valid_refit, lr=0.0010001",
-        "loss=bpr, selection=test_peak+valid+valid_refit, lr=0.0010002",
-        "loss=bpr_sum, selection=valid, lr=0.0010002",
+        "loss=bpr, lr=0.0010001",
+        "loss=bpr, lr=0.0010002",
+        "loss=bpr_sum, lr=0.0010002",
     }
 
 
