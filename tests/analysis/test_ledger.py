@@ -97,6 +97,7 @@ def test_a_run_cut_off_at_any_byte_is_named_and_skipped(tmp_path):
 def test_json_that_is_no_summary_is_named(tmp_path, content):
     folder = make_run(tmp_path)
     (folder.path / "summary.json").write_text(content)
+    folder.write_status("done")
     found = ledger.load(tmp_path)
     assert not found.runs and len(found.skipped) == 1
     (folder.path / "status.json").write_text(content)
@@ -111,7 +112,7 @@ def test_ten_thousand_runs_load_in_ten_seconds(tmp_path):
         folder = tmp_path / "many" / f"d{k % 8}" / "mf" / f"s{k % 13}" / f"{k:012x}"
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps(summary | {"run_id": f"{k:012x}"}))
-        shutil.copy(one.path / "status.json", folder / "status.json")
+        RunFolder(folder).write_status("done")
     for _ in range(2):  # without and with the index
         begun = time.perf_counter()
         frame = ledger.load(tmp_path / "many").frame()

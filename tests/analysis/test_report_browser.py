@@ -216,7 +216,9 @@ def test_strings_of_run_folders_are_shown_and_never_run(browser, tmp_path):
     for seed in range(2):
         make_run(tmp_path / "runs", seed=seed, said=names | {"versions": {HOSTILE: HOSTILE}})
     make_run(tmp_path / "runs", sampler="dns").write_status("failed", HOSTILE)
-    (make_run(tmp_path / "runs", sampler="ahns").path / "summary.json").write_text(HOSTILE)
+    foreign = make_run(tmp_path / "runs", sampler="ahns")
+    (foreign.path / "summary.json").write_text(HOSTILE)
+    foreign.write_status("done")
     report.write_report(tmp_path / "runs", tmp_path / "r.html")
     with opened(browser, tmp_path / "r.html") as page:
         page.locator(f"{ROWS} td button").first.click()

@@ -78,7 +78,9 @@ def test_foreign_files_do_no_harm(tmp_path):
             ("users.parquet", _parquet({"user": [[1]], "selection": ["valid"]})),
         ]
     ):
-        (make_run(root, seed=k + 1).path / name).write_bytes(content)
+        folder = make_run(root, seed=k + 1)
+        (folder.path / name).write_bytes(content)
+        folder.write_status("done")
     data = made(root, tmp_path / "r.html")
     # Users are read where there is a pair to test.
     assert data["ledger"]["runs"] == 8 and len(data["ledger"]["skipped"]) == 6
