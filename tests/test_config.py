@@ -21,6 +21,7 @@ from hapens_bench.config import (
 from hapens_bench.errors import UserError
 from hapens_bench.launch.run import make_sinks
 from hapens_bench.training.pack import build, build_sampler
+from hapens_bench.tune.plan import make_plan
 from tests.conftest import make_config
 
 CONF = conf_dir()
@@ -63,11 +64,16 @@ def test_every_option_composes_and_passes_the_checks(path):
         assert config[group]["name"] == name
 
 
-@pytest.mark.parametrize("path", READ_BY_COMMANDS, ids=str)
-def test_every_table_and_figure_is_bound_to_configs(path, tmp_path):
+@pytest.mark.parametrize("path", [p for p in READ_BY_COMMANDS if p.stem != "default"], ids=str)
+def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
     if path.parts[0] == "table":
         found = [cell.config_id for cell in cells.cells(cells.read_definition(path.stem)) if cell.config_id]
         assert len(set(found)) == len(found) > 3
+    elif path.parts[0] == "tune":
+        studies = make_plan(path.stem, ["tune.n_trials=1"]).studies
+        assert len({study.name for study in studies}) == len(studies) > 3
+        for study in studies:
+            check(study.base)
     else:
         definition = figures.read_definition(path.stem)
         if "experiment" not in definition:
