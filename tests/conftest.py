@@ -12,7 +12,7 @@ from hapens_bench.kernels.cpu import set_threads
 set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mirror() -> Path:
     folder = os.environ.get("HAPENS_MIRROR")
     if not folder:

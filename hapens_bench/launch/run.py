@@ -55,7 +55,7 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             if reason := pruned_before(job):
                 job.state, job.reason = "pruned", reason
                 continue
-            if job.config["resume"] == "force" or says_done(job):  # or something that it found is damaged
+            if job.config["resume"] == "force" or job.folder.state() == "done":  # or something that it found is damaged
                 job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
             trial.floor = job.floor
@@ -72,15 +72,6 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
 def state_of(trial: Trial) -> str:
     """Give in a word how a trial ended."""
     return "done" if trial.failure is None else "pruned" if trial.pruned else "failed"
-
-
-def says_done(job: Job) -> bool:
-    """Tell whether a job's run folder says that it was finished, whatever else is there."""
-    try:
-        status = job.folder.read_status()
-    except DamagedRun:
-        return False
-    return status is not None and status.get("state") == "done"
 
 
 def pruned_before(job: Job) -> str | None:

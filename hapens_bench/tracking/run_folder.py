@@ -96,6 +96,13 @@ class RunFolder(Files):
         """
         return self._read_json("status.json") if (self.path / "status.json").exists() else None
 
+    def state(self) -> str | None:
+        """Give the state that the status names; None where there is none, or it cannot be read."""
+        try:
+            return (self.read_status() or {}).get("state")
+        except DamagedRun:
+            return None
+
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the history, a row an epoch."""
         self._write_parquet("history.parquet", pd.DataFrame(list(rows)))
@@ -168,8 +175,7 @@ class RunFolder(Files):
     def is_done(self) -> bool:
         """Tell whether the run is finished and everything that it found is as it was written."""
         try:
-            status = self.read_status()
-            if status is None or status.get("state") != "done":
+            if self.state() != "done":
                 return False
             for name in self._checksums():
                 self._read(name)

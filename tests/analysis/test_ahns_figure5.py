@@ -1,6 +1,5 @@
 """The two statements of AHNS Figure 5: on the published curves, and on runs trained here (Tools, 100 epochs, one seed)."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +12,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> pd.DataFrame:
-    if not os.environ.get("HAPENS_MIRROR"):
-        pytest.skip("HAPENS_MIRROR is unset: this test needs the real data files")
+def trained(tmp_path_factory, mirror) -> pd.DataFrame:
     runs = tmp_path_factory.mktemp("runs")
     sweep = ["-m", "experiment=ahns_fig5", "dataset=tools", "sampler=rns,dns,ahns", f"paths.runs={runs}"]
     assert cli.train(sweep) == 0
