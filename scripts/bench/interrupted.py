@@ -1,0 +1,87 @@
+"""Measure what interruptions cost a sweep: 64 trials left in peace, then the same ones killed at random instants and typed again.
+
+    python scripts/bench/interrupted.py [--interruptions 10] [--seed 0] [--out results/bench] [overrides]
+
+Every interruption is SIGKILL to the launcher and all its workers. Prints the seconds of both sweeps and what was lost, writes interrupted.csv
+and interrupted.provenance.json, and exits with 1 when any metric differs in any bit.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+from machine import describe
+
+SWEEP = ["sampler=rns,dns", "trainer.lr=0.0005,0.001,0.005,0.01", "seed=range(8)", "tuned=none", "protocol=ahns"]
+LENGTH = ["trainer.epochs=200", "trainer.patience=null"]
+
+
+def start(runs: Path, overrides: list[str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "hapens_bench", "-m", *SWEEP, *LENGTH, *overrides, f"paths.runs={runs}"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def finish(runs: Path, overrides: list[str], gaps: list[float]) -> int:
+    """Type the sweep again and again, kill it after each gap, let the last one end; give how often it was killed."""
+    for n, gap in enumerate(gaps):
+        process = start(runs, overrides)
+        try:
+            process.wait(timeout=gap)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            continue
+        return n
+    if start(runs, overrides).wait() != 0:
+        raise SystemExit("the sweep failed; type it without this script to see why")
+    return len(gaps)
+
+
+def measured(runs: Path, overrides: list[str], gaps: list[float]) -> dict[str, float]:
+    begun = time.monotonic()
+    interruptions = finish(runs, overrides, gaps)
+    return {"interruptions": interruptions, "trials": len(results(runs)), "seconds": time.monotonic() - begun}
+
+
+def results(runs: Path) -> dict[str, str]:
+    return {
+        path.parent.name: json.dumps(json.loads(path.read_text())["selection"], sort_keys=True)
+        for path in sorted(runs.glob("*/*/*/*/summary.json"))
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--interruptions", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    options, overrides = parser.parse_known_args()
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as place:
+        calm, rough = Path(place) / "calm", Path(place) / "rough"
+        whole = measured(calm, overrides, [])
+        instants = sorted(chance.uniform(0, whole["seconds"]) for _ in range(options.interruptions))
+        gaps = [later - earlier for earlier, later in zip([0.0, *instants], instants, strict=False)]
+        broken = measured(rough, overrides, gaps)
+        lost = sum(results(rough).get(run) != found for run, found in results(calm).items())
+    rows = pd.DataFrame([{"sweep": "in peace", **whole}, {"sweep": "killed", **broken}])
+    rows["ratio"] = rows["seconds"] / whole["seconds"]
+    print(rows.round(3).to_string(index=False))
+    print(f"results lost or different: {lost}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(options.out / "interrupted.csv", index=False)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "results_lost": lost}
+    (options.out / "interrupted.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    return int(lost > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
