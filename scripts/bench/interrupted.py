@@ -2,8 +2,8 @@
 
     python scripts/bench/interrupted.py [--interruptions 10] [--seed 0] [--out results/bench] [overrides]
 
-Every interruption is SIGKILL to the launcher and all its workers. Prints the seconds of both sweeps and what was lost, writes interrupted.csv
-and interrupted.provenance.json, and exits with 1 when any metric differs in any bit.
+Every interruption is SIGKILL to the launcher and all its workers. Prints the seconds of both sweeps and what was lost,
+writes interrupted.csv and interrupted.provenance.json, and exits with 1 when any metric differs in any bit.
 """
 
 import argparse
