@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ class Cell(Replicates):
 def read_definition(name: str) -> dict[str, Any]:
     """Read conf/table/<name>.yaml; where `paper` names another table, its printed numbers of `datasets` stand here too.
 
+    A table without `paper` gets nan for its `datasets`.
+
     Raises:
         UserError: when there is no such table.
     """
@@ -36,7 +39,12 @@ def read_definition(name: str) -> dict[str, Any]:
     found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     assert isinstance(found, dict)
     definition = {str(k): v for k, v in found.items()}
-    if isinstance(definition["paper"], str):
+    if "paper" not in definition:
+        nothing = [math.nan] * len(definition["metrics"])
+        definition["paper"] = {
+            dataset: dict.fromkeys(definition["samplers"], nothing) for dataset in definition["datasets"]
+        }
+    elif isinstance(definition["paper"], str):
         printed = read_definition(definition["paper"])["paper"]
         definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
     return definition

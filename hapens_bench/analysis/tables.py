@@ -109,6 +109,12 @@ def wide_rows(
     return header, lines
 
 
+def without_paper(header: list[str], lines: list[Line]) -> tuple[list[str], list[Line]]:
+    """Drop the columns of a table that no paper has printed numbers for."""
+    kept = [k for k, name in enumerate(header) if not name.endswith((" paper", " Δ%"))]
+    return [header[k].removesuffix(" ours") for k in kept], [[line[k] for k in kept] for line in lines]
+
+
 def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
     """Write a mean with its marks."""
     text = f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
@@ -145,6 +151,9 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)
     said = [*NOTES, "Δ% is relative to the paper.", *([definition["note"]] if "note" in definition else [])]
+    if table["paper"].isna().all():
+        header, lines = without_paper(header, lines)
+        said.remove("Δ% is relative to the paper.")
     below = [*said, *missing(filled, definition["seeds"]), "", *orders_markdown(order)]
     below += tests_markdown(tested, definition["honest_selection"])
     out.mkdir(parents=True, exist_ok=True)

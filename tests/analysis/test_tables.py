@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert 0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
 
 
-@pytest.mark.parametrize("name", ["ahns_table2", "ahns_table2_equal", "sdns_table2", "gdns_table3"])
+@pytest.mark.parametrize("name", ["ahns_table2", "ahns_table2_equal", "sdns_table2", "gdns_table3", "hapens_table"])
 def test_the_runs_of_a_tables_experiment_are_its_cells(name, tmp_path):
     filled = {cell.config_id for cell in cells.cells(cells.read_definition(name)) if cell.config_id}
     assert {config_id(one.job.config) for one in experiments.planned(name, tmp_path)} >= filled
@@ -122,24 +123,42 @@ def test_the_printed_gains_of_sdns_are_those_of_its_printed_numbers(tmp_path):
             assert best == rows["sdns"][k] and 100 * (best - second) / second == pytest.approx(gain, abs=0.01)
 
 
-def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
-    definition = cells.read_definition("sdns_table2")
-    runs = []
-    for cell in cells.cells(definition):
-        test = {
-            metric: {"rns": 0.03, "dns": 0.04, "sdns": 0.05}.get(cell.sampler, 0.02) for metric in definition["metrics"]
+def runs_of(name: str, values: dict[str, float], place: Path) -> list[dict]:
+    """Give a run for each cell of a table that has its settings, with the sampler's value in every metric and else 0.02."""
+    definition, runs = cells.read_definition(name), []
+    for cell in filter(lambda cell: cell.config_id, cells.cells(definition)):
+        test = dict.fromkeys(definition["metrics"], values.get(cell.sampler, 0.02))
+        folder = RunFolder(place / f"{cell.dataset}-{cell.sampler}")
+        folder.write_users(pd.DataFrame({"selection": definition["honest_selection"], "user": range(9)} | test))
+        run = {
+            "run_id": "r",
+            "config_id": cell.config_id,
+            "dataset": cell.dataset,
+            "model": definition["model"],
+            "seed": 0,
         }
-        folder = RunFolder(tmp_path / cell.config_id)
-        folder.write_users(pd.DataFrame({"selection": "valid", "user": range(9)} | test))
-        run = {"run_id": "r", "config_id": cell.config_id, "dataset": cell.dataset, "model": "lightgcn", "seed": 0}
         run |= {"sampler": cell.sampler, "git_sha": "abc", "data_hash": "h", "folder": str(folder.path)}
-        runs.append(run | {"selection": {"valid": {"epoch": 1, "converged": True, "test": test}}})
+        report = {"epoch": 1, "converged": True, "test": test}
+        runs.append(run | {"selection": {definition["honest_selection"]: report}})
+    return runs
+
+
+def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
+    runs = runs_of("sdns_table2", {"rns": 0.03, "dns": 0.04, "sdns": 0.05}, tmp_path)
     written = tables.write_table("sdns_table2", runs, tmp_path)
     markdown = (tmp_path / "sdns_table2.md").read_text()
     assert "same protocol, different subset" in markdown.splitlines()[0] and "is the order of the methods" in markdown
     assert "| tmall | sdns | valid | 1 | 10.51 | **5.00" in markdown
     assert "| tmall | best against second | valid |  | +9.1 % | +25.0 % |" in markdown
     assert set(written.orders["dataset"]) == {"taobao", "tmall", "gowalla"}
+
+
+def test_a_table_without_printed_numbers_has_no_columns_for_them(tmp_path):
+    written = tables.write_table("hapens_table", runs_of("hapens_table", {"ahns": 0.03}, tmp_path), tmp_path)
+    assert written.header == ["dataset", "sampler", "selection", "n", "Recall@20", "NDCG@20", "Recall@50"]
+    assert {len(line) for line in written.lines} == {len(written.header)} and written.orders.empty
+    said = (tmp_path / "hapens_table.md").read_text()
+    assert "| tools | ahns | valid_refit | 1 | **3.00" in said and "nan" not in said and "Δ%" not in said
 
 
 def test_runs_on_different_data_are_not_averaged(definition, by_name, fake_run):
