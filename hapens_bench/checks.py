@@ -56,7 +56,12 @@ class Key:
             return isinstance(value, Mapping)
         if self.kind is list:
             return isinstance(value, list) and all(not self.choices or v in self.choices for v in value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or too_large(value) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or too_large(value)
+            or not math.isfinite(value)
+        ):
             return False
         if self.kind is int and value != int(value):
             return False

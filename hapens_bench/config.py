@@ -164,7 +164,9 @@ def check(config: Mapping[str, Any]) -> None:
     for section, bases in COMPONENTS.items():
         cls = component_class(config[section])
         if not (isinstance(cls, type) and issubclass(cls, bases)):
-            raise UserError(f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}")
+            raise UserError(
+                f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
+            )
         found += problems(section, cls.keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
     if not found:

@@ -204,7 +204,9 @@ def leave_one_out(paths: Paths) -> Published:
     items = pairs[:, 1] if negatives is None else np.concatenate([pairs[:, 1], negatives.ravel()])
     for what, ids, count in (("user", pairs[:, 0], n_users), ("item", items, n_items)):
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= count:
-            raise UserError(f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}")
+            raise UserError(
+                f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
+            )
     _refuse_gaps(path, pairs, n_users, n_items)
     return Published(train, test, n_users, n_items, valid, "leave_one_out", negatives)
 

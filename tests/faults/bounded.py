@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-GIBIBYTES = 2  # that a case may take beyond what the process has once everything is imported
+GIBIBYTES = 4  # that a case may take beyond what the process has once everything is imported
 SECONDS = 60  # of a case; on an idle machine a case takes a fraction of one
 
 
@@ -80,7 +80,12 @@ class Bounded:
 def _serve(pipe: Connection, function: Callable[[Any], int], place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     os.chdir(place)
-    os.environ |= {"HOME": str(place), "HAPENS_CACHE": "cache", "HAPENS_MIRROR": "", "https_proxy": "http://127.0.0.1:9"}
+    os.environ |= {
+        "HOME": str(place),
+        "HAPENS_CACHE": "cache",
+        "HAPENS_MIRROR": "",
+        "https_proxy": "http://127.0.0.1:9",
+    }
     import hapens_bench.launch.pack  # noqa: F401 - with torch and the compiled loops, before memory is bounded
     from hapens_bench.kernels import cpu
 

@@ -17,10 +17,10 @@ from tests.faults.bounded import Bounded, Outcome, cases
 
 TINY = {
     "dataset.users": 40,
-    "dataset.items": 200,
+    "dataset.items": 600,
     "dataset.observed": 12,
     "model.D": 4,
-    "trainer.batch_size": 64,
+    "trainer.batch_size": 16,
     "trainer.epochs": 2,
     "trainer.eval_every": 1,
     "trainer.threads": 1,
@@ -28,12 +28,69 @@ TINY = {
 }
 GROUPS = ("model", "sampler", "loss", "protocol", "trainer", "tuned", "debug", "logger", "dataset", "experiment")
 NOT_FUZZED = ("trainer.epochs",)  # a very large number is a training that never ends, as was asked
-NUMBERS = ["0", "-1", "1", "2", "3", "7", "0.5", "0.3", "0.99", "1e-3", "1e3", "-0.0", "1e-320", "1e38", "1e400", "nan", "inf", "-inf", "100000", "2147483648"]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "7",
+    "0.5",
+    "0.3",
+    "0.99",
+    "1e-3",
+    "1e3",
+    "-0.0",
+    "1e-320",
+    "1e38",
+    "1e400",
+    "nan",
+    "inf",
+    "-inf",
+    "100000",
+    "2147483648",
+]
 NUMBERS += ["1000000000", "9223372036854775808", "1" + "0" * 400, "-1" + "0" * 30, "1_000", "0x10", "1.5"]
-WORDS = ["", "null", "true", "false", "auto", "no such word", "''", '" "', "a/b", "../../up", "ümlaut", "名前", "\x00", "\\n"]
+WORDS = [
+    "",
+    "null",
+    "true",
+    "false",
+    "auto",
+    "no such word",
+    "''",
+    '" "',
+    "a/b",
+    "../../up",
+    "ümlaut",
+    "名前",
+    "\x00",
+    "\\n",
+]
 WORDS += ["cuda:99", "meta", "mps", "os.getcwd", "builtins.print", "Recall@0", "Recall@99999999999", "hapens_bench.cli"]
-LISTS = ["[]", "[1]", "[valid]", "[valid,valid]", "[null]", "[[]]", "{}", "{a: 1}", "[Recall@20]", "[NDCG@5,full/NDCG@5]"]
-INTERPOLATIONS = ["${seed}", "${nope}", "${trainer}", "${oc.env:NOPE}", "${oc.env:HOME}", "${", "${.lr}", "${model.D}", "???"]
+LISTS = [
+    "[]",
+    "[1]",
+    "[valid]",
+    "[valid,valid]",
+    "[null]",
+    "[[]]",
+    "{}",
+    "{a: 1}",
+    "[Recall@20]",
+    "[NDCG@5,full/NDCG@5]",
+]
+INTERPOLATIONS = [
+    "${seed}",
+    "${nope}",
+    "${trainer}",
+    "${oc.env:NOPE}",
+    "${oc.env:HOME}",
+    "${",
+    "${.lr}",
+    "${model.D}",
+    "???",
+]
 SWEEPS = ["1,2", "range(2)", "choice(1,2)", "interval(0,1)", "glob(*)", "sort(2,1)"]
 
 

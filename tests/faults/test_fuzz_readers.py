@@ -24,7 +24,22 @@ from tests.faults.bounded import Bounded, cases
 
 Files = Mapping[str, bytes]
 PAIRS = [(u, (7 * u + 3 * k) % 11) for u in range(5) for k in range(4)]
-ODD = ["", " ", "-1", "1.5", "nan", "inf", "x", "é", "\x00", '"', "1e9", "999999999999", "9223372036854775807", "1" + "0" * 40]
+ODD = [
+    "",
+    " ",
+    "-1",
+    "1.5",
+    "nan",
+    "inf",
+    "x",
+    "é",
+    "\x00",
+    '"',
+    "1e9",
+    "999999999999",
+    "9223372036854775807",
+    "1" + "0" * 40,
+]
 ODD += ["²", "١", "0x1", "1_0", "null", "[]", "{}", "::", "\r", "\t", ","]
 
 
@@ -51,12 +66,26 @@ def review(u: int, i: int, n: int) -> dict[str, object]:
 
 
 USERS, ITEMS = (np.array(column) for column in zip(*PAIRS, strict=True))
-PUBLISHED = {"train": np.array(PAIRS[:10]), "valid": np.array(PAIRS[10:15]), "test": np.array(PAIRS[15:]), "shape": [5, 11]}
-GATHERED = {"train_user": USERS, "train_item": ITEMS, "valid_item_all55187": np.arange(5), "test_item_all55187": np.arange(5)}
+PUBLISHED = {
+    "train": np.array(PAIRS[:10]),
+    "valid": np.array(PAIRS[10:15]),
+    "test": np.array(PAIRS[15:]),
+    "shape": [5, 11],
+}
+GATHERED = {
+    "train_user": USERS,
+    "train_item": ITEMS,
+    "valid_item_all55187": np.arange(5),
+    "test_item_all55187": np.arange(5),
+}
 ADJACENCY = b"0 1 2 3\n1 4 5\n2 6 7 10\n"
 RATINGS = lines("{u}::{i}::{r}::{t}\n")
 VALID: dict[str, list[Files]] = {
-    "movielens": [{"log": RATINGS}, {"log": zipped(**{"ml-1m/ratings.dat": RATINGS})}, {"log": zipped(**{"../../ratings.dat": RATINGS})}],
+    "movielens": [
+        {"log": RATINGS},
+        {"log": zipped(**{"ml-1m/ratings.dat": RATINGS})},
+        {"log": zipped(**{"../../ratings.dat": RATINGS})},
+    ],
     "amazon": [{"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}],
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
     "ncf_negatives": [{"log": lines("({u},{i})\t1\t2\t3\n")}],
@@ -64,7 +93,11 @@ VALID: dict[str, list[Files]] = {
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
     "tmall": [{"log": b"user_id,item_id,cat_id,time_stamp\n" + lines("{u},{i},1,{t}\n")}],
     "events": [{"log": npz(pack, user=USERS, item=ITEMS, time=ITEMS)} for pack in (np.savez, np.savez_compressed)],
-    "leave_one_out": [{"log": npz(**PUBLISHED)}, {"log": npz(**GATHERED, shape=[5, 11])}, {"log": npz(**PUBLISHED, test_neg=np.ones((5, 3), int))}],
+    "leave_one_out": [
+        {"log": npz(**PUBLISHED)},
+        {"log": npz(**GATHERED, shape=[5, 11])},
+        {"log": npz(**PUBLISHED, test_neg=np.ones((5, 3), int))},
+    ],
 }
 
 
@@ -72,9 +105,20 @@ def arrays() -> st.SearchStrategy[object]:
     """Draw arrays that a reader does not expect: objects, texts, dates, other shapes, numbers out of range."""
     numbers = [-1, 0, 3, 2**31, 2**62, 10**9, 0.5, float("nan"), float("inf")]
     flat = st.lists(st.sampled_from(numbers), max_size=6).map(np.array)
-    shaped = st.sampled_from([np.zeros((2, 2), int), np.zeros((0, 2)), np.array(5), np.zeros((3, 1), int), np.zeros((2, 2, 2))])
-    odd = [np.array([{}], dtype=object), np.array(["a"]), np.array([1j]), np.array(["2020-01-01"], dtype="M8[s]"), np.array([True]), np.array([b"1"])]
-    huge = st.sampled_from([[10**9, 10**9], [2**62, 2**62], [-1, 5], [0, 0], [5], [5, 11, 2], [5.5, 11], ["5", "11"]]).map(np.array)
+    shaped = st.sampled_from(
+        [np.zeros((2, 2), int), np.zeros((0, 2)), np.array(5), np.zeros((3, 1), int), np.zeros((2, 2, 2))]
+    )
+    odd = [
+        np.array([{}], dtype=object),
+        np.array(["a"]),
+        np.array([1j]),
+        np.array(["2020-01-01"], dtype="M8[s]"),
+        np.array([True]),
+        np.array([b"1"]),
+    ]
+    huge = st.sampled_from(
+        [[10**9, 10**9], [2**62, 2**62], [-1, 5], [0, 0], [5], [5, 11, 2], [5.5, 11], ["5", "11"]]
+    ).map(np.array)
     return st.one_of(flat, shaped, huge, st.sampled_from(odd))
 
 
@@ -96,7 +140,9 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     if kind == "repeat":
         return b"\n".join(rows[: row + 1] * draw(st.integers(1, 3)) + rows[row:])
     if kind == "code":
-        return content.decode("latin-1").encode(draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32", "cp037", "utf-8"])))
+        return content.decode("latin-1").encode(
+            draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32", "cp037", "utf-8"]))
+        )
     if kind.startswith("gzip"):
         packed = gzip.compress(content)
         return packed[: at % len(packed)] if kind == "gzip cut" else packed
