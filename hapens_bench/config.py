@@ -225,5 +225,5 @@ def component_class(config: Mapping[str, Any]) -> Any:
     module, _, name = str(config.get("_target_")).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"cannot import {config.get('_target_')!r}: {error}") from error

@@ -67,8 +67,6 @@ def unsafe(source: str) -> list[str]:
         "np.load(p)",
         "np.load(p, allow_pickle=True)",
         "a.extractall(p)",
-    ]
-    + [
         "pd.read_pickle(p)",
         "eval(text)",
         "yaml.load(text)",

@@ -28,8 +28,8 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
     needed, free = 4 * COPIES * numbers, free_bytes(device)
     if needed > free:
         raise UserError(
-            f"model={section['name']} with model.D={section['D']} takes {needed / 2**30:.1f} GiB or more for {split.n_users} users and "
-            f"{split.n_items} items, but {free / 2**30:.1f} GiB are free; take a smaller model"
+            f"model={section['name']} with model.D={section['D']} takes {needed / 2**30:.1f} GiB or more for {split.n_users} users, "
+            f"{split.n_items} items, but {free / 2**30:.1f} are free; take a smaller model"
         )
 
 
