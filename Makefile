@@ -1,9 +1,11 @@
 PY ?= python3
+PYTHONS ?= python3.11 python3.12 python3.13
+SETS ?= lowest newest hydra
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench rivals faults reproduce wheel lock
+.PHONY: help setup run test lint bench rivals faults compat reproduce wheel lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +33,9 @@ lint: setup  ## Check style and types
 
 faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
 	$(BIN)/python -m pytest -m faults
+
+compat:  ## Run a short part of the tests with Python 3.11-3.13, oldest and newest dependencies, and Hydra's pre-release (PYTHONS, SETS: a part)
+	for py in $(PYTHONS); do for set in $(SETS); do bash scripts/compat.sh $$py $$set || exit 1; done; done
 
 bench: setup  ## Measure the engine against plain ways of doing the same (BENCH="--only pool" for a part; minutes)
 	$(BIN)/python scripts/bench/bench.py $(BENCH)

@@ -56,7 +56,12 @@ class Key:
             return isinstance(value, Mapping)
         if self.kind is list:
             return isinstance(value, list) and all(not self.choices or v in self.choices for v in value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or too_large(value)
+            or not math.isfinite(value)
+        ):
             return False
         if self.kind is int and value != int(value):
             return False
@@ -67,11 +72,18 @@ class Key:
         )
 
 
+def too_large(value: Any) -> bool:
+    """Tell whether a whole number does not fit into 64 bits."""
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
 def problems(section: str, keys: Mapping[str, Key], config: Mapping[str, Any]) -> Iterator[str]:
     """Yield one sentence for every key of a config section that is missing, unknown or out of range."""
     for name, key in keys.items():
         if name not in config:
             yield f"{section}.{name} is missing; it takes {key.allowed()}"
+        elif too_large(config[name]):
+            yield f"{section}.{name} has {len(str(abs(config[name])))} digits, more than a number of 64 bits can have"
         elif not key.accepts(config[name]):
             yield f"{section}.{name} is {config[name]!r}, but it takes {key.allowed()}"
     for name in config:

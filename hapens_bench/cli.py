@@ -67,7 +67,12 @@ def train(argv: list[str]) -> int:
             return float("nan")
 
     def run_and_tell() -> None:
-        run()
+        try:
+            run()
+        except ValueError as error:  # the one mistake that Hydra has no exception of its own for: sampler=1
+            if not str(error).startswith("Config group override must be"):
+                raise
+            raise UserError(str(error)) from None
         if mistakes:
             raise mistakes[0]
 

@@ -15,9 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from hapens_bench.checks import Key, problems
 from hapens_bench.errors import UserError
 from hapens_bench.evaluation.metrics import FULL, parse_metric
+from hapens_bench.losses.base import GroupLoss, Loss
+from hapens_bench.models.base import Model
+from hapens_bench.samplers.base import Sampler
+from hapens_bench.sections import section_problems
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
-COMPONENTS = ("model", "sampler", "loss")
+COMPONENTS: dict[str, tuple[type, ...]] = {"model": (Model,), "sampler": (Sampler,), "loss": (Loss, GroupLoss)}
 TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
@@ -70,7 +74,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a composed config to plain containers, without Hydra's own part."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items() if key != "hydra"}
+    return {str(key): _whole(value) for key, value in container.items() if key != "hydra"}
+
+
+def _whole(value: Any) -> Any:
+    """Turn numbers such as 1e3 to whole ones, as far as they are exact."""
+    if isinstance(value, dict):
+        return {key: _whole(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
@@ -143,10 +156,18 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: with one sentence for each problem.
     """
-    found = list(problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS}))
+    found = list(section_problems(config))
+    if found:
+        raise UserError("; ".join(found))
+    found += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
     found += problems("trainer", TRAINER_KEYS, config["trainer"])
-    for section in COMPONENTS:
-        found += problems(section, component_class(config[section]).keys, config[section])
+    for section, bases in COMPONENTS.items():
+        cls = component_class(config[section])
+        if not (isinstance(cls, type) and issubclass(cls, bases)):
+            raise UserError(
+                f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
+            )
+        found += problems(section, cls.keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
     if not found:
         found += sampler.problems(config["sampler"])
@@ -163,7 +184,9 @@ def check(config: Mapping[str, Any]) -> None:
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
         found.append(f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}")
-    if not Key(list).accepts(protocol["metrics"]) or protocol["monitor"] not in protocol["metrics"]:
+    if not all(isinstance(name, str) for name in protocol["metrics"]):
+        found.append(f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of texts")
+    elif protocol["monitor"] not in protocol["metrics"]:
         found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
     else:
         for name in protocol["metrics"]:
@@ -202,5 +225,5 @@ def component_class(config: Mapping[str, Any]) -> Any:
     module, _, name = str(config.get("_target_")).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"cannot import {config.get('_target_')!r}: {error}") from error

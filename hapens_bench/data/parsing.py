@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hapens_bench.data.interactions import IntArray
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.errors import UserError
 
@@ -24,6 +25,7 @@ DAMAGED = (  # what zipfile and numpy raise, from one place or another, for arch
     KeyError,
     RuntimeError,
     SyntaxError,
+    MemoryError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
@@ -46,16 +48,17 @@ def read_table(
     """
     kinds = {c: "category" if c in texts else "float64" if c in floats else "int64" for c in columns}
     try:
-        table = pd.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            header=None,
-            names=[*columns, "beyond"],  # takes a field too many, so that pandas does not warn of it
-            dtype={**kinds, "beyond": "category"},
-            index_col=False,
-            keep_default_na=False,
-            quoting=csv.QUOTE_NONE,
-        )
+        with np.errstate(invalid="ignore"):  # inf where a whole number should be is refused without a warning before
+            table = pd.read_csv(
+                io.BytesIO(content),
+                sep=separator,
+                header=None,
+                names=[*columns, "beyond"],  # takes a field too many, so that pandas does not warn of it
+                dtype={**kinds, "beyond": "category"},
+                index_col=False,
+                keep_default_na=False,
+                quoting=csv.QUOTE_NONE,
+            )
         if content.count(separator.encode()) != len(table) * (len(columns) - 1):
             raise ValueError("a row has too few or too many fields")
         if not np.isfinite(table[list(floats)].to_numpy()).all():
@@ -105,3 +108,19 @@ def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], names: tuple[st
     missing = [name for name in names if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
+
+
+def whole_numbers(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> IntArray:
+    """Give an array of whole numbers; None in `shape` stands for any length.
+
+    Raises:
+        UserError: when it holds anything else, or has another shape.
+    """
+    found = arrays[name]
+    fits = found.ndim == len(shape) and all(want in (None, n) for want, n in zip(shape, found.shape, strict=True))
+    if found.dtype.kind not in "iu" or not fits:
+        wanted = " x ".join("n" if n is None else str(n) for n in shape)
+        raise UserError(
+            f"{path}: {name} holds {found.dtype} {list(found.shape)}, but {wanted} whole numbers were expected"
+        )
+    return found.astype(np.int64)

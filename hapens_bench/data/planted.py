@@ -12,13 +12,13 @@ from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
 from hapens_bench.errors import UserError
 
 KEYS = {
-    "users": Key(int, low=2),
-    "items": Key(int, low=10),
-    "clusters": Key(int, low=1),
-    "observed": Key(int, low=2),
-    "hidden": Key(float, low=0),
-    "skew": Key(float, low=0),
-    "noise": Key(float, above=0, high=1),
+    "users": Key(int, low=2, high=10**6),  # drawn one by one: for more there is `large`
+    "items": Key(int, low=10, high=10**6),
+    "clusters": Key(int, low=1, high=10**6),
+    "observed": Key(int, low=2, high=10**6),
+    "hidden": Key(float, low=0, high=1000),
+    "skew": Key(float, low=0, high=10),
+    "noise": Key(float, low=1e-9, high=1),
     "seed": Key(int, low=0),
 }
 

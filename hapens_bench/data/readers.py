@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
-from hapens_bench.data.parsing import DAMAGED, is_whole, read_npz, read_table, require_arrays
+from hapens_bench.data.parsing import DAMAGED, is_whole, read_npz, read_table, require_arrays, whole_numbers
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.errors import UserError
 
@@ -100,7 +100,7 @@ def ncf(paths: Paths) -> Published:
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
         if parts[part].min() < 0:
             raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
-    return replace(_published(parts["train"], parts["test"]), kind="leave_one_out")
+    return replace(_published(paths, parts["train"], parts["test"]), kind="leave_one_out")
 
 
 def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
@@ -114,20 +114,20 @@ def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
         head, *rest = line.split("\t")
         try:
             user, item = head.strip("()").split(",")
-            positives.append((int(user), int(item)))
-            negatives.append([int(j) for j in rest if j])
-        except ValueError:
+            positives.append(np.array([user, item], dtype=np.int64))
+            negatives.append(np.array([j for j in rest if j], dtype=np.int64))
+        except (ValueError, OverflowError):
             raise UserError(f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs") from None
         if len(negatives[-1]) != len(negatives[0]):
             raise UserError(
                 f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}"
             )
-    return np.array(positives, dtype=np.int64), np.array(negatives, dtype=np.int64)
+    return np.stack(positives), np.stack(negatives)
 
 
 def adjacency(paths: Paths) -> Published:
     """Read NGCF's `train.txt` and `test.txt`: a line `user item item ...`; ids are kept, I = largest id + 1."""
-    return _published(read_adjacency(paths["train"]), read_adjacency(paths["test"]))
+    return _published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
 
 
 def read_adjacency(path: Path) -> IntArray:
@@ -177,7 +177,9 @@ def tmall(paths: Paths) -> Interactions:
 def events(paths: Paths) -> Interactions:
     """Read a gathered `events.npz` (user, item, behaviour, time); every behaviour counts; ids are made contiguous."""
     arrays = read_npz(paths["log"], ("user", "item", "time"))
-    return from_frame(pd.DataFrame({name: arrays[name].astype(np.int64) for name in ("user", "item", "time")}))
+    n = arrays["user"].size
+    columns = {name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item", "time")}
+    return from_frame(pd.DataFrame(columns))
 
 
 def leave_one_out(paths: Paths) -> Published:
@@ -189,15 +191,23 @@ def leave_one_out(paths: Paths) -> Published:
     arrays = read_npz(path, ("shape",))
     gathered = ("train_user", "train_item", "valid_item_all55187", "test_item_all55187")
     require_arrays(path, arrays, ("train", "valid", "test") if "train" in arrays else gathered)
-    n_users, n_items = (int(n) for n in arrays["shape"])
+    n_users, n_items = whole_numbers(path, arrays, "shape", (2,)).tolist()
     if "train" in arrays:
-        train, valid, test = (arrays[part].astype(np.int64) for part in ("train", "valid", "test"))
+        train, valid, test = (whole_numbers(path, arrays, part, (None, 2)) for part in ("train", "valid", "test"))
     else:
-        users = np.arange(n_users)
-        train = np.column_stack([arrays["train_user"], arrays["train_item"]]).astype(np.int64)
-        valid = np.column_stack([users, arrays["valid_item_all55187"][:n_users]]).astype(np.int64)
-        test = np.column_stack([users, arrays["test_item_all55187"][:n_users]]).astype(np.int64)
-    negatives = arrays["test_neg"].astype(np.int64) if "test_neg" in arrays else None
+        n = arrays["train_user"].size
+        train = np.column_stack([whole_numbers(path, arrays, name, (n,)) for name in ("train_user", "train_item")])
+        held = (whole_numbers(path, arrays, f"{part}_item_all55187", (None,)) for part in ("valid", "test"))
+        valid, test = (np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in held)
+    negatives = whole_numbers(path, arrays, "test_neg", (n_users, None)) if "test_neg" in arrays else None
+    pairs = np.concatenate([train, valid, test])
+    items = pairs[:, 1] if negatives is None else np.concatenate([pairs[:, 1], negatives.ravel()])
+    for what, ids, count in (("user", pairs[:, 0], n_users), ("item", items, n_items)):
+        if len(ids) == 0 or ids.min() < 0 or ids.max() >= count:
+            raise UserError(
+                f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
+            )
+    _refuse_gaps(path, pairs, n_users, n_items)
     return Published(train, test, n_users, n_items, valid, "leave_one_out", negatives)
 
 
@@ -220,6 +230,15 @@ def from_frame(table: pd.DataFrame) -> Interactions:
     )
 
 
-def _published(train: IntArray, test: IntArray) -> Published:
+def _published(paths: Paths, train: IntArray, test: IntArray) -> Published:
     both = np.concatenate([train, test])
-    return Published(train, test, int(both[:, 0].max()) + 1, int(both[:, 1].max()) + 1)
+    n_users, n_items = int(both[:, 0].max()) + 1, int(both[:, 1].max()) + 1
+    _refuse_gaps(paths["train"], both, n_users, n_items)
+    return Published(train, test, n_users, n_items)
+
+
+def _refuse_gaps(path: Path, pairs: IntArray, n_users: int, n_items: int) -> None:
+    """Refuse ids that are kept and so large that they must be wrong: every table has a row for each id below them."""
+    for what, count in (("user", n_users), ("item", n_items)):
+        if count > 1000 + 100 * len(pairs):
+            raise UserError(f"{path}: {count} {what}s for {len(pairs)} pairs; ids are kept, so they must have few gaps")

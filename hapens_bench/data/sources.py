@@ -104,7 +104,7 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(f"{path} is cut off or damaged ({error}); remove it and fetch it again") from None
     if not content.strip():
         raise UserError(f"{path} is empty")

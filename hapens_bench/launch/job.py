@@ -16,6 +16,7 @@ from hapens_bench.config import check, component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
+from hapens_bench.launch.memory import check_memory
 from hapens_bench.tracking.files import DamagedRun
 from hapens_bench.tracking.run_folder import HARDNESS, RunFolder, run_folder
 
@@ -145,7 +146,9 @@ def prepare(jobs: Sequence[Job]) -> None:
         except OSError as error:
             raise UserError(f"paths.runs cannot be written: {error}") from None
     for job in jobs:
-        check_against_data(job.config, load_split(job.config))
+        split = load_split(job.config)
+        check_against_data(job.config, split)
+        check_memory(job.config, split, pick_device(job.config["trainer"]["device"]))
         resume = job.config["resume"]
         if resume != "force" and job.is_done():
             job.state = "done"

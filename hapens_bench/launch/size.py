@@ -14,6 +14,7 @@ import torch
 
 from hapens_bench.data.interactions import Split
 from hapens_bench.launch.job import Config, load_split
+from hapens_bench.launch.memory import free_bytes
 from hapens_bench.training.stage import Stage, ranking
 
 SHARE = 0.85  # of the free memory that packs may fill
@@ -66,19 +67,6 @@ def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back to the present use
     work()
     return _status("VmHWM") - before
-
-
-def free_bytes(device: torch.device) -> int:
-    """Give the free memory of a device, or of this machine within the limit of its container."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
-    assert found
-    free = 1024 * int(found[1])
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free
 
 
 def cache_bytes() -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,11 @@ class Model(nn.Module, ABC):
     keys: ClassVar[dict[str, Key]] = {}
     uses_graph: ClassVar[bool] = False
     engine: Engine = Engine.PLAIN
+
+    @classmethod
+    def n_numbers(cls, section: Mapping[str, Any], n_users: int, n_items: int) -> int:
+        """Give how many numbers a trial's tables have at least, those of its layers among them: (U + I) D (L + 1)."""
+        return (n_users + n_items) * int(section["D"]) * (int(section.get("L", 0)) + 1)
 
     @abstractmethod
     def encode(self, noise: Noise | None = None) -> Encoded:
