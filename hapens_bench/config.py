@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,11 +164,11 @@ def check(config: Mapping[str, Any]) -> None:
     found += problems("trainer", TRAINER_KEYS, config["trainer"])
     for section, bases in COMPONENTS.items():
         cls = component_class(config[section])
-        if not (isinstance(cls, type) and issubclass(cls, bases)):
+        if not inspect.isclass(cls) or not issubclass(cls, bases):
             raise UserError(
                 f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
             )
-        found += problems(section, cls.keys, config[section])
+        found += problems(section, component_class(config[section]).keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
     if not found:
         found += sampler.problems(config["sampler"])
