@@ -94,10 +94,10 @@ INTERPOLATIONS = [
 SWEEPS = ["1,2", "range(2)", "choice(1,2)", "interval(0,1)", "glob(*)", "sort(2,1)"]
 
 
-def leaves(section: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Give the dotted names of a config's values, sections among them."""
+def leaves(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the dotted names of a config's values, and the values, sections among them."""
     for name, value in section.items():
-        yield f"{path}{name}"
+        yield f"{path}{name}", value
         if isinstance(value, Mapping):
             yield from leaves(value, f"{path}{name}.")
 
@@ -108,10 +108,20 @@ def options(group: str) -> list[str]:
 
 
 @lru_cache
-def keys(group: str, option: str) -> list[str]:
-    """Give the keys of the composed config, with one option of a group."""
+def keys(group: str, option: str) -> dict[str, Any]:
+    """Give the keys of the composed config, with one option of a group, and their values."""
     more = ["loss=worst_case"] if option == "worst_case" else []
-    return sorted(set(leaves(make_config("tuned=none", f"{group}={option}", *more))) - set(NOT_FUZZED))
+    found = leaves(make_config("tuned=none", f"{group}={option}", *more))
+    return {key: value for key, value in sorted(found, key=str) if key not in NOT_FUZZED}
+
+
+def near(value: Any) -> list[str]:
+    """Give values of the same kind, of which most are allowed."""
+    if isinstance(value, bool):
+        return ["true", "false"]
+    if isinstance(value, (int, float)):
+        return [str(type(value)(value * factor)) for factor in (0.5, 1, 1.5, 2)]
+    return ["null", "{}", "[]"] if value is None or isinstance(value, (Mapping, list)) else [str(value)]
 
 
 def values() -> st.SearchStrategy[str]:
@@ -127,15 +137,17 @@ def commands(draw: st.DrawFn) -> list[str]:
     group = draw(st.sampled_from(["model", "sampler", "loss", "protocol"]))
     option = draw(st.sampled_from(options(group)))
     typed = [f"{group}={option}"]
-    near = [key for key in keys(group, option) if key.startswith(group)]
-    named = {}
+    known, named = keys(group, option), {}
+    own = [key for key in known if key.startswith(group)]
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
-        key = draw(st.one_of(st.sampled_from(near), st.sampled_from(keys(group, option)), st.sampled_from(GROUPS)))
+        key = draw(st.sampled_from(draw(st.sampled_from([own, own, own, list(known), list(known), GROUPS]))))
+        allowed = draw(st.booleans()) and key in known
+        value = draw(st.sampled_from(near(known[key])) if allowed else values())
         if draw(st.integers(0, 19)) == 0:
             at = draw(st.integers(0, len(key) - 1))
             key = key[:at] + draw(st.sampled_from(["", "x", ".", "@", "=", "é"])) + key[at + 1 :]
         prefix = draw(st.sampled_from([*[""] * 17, "+", "++", "~"]))
-        named[key] = f"{prefix}{key}" + ("" if prefix == "~" else f"={draw(values())}")
+        named[key] = f"{prefix}{key}" + ("" if prefix == "~" else f"={value}")
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in named]
     multirun = ["-m"] if draw(st.integers(0, 9)) == 0 else []
     return [*multirun, *typed, *tiny, *(["tuned=none"] if "tuned" not in named else []), *named.values()]
