@@ -110,7 +110,8 @@ def sentence(error: Exception) -> str:
         if error.missing_cfg_file == "hydra/launcher/joblib":
             return needs("hydra/launcher=joblib", "hydra-joblib-launcher", "joblib")
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"there is no {group or 'config'} {name!r}; choose one of {', '.join(error.options or [])}"
+        options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        return f"there is no {group or 'config'} {name!r}; choose one of {', '.join(options)}"
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
         section = unknown[1].rpartition(".")[0] or "the config"
