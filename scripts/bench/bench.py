@@ -14,9 +14,7 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from figure import draw
 from machine import ceilings, describe
 from rich.console import Console
 from rich.table import Table
-from workload import Ours, interleaved, real, synthetic, timed
+from workload import Ours, interleaved, other, real, synthetic, timed
 
 from hapens_bench.config import conf_dir
 from hapens_bench.kernels.cpu import set_threads
@@ -39,7 +37,6 @@ sys.path.insert(0, str(Path(__file__).parent / "rivals"))
 import plain
 
 Row = dict[str, Any]
-HERE = Path(__file__).parent
 SETTINGS = {"rns": ["sampler=rns"], "dns": ["sampler=dns", "sampler.M=32"], "ahns": ["sampler=ahns", "sampler.M=32"]}
 POOLS = {"rns": 1, "dns": 32, "ahns": 32}
 
@@ -65,29 +62,9 @@ def epochs(args: argparse.Namespace) -> Iterator[Row]:
                 ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: n * s.steps(few, a, M) / few
             found = interleaved(ways, args.rounds)
             for rival in ("recbole", "implicit"):
-                found[rival] = other(rival, split, sampler)
+                found[rival] = "has no AHNS" if sampler == "ahns" else other(rival, split, "--sampler", sampler)
             for way, seconds in found.items():
                 yield row("epoch", f"{dataset} {sampler}", way, seconds, found["ours"])
-
-
-def other(name: str, split: Any, sampler: str) -> float | str:
-    """Time an epoch of another library in its own environment; a string says why there is none."""
-    if sampler == "ahns":
-        return "has no AHNS"
-    python = Path(f".venv-{name}/bin/python")
-    if not python.exists():
-        return f"{python} is missing: make rivals"
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/pairs.npy", split.full_train)
-        sizes = [f"{folder}/pairs.npy", str(split.n_users), str(split.n_items)]
-        options = ["--sampler", sampler, "--threads", str(torch.get_num_threads())]
-        command = [str(python), str(HERE / "rivals" / f"{name}_bpr.py"), *sizes, *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return f"failed: {done.stderr.strip()[-200:]}"
-    return answer.get("skipped") or float(answer["seconds_per_epoch"])
 
 
 def pool(args: argparse.Namespace) -> Iterator[Row]:

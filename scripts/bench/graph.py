@@ -1,6 +1,6 @@
 """Measure propagation over a data set's graph, and the training steps that it is part of, against plain ways.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4]
+    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
 
 Prints seconds and ratios, and writes `graph.csv` and `graph.provenance.json` into --out. A product is one with the whole normalised
 adjacency matrix, its seconds those of one trial; all ways are timed in turn, round by round, and the median is kept.
@@ -25,14 +25,15 @@ from machine import describe
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
-from workload import Ours, interleaved, real, timed
+from workload import Ours, interleaved, other, real, timed
 
+from hapens_bench.data.interactions import Split
 from hapens_bench.kernels import Engine
 from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.models.graph import Graph
 
 Row = dict[str, Any]
-D = 64
+D, L = 64, 3
 
 
 def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
@@ -84,6 +85,51 @@ def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     for way, seconds in found.items():
         yield row("step, rns", threads, way, seconds, found["mf"])
     yield row("epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None)
+    yield from bound(split, threads, found["lightgcn"], args.rounds)
+
+
+def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]:
+    """Time what a LightGCN step has to move, read in order from an array of the tables' size; the ratio is its share of the step.
+
+    Each of the 2 L products of a step gathers a row of D numbers, an index and a weight for every edge in both directions, and
+    writes a row for every node.
+    """
+    nodes, edges = split.n_users + split.n_items, 2 * len(split.full_train)
+    moved = 2 * L * (edges * (4 * D + 8) + nodes * 4 * D)
+    tables = torch.randn(nodes, D)
+    (seconds,) = interleaved({"read": timed(tables.sum, n=50)}, rounds).values()
+    at_least = moved * seconds / (4 * tables.numel())
+    yield row(f"bound of a step: {moved / 1e9:.2f} GB", threads, "read in order", at_least, at_least / step)
+
+
+def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
+    """A step of T trials in a pack against a step of one: the ratio says how many single runs the pack costs."""
+    split = real(args.dataset)
+    every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
+    for one in every.values():
+        one.steps(1)
+    found = interleaved({name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds)
+    for way, seconds in found.items():
+        yield row("step of a pack, rns", threads, way, seconds, seconds / found["a pack of 1"])
+
+
+def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
+    """An epoch of LightGCN with uniform negatives, against RecBole's, taken in turn; of both `--batches` are timed."""
+    split = real(args.dataset)
+    ours, answers = Ours(split, ["model=lightgcn"]), []
+    ours.steps(2)
+
+    def recbole() -> float:
+        answers.append(other("recbole", split, "--model", "LightGCN", "--warmup", "3", "--batches", str(args.batches)))
+        return answers[-1] if isinstance(answers[-1], float) else float("nan")
+
+    found = interleaved({"ours": lambda: ours.loop.n_steps * ours.steps(args.batches), "recbole": recbole}, 3)
+    for way, seconds in found.items():
+        said = [a for a in answers if isinstance(a, str)] if way == "recbole" else []
+        yield row("epoch of LightGCN, rns", threads, said[0] if said else way, seconds, seconds / found["ours"])
+
+
+SECTIONS = {"product": products, "step": steps, "packs": packs, "rivals": rivals}
 
 
 def row(case: str, threads: int, way: str, seconds: float, base: float | None) -> Row:
@@ -97,11 +143,14 @@ def main() -> None:
     parser.add_argument("--trials", nargs="*", type=int, default=[1, 4])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--packs", nargs="*", type=int, default=[4])
+    parser.add_argument("--batches", type=int, default=20, help="of an epoch that are timed against another library's")
+    parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=list(SECTIONS))
     args = parser.parse_args()
     rows = []
     for threads in args.threads:
         set_threads(threads)
-        rows += [*products(args, threads), *steps(args, threads)]
+        rows += [found for section in args.only for found in SECTIONS[section](args, threads)]
     columns = ("case", "threads", "way", "seconds", "ratio")
     table = Table(*columns, title=f"{args.dataset}, D = {D}")
     for found in rows:

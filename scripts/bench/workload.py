@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -103,6 +107,24 @@ class Ours:
         begun = self.now()
         ranking.evaluate(model.users[:1], model.items[:1])
         return self.now() - begun
+
+
+def other(name: str, split: Split, *options: str) -> float | str:
+    """Time an epoch of another library in its own environment; a string says why there is none."""
+    python = Path(f".venv-{name}/bin/python")
+    if not python.exists():
+        return f"{python} is missing: make rivals"
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/pairs.npy", split.full_train)
+        sizes = [f"{folder}/pairs.npy", str(split.n_users), str(split.n_items)]
+        script = str(Path(__file__).parent / "rivals" / f"{name}_bpr.py")
+        command = [str(python), script, *sizes, *options, "--threads", str(torch.get_num_threads())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return f"failed: {done.stderr.strip()[-200:]}"
+    return answer.get("skipped") or float(answer["seconds_per_epoch"])
 
 
 def real(name: str) -> Split:

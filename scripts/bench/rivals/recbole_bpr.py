@@ -1,4 +1,4 @@
-r"""Time an epoch of RecBole's BPR (D = 64, batches of 2048, CPU) on our pairs, as a script in an environment of its own.
+r"""Time an epoch of RecBole's BPR or LightGCN (D = 64, L = 3, B = 2048, CPU) on our pairs, in an environment of its own.
 
     python3 -m venv /tmp/recbole_venv
     /tmp/recbole_venv/bin/pip install torch==2.13.0
@@ -73,12 +73,12 @@ def old_names() -> None:
             setattr(np, old, new)
 
 
-def measure(folder: Path, sampler: str, threads: int, warmup: int, batches: int | None) -> dict[str, Any]:
+def measure(folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None) -> dict[str, Any]:
     """Time RecBole's training loop on the files under `folder`."""
     import recbole
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
-    from recbole.model.general_recommender import BPR
+    from recbole.model import general_recommender
     from recbole.trainer import Trainer
     from recbole.utils import init_seed
 
@@ -88,15 +88,16 @@ def measure(folder: Path, sampler: str, threads: int, warmup: int, batches: int 
         "benchmark_filename": ["train", "valid", "test"],
         "load_col": {"inter": ["user_id", "item_id"]},
         "embedding_size": 64,
+        **({"n_layers": 3} if name == "LightGCN" else {}),
         "train_batch_size": 2048,
         "train_neg_sample_args": SAMPLING[sampler],
         "use_gpu": False,
         "show_progress": False,
     }
-    config = Config(model="BPR", dataset=NAME, config_dict=settings)
+    config = Config(model=name, dataset=NAME, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     train_data = data_preparation(config, create_dataset(config))[0]
-    model = BPR(config, train_data.dataset)
+    model = getattr(general_recommender, name)(config, train_data.dataset)
     trainer = Trainer(config, model)
     train_data.get_model(model)  # as Trainer.fit does; the dynamic sampler scores with it
     torch.set_num_threads(threads)
@@ -117,10 +118,11 @@ def measure(folder: Path, sampler: str, threads: int, warmup: int, batches: int 
 
 def main() -> None:
     """Print one JSON line."""
-    parser = argparse.ArgumentParser(description="time an epoch of RecBole's BPR")
+    parser = argparse.ArgumentParser(description="time an epoch of RecBole's BPR or LightGCN")
     parser.add_argument("pairs", help=".npy file, [N, 2] rows (user, item)")
     parser.add_argument("n_users", type=int)
     parser.add_argument("n_items", type=int)
+    parser.add_argument("--model", choices=("BPR", "LightGCN"), default="BPR")
     parser.add_argument("--sampler", choices=tuple(SAMPLING), default="rns")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warmup", type=int, default=10, help="batches before the clock starts")
@@ -139,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         os.chdir(scratch)  # RecBole leaves a folder of TensorBoard logs where it runs
         write_files(Path(scratch) / NAME, pairs, args.n_users, args.n_items)
-        result = measure(Path(scratch), args.sampler, args.threads, args.warmup, args.batches)
+        result = measure(Path(scratch), args.model, args.sampler, args.threads, args.warmup, args.batches)
         os.chdir("/")
     print(json.dumps(result))
 
