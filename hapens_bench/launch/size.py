@@ -27,7 +27,9 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     to cost up to a fifth more than its trials one by one. Where one trial does not fit it is tried anyway, and the launcher
     reports what becomes of it.
     """
-    split, free = load_split(config), free_bytes(device)
+    split = load_split(config)
+    give_back_freed()
+    free = free_bytes(device)
     try:
         dry_step([config], split, device)  # what is only needed once is not counted
         one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
@@ -54,9 +56,7 @@ def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> N
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
     """Measure how much more memory the device (or this process) holds at the height of some work than before it."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else memory that was freed before would be used again and not be seen
+    give_back_freed()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -67,6 +67,13 @@ def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back to the present use
     work()
     return _status("VmHWM") - before
+
+
+def give_back_freed() -> None:
+    """Return freed memory to the system: else it would be used again and not be seen."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def cache_bytes() -> int:

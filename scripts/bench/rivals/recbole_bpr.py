@@ -8,8 +8,8 @@ r"""Time an epoch of RecBole's BPR or LightGCN (D = 64, L = 3, B = 2048, CPU) on
     /tmp/recbole_venv/bin/python scripts/bench/rivals/recbole_bpr.py pairs.npy n_users n_items --sampler dns --threads 2
 
 (tried with numpy 2.4.6, pandas 3.1.1, scipy 1.17.1, Python 3.11). `--no-deps` leaves out ray, which only RecBole's tuner imports,
-and the pins of an old colorlog and colorama; pip complains, in vain. One patch, `old_names`, is all that numpy 2 asks for on this
-path; RecBole's evaluation was not tried.
+and the pins of an old colorlog and colorama; pip complains, in vain. One patch, `old_names`, is all that numpy 2 and scipy 1.17
+ask for on this path; RecBole's evaluation was not tried.
 
 `rns` draws one uniform negative a pair, `dns` keeps the best scored of 32 (RecBole's `dynamic` sampling). What is timed is
 RecBole's own path: its TrainDataLoader (which draws) under `Trainer._train_epoch`, after `--warmup` batches, either
@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import dok_matrix
 
 NAME = "pairs"
 SAMPLING = {
@@ -67,10 +68,12 @@ def write_files(folder: Path, pairs: np.ndarray, n_users: int, n_items: int) -> 
 
 
 def old_names() -> None:
-    """Give numpy the names that numpy 2 dropped and that RecBole 1.2.1 looks up when it reads its settings."""
+    """Give numpy the names that numpy 2 dropped and RecBole 1.2.1 looks up, and scipy the one its LightGCN calls."""
     for old, new in {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}.items():
         if not hasattr(np, old):
             setattr(np, old, new)
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
 
 
 def measure(folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None) -> dict[str, Any]:
