@@ -156,9 +156,9 @@ def main() -> None:
     for found in rows:
         table.add_row(*(f"{found[c]:.3g}" if isinstance(found[c], float) else str(found[c] or "") for c in columns))
     Console().print(table)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "rounds": args.rounds}
     args.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(args.out / "graph.csv", index=False)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "rounds": args.rounds}
     (args.out / "graph.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
 
 

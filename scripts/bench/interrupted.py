@@ -76,9 +76,9 @@ def main() -> int:
     rows["ratio"] = rows["seconds"] / whole["seconds"]
     print(rows.round(3).to_string(index=False))
     print(f"results lost or different: {lost}")
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "results_lost": lost}
     options.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(options.out / "interrupted.csv", index=False)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "results_lost": lost}
     (options.out / "interrupted.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
     return int(lost > 0)
 
