@@ -69,14 +69,22 @@ def train(argv: list[str]) -> int:
     def run_and_tell() -> None:
         try:
             run()
-        except ValueError as error:  # the one mistake that Hydra has no exception of its own for: sampler=1
-            if not str(error).startswith("Config group override must be"):
+        except (ValueError, TypeError) as error:  # what Hydra has no exception of its own for: sampler=1, model=[1]
+            if not raised_in_hydra(error):
                 raise
-            raise UserError(str(error)) from None
+            raise UserError(f"Hydra cannot compose this command: {error}") from None
         if mistakes:
             raise mistakes[0]
 
     return guarded(run_and_tell)
+
+
+def raised_in_hydra(error: Exception) -> bool:
+    """Tell whether an error comes from Hydra's own code, not from what it called."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("hydra.")
 
 
 def guarded(command: Callable[[], Any]) -> int:
