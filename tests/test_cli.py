@@ -123,7 +123,7 @@ def test_resume_force_and_never(tmp_path):
         (["sampler=nope"], "there is no sampler 'nope'; choose one of advir, ahns, ahns_p1"),
         (["dataset=nope"], "there is no dataset 'nope'"),
         (["model=[1]"], "Hydra cannot compose this command"),
-        (["tuned=[nope]"], "there is no tuned 'nope'; choose one of equal, equal8, none, paper"),
+        (["tuned=[nope]"], "there is no tuned 'nope'; choose one of equal, none, paper"),
         (["sampler=dns", "sampler.foo=1"], "there is no key sampler.foo"),
         (["sampler=dns", "sampler.M=100000"], "sampler.M is 100000, but planted has 2000 items"),
         (["trainer.lr=0"], "trainer.lr is 0, but it takes a number above 0"),
