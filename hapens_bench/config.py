@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,16 +76,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a composed config to plain containers, without Hydra's own part."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    return {str(key): _whole(value) for key, value in container.items() if key != "hydra"}
-
-
-def _whole(value: Any) -> Any:
-    """Turn numbers such as 1e3 to whole ones, as far as they are exact."""
-    if isinstance(value, dict):
-        return {key: _whole(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_whole(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    exact = 2**53  # numbers such as 1e3 become whole ones, as far as they are exact
+    return {str(key): _canonical(value, exact) for key, value in container.items() if key != "hydra"}
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
@@ -132,13 +125,13 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _canonical(value: Any) -> Any:
-    """Make numbers that compare equal (1 and 1.0) look equal."""
+def _canonical(value: Any, below: float = math.inf) -> Any:
+    """Make numbers that compare equal (1 and 1.0) look equal, where they are smaller than `below`."""
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in value.items()}
+        return {str(k): _canonical(v, below) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_canonical(v) for v in value]
-    if isinstance(value, float) and value.is_integer():
+        return [_canonical(v, below) for v in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < below:
         return int(value)
     return value
 

@@ -84,11 +84,10 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
             check(one.job.config)
 
 
+@pytest.mark.parametrize("n_trials", [3, pytest.param(None, marks=pytest.mark.slow)])  # of a budget; None: all of it
 @pytest.mark.parametrize("path", [p for p in OPTIONS if p.parts[0] == "experiment"], ids=str)
-def test_the_trials_of_every_experiment_pass_the_checks(path, tmp_path):
-    for one in experiments.planned(
-        path.stem, tmp_path, n_trials=3
-    ):  # of each budget: composing takes a tenth of a second
+def test_every_trial_of_every_experiment_passes_the_checks(path, n_trials, tmp_path):
+    for one in experiments.planned(path.stem, tmp_path, n_trials=n_trials):  # composing takes a tenth of a second each
         if lacks_tuned_file(one.job.config):
             with pytest.raises(UserError, match="tune first, then hapens choose writes it"):
                 check(one.job.config)

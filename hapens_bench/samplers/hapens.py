@@ -70,7 +70,11 @@ class HAPENS(Sampler):
         for name in ("worst_case", "plain"):
             part = section["first"].get(name)
             wanted = ["loss", "sampler", "trainer"]
-            if not isinstance(part, Mapping) or sorted(part) != wanted or not all(map(_is_section, part.values())):
+            if (
+                not isinstance(part, Mapping)
+                or sorted(part) != wanted
+                or not all(map(Key(dict).accepts, part.values()))
+            ):
                 found.append(f"sampler.first.{name} is {part!r}, but it takes the sections sampler, loss and trainer")
         return found
 
@@ -125,10 +129,6 @@ class HAPENS(Sampler):
             M = (h / (1 - h)).clamp(1, n)
             place = hardest_of(M.float(), whole.float(), n, r)
         return pick(pool, order.gather(-1, place[..., None]).squeeze(-1))
-
-
-def _is_section(value: Any) -> bool:
-    return isinstance(value, Mapping)
 
 
 def hardest_of(M: Tensor, m: Tensor, n: int, r: Tensor) -> Tensor:

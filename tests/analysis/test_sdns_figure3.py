@@ -45,7 +45,7 @@ def dns_over_fits_with_h(found: pd.DataFrame) -> None:
     fall, peak = found["fall"]["dns"], found["epoch"]["dns"]
     assert fall[64] > 0.05 and fall[64] > 2 * fall[8], fall.to_dict()
     assert np.corrcoef(np.log2(H), fall[H])[0, 1] > 0.8, fall.to_dict()
-    assert peak[64] <= peak[8], peak.to_dict()  # both may lie in the first evaluation
+    assert peak[64] < peak[8], peak.to_dict()
 
 
 def sdns_does_not(found: pd.DataFrame) -> None:
@@ -53,7 +53,7 @@ def sdns_does_not(found: pd.DataFrame) -> None:
     for size in (32, 64):
         assert fall["sdns"][size] < 0.5 * fall["dns"][size], fall.to_dict()
         assert end["sdns"][size] > end["dns"][size], end.to_dict()
-    assert fall["sdns"].max() < 0.1, fall.to_dict()  # 5% was set before the runs; on Tmall it is 5.9% at H = 64
+    assert fall["sdns"].max() < 0.05, fall.to_dict()
 
 
 @pytest.fixture(scope="module", params=["tmall", "taobao"])
