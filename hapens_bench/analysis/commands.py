@@ -34,6 +34,11 @@ def add_parser(commands: Any) -> None:
     )
     table.add_argument("--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)")
     table.add_argument("--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: these runs only")
+    table.add_argument(
+        "--activity",
+        action="store_true",
+        help="with a paper's table: also compare its method with the others among users of few and of many items",
+    )
     _add_folders(table, "results/tables")
     table.set_defaults(run=run_table)
     figure = commands.add_parser("figure", help="draw curves, grids, bars or paths from the finished runs")
@@ -73,6 +78,8 @@ def run_table(arguments: argparse.Namespace) -> int:
         print(f"skipped {what}", file=sys.stderr)
     if (arguments.name is None) == (arguments.rows is None):
         raise UserError("hapens table takes the name of a paper's table, or --rows for one of your own")
+    if arguments.activity and arguments.rows:
+        raise UserError("--activity compares the methods of a paper's table; --rows has none")
     if arguments.rows:
         columns, selections, metrics = (_split(arguments, name) for name in ("cols", "selection", "metrics"))
         layout = Layout(arguments.rows, columns, selections, metrics)
@@ -93,7 +100,23 @@ def run_table(arguments: argparse.Namespace) -> int:
     if taus:
         print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
+    if arguments.activity:
+        _print_activity(arguments.name, ledger.runs, arguments.out)
     return 0
+
+
+def _print_activity(name: str, runs: Sequence[Run], out: Path) -> None:
+    from hapens_bench.analysis.activity import span, write_activity  # matplotlib takes a second to import
+
+    frame = write_activity(name, runs, out)
+    lines: list[Line] = []
+    for row in frame[frame["metric"] == frame["metric"].iloc[0]].to_dict("records"):
+        line = [row["dataset"], row["against"], span(row["items_low"], row["items_high"]), str(row["users"])]
+        line += [f"{row[key]:.2f}" for key in ("mean", "against_mean")] + [f"{row['difference']:+.2f}"]
+        lines.append([*line, f"{row['p']:.3f}", f"{row['gain']:.0f} %", f"{row['lose']:.0f} %"])
+    header = ["dataset", "against", "train items", "users", frame["sampler"].iloc[0], "other", "difference"]
+    print_table(f"{frame['metric'].iloc[0]} by activity", [*header, "p (Holm)", "gain", "lose"], lines)
+    print(f"written: {out}/{name}_activity.csv, .svg, .png, .provenance.json")
 
 
 def _split(arguments: argparse.Namespace, name: str) -> list[str]:

@@ -262,11 +262,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     asked = parser.parse_args()
     jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
-    done = {name: part for name, part in by_dataset(jobs).items() if all(job.is_done() for job in part)}
-    for name in sorted(set(by_dataset(jobs)) - set(done)):
+    parts = split_by(jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}")
+    done = {name: part for name, part in parts.items() if all(job.is_done() for job in part)}
+    for name in sorted(set(parts) - set(done)):
         print(f"{name} is left out: its runs are not all done")
     if not done:
-        parser.exit(2, f"no data set is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
+        parser.exit(2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
     used = [job for part in done.values() for job in part]
     name = f"hapens_{asked.experiment}"
     origin = provenance(

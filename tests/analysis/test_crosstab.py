@@ -96,6 +96,7 @@ def test_files_of_the_command(runs, tmp_path, capsys):
     assert header[1:3] == ["Recall@20 phones valid", "Recall@20 phones test_peak"]
     assert json.loads(stem.with_suffix(".provenance.json").read_text())["seeds"] == [0, 1, 2]
     assert cli.main(["table"]) == 2 and cli.main(["table", "ahns_table2", "--rows", "sampler"]) == 2
+    assert cli.main(["table", "--rows", "sampler", "--activity", "--runs", str(runs[0])]) == 2
 
 
 @pytest.mark.slow
