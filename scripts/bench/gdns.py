@@ -1,0 +1,101 @@
+"""Measure what GDNS Table 3's methods cost: an epoch relative to uniform negatives, and the peak memory of a run.
+
+    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py [--time ml-1m] [--memory pinterest] [--threads 1]
+
+GMF, D = 32, one trial. Epochs are timed in turn, round by round, and the median is kept; an epoch of `enmf` and `gdns` is a pass over
+the users, of the others one over the interactions. Memory is that of the whole process of two epochs with a ranking and a checkpoint.
+Prints both, and writes `gdns.csv` and `gdns.provenance.json` into --out.
+"""
+
+from __future__ import annotations
+
+import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
+
+# isort: split
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from machine import describe
+from rich.console import Console
+from rich.table import Table
+from workload import Ours, interleaved
+
+from hapens_bench.config import compose_config
+from hapens_bench.kernels.cpu import set_threads
+from hapens_bench.launch.job import load_split
+
+TRAINER = {"rns": "srns", "srns": "srns", "enmf": "enmf", "gdns": "gdns"}
+COMMON = ["protocol=gdns", "model=gmf"]
+
+
+def times(dataset: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """Time an epoch of each method, after three that also settle what is chosen and compiled."""
+    common = [f"dataset={dataset}", *COMMON]
+    split = load_split(compose_config(common))
+    every = {name: Ours(split, [*common, f"sampler={name}", f"trainer={TRAINER[name]}"]) for name in TRAINER}
+    for one in every.values():
+        for _ in range(3):
+            one.epoch()
+    found = interleaved({name: one.epoch for name, one in every.items()}, rounds)
+    for name, seconds in found.items():
+        yield {
+            "dataset": dataset,
+            "what": "epoch, s",
+            "sampler": name,
+            "value": seconds,
+            "ratio": seconds / found["rns"],
+        }
+
+
+def memory(dataset: str) -> Iterator[dict[str, Any]]:
+    """Run each method in a process of its own and read the peak of its memory."""
+    for name in TRAINER:
+        with tempfile.TemporaryDirectory() as folder:
+            short = ["trainer.epochs=2", "trainer.eval_every=1", "trainer.checkpoint_seconds=0", "trainer.device=cpu"]
+            own = [
+                f"dataset={dataset}",
+                f"sampler={name}",
+                "seed=0",
+                "protocol.selection=[valid]",
+                f"paths.runs={folder}",
+            ]
+            command = [sys.executable, "-m", "hapens_bench", "experiment=gdns_table3", *own, *short]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            (path,) = Path(folder).glob("*/*/*/*/summary.json")
+            peak = json.loads(path.read_text())["peak_memory_mb"] / 1024
+        yield {"dataset": dataset, "what": "peak memory, GiB", "sampler": name, "value": peak, "ratio": None}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--time", nargs="*", default=["ml-1m"], help="data sets whose epochs are timed")
+    parser.add_argument("--memory", nargs="*", default=["pinterest"], help="data sets on which memory is measured")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    args = parser.parse_args()
+    machine = describe("cpu")
+    set_threads(args.threads)
+    rows = [row for name in args.time for row in times(name, args.rounds)]
+    rows += [row for name in args.memory for row in memory(name)]
+    table = Table("dataset", "what", "sampler", "value", "times rns")
+    for row in rows:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        table.add_row(row["dataset"], row["what"], row["sampler"], f"{row['value']:.3g}", ratio)
+    Console().print(table)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, "threads": args.threads}
+    args.out.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(args.out / "gdns.csv", index=False)
+    (args.out / "gdns.provenance.json").write_text(json.dumps(provenance | {"rounds": args.rounds}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
