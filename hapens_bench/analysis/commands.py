@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> None:
     choose.add_argument("experiments", help="of conf/experiment, as tune_ahns or tune_ahns,tune_ahns_fine")
     choose.add_argument("setting", help="the folder of conf/tuned to write, as equal; then tuned=equal uses it")
     choose.add_argument("--dataset", nargs="*", default=[], help="these data sets only (default: all that were run)")
+    choose.add_argument("--sampler", nargs="*", default=[], help="these samplers only (default: all of the experiment)")
     choose.add_argument("--trials", help="the budget of each, as 16 or 16,8, where it is not the experiment's own")
     _add_folders(choose, "results/tuning")
     choose.set_defaults(run=run_choose)
@@ -158,7 +159,13 @@ def run_choose(arguments: argparse.Namespace) -> int:
             f"--trials is {arguments.trials!r}, but it takes a whole number above 0 for each of {', '.join(names)}"
         )
     written = write_choice(
-        names, arguments.setting, arguments.runs, arguments.dataset, [int(n) for n in trials], arguments.out
+        names,
+        arguments.setting,
+        arguments.runs,
+        arguments.dataset,
+        arguments.sampler,
+        [int(n) for n in trials],
+        arguments.out,
     )
     lines: list[Line] = []
     for row in written.chosen.to_dict("records"):

@@ -49,27 +49,32 @@ def read_sweeper(name: str) -> dict[str, Any]:
     return {str(key): value for key, value in sweeper.items()}
 
 
-def planned(name: str, runs: Path, datasets: Collection[str] = (), n_trials: int | None = None) -> list[Planned]:
+def planned(
+    name: str,
+    runs: Path,
+    datasets: Collection[str] = (),
+    n_trials: int | None = None,
+    samplers: Collection[str] = (),
+) -> list[Planned]:
     """List an experiment's trials, with their run folders below `runs`; a sweep of it composes the same configs.
 
-    `datasets` keeps these only, `n_trials` stands for the experiment's own budget.
+    `datasets` and `samplers` keep these only, `n_trials` stands for the experiment's own budget.
 
     Raises:
-        UserError: when there is no such experiment, it has no such data set, or its space cannot be read.
+        UserError: when there is no such experiment, it has no such data set or sampler, or its space cannot be read.
     """
     sweeper = read_sweeper(name)
     overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in sweeper["params"].items()])
     combinations = [tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]]
-    known = list(
-        dict.fromkeys(part.removeprefix("dataset=") for each in combinations for part in each if "dataset=" in part)
-    )
-    if unknown := [repr(one) for one in datasets if one not in known]:
-        raise UserError(f"experiment={name} has no data set {', '.join(unknown)}; choose of {' '.join(known)}")
+    every = [dict(part.split("=", 1) for part in each) for each in combinations]
+    for key, what, wanted in (("dataset", "data set", datasets), ("sampler", "sampler", samplers)):
+        known = list(dict.fromkeys(params[key] for params in every if key in params))
+        if unknown := [repr(one) for one in wanted if one not in known]:
+            raise UserError(f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}")
     found: list[Planned] = []
     composed: dict[tuple[str, ...], dict[str, Any]] = {}
-    for combination in combinations:
-        params = dict(part.split("=", 1) for part in combination)
-        if datasets and params["dataset"] not in datasets:
+    for combination, params in zip(combinations, every, strict=True):
+        if any(wanted and params[key] not in wanted for key, wanted in (("dataset", datasets), ("sampler", samplers))):
             continue
         tries: list[list[str]] = [[]]
         if "own" in sweeper:

@@ -86,17 +86,24 @@ def changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dic
 
 
 def write_choice(
-    names: Sequence[str], setting: str, runs: Path, datasets: Sequence[str], n_trials: Sequence[int], out: Path
+    names: Sequence[str],
+    setting: str,
+    runs: Path,
+    datasets: Sequence[str],
+    samplers: Sequence[str],
+    n_trials: Sequence[int],
+    out: Path,
 ) -> Written:
     """Write conf/tuned/<setting>/<dataset>-<model>-<sampler>.yaml for the best trials, and the evidence.
 
-    Several experiments are one budget: every sampler has its trials of all of them. `n_trials` stands for their own budgets.
+    Several experiments are one budget: every sampler has its trials of all of them. `datasets` and `samplers` keep these only;
+    `n_trials` stands for the experiments' own budgets.
 
     Raises:
         UserError: when budgets are not equal, or there is nothing to choose from.
     """
     budgets: Sequence[int | None] = n_trials or [None] * len(names)
-    trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n)]
+    trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n, samplers)]
     frame = outcomes(trials)
     by_id = {one.job.folder.path.name: one for one in trials}
     chosen = best(frame)

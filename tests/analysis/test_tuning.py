@@ -40,7 +40,13 @@ def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     with pytest.raises(
         UserError, match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench"
     ):
-        tuning.write_choice(["tune_small"], "mine", runs, [], [], out)
+        tuning.write_choice(["tune_small"], "mine", runs, [], [], [], out)
+    with pytest.raises(UserError, match="tune_small has no sampler 'ahns'; choose of rns dns"):
+        tuning.write_choice(["tune_small"], "mine", runs, [], ["ahns"], [], out)
+    alone = tuning.write_choice(["tune_small"], "alone", runs, [], ["rns"], [], out)
+    assert (
+        list(alone.chosen["sampler"]) == ["rns"] and not (own_conf / "tuned" / "alone" / "planted-mf-dns.yaml").exists()
+    )
     assert cli.train(sweep) == 0
     assert "6 jobs: 3 done, 3 to run" in capsys.readouterr().out
     code = cli.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
@@ -86,7 +92,7 @@ def test_two_experiments_are_one_budget(own_conf, tmp_path, capsys):
 
 def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
     with pytest.raises(UserError, match="none of its trials has been run"):
-        tuning.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], tmp_path)
+        tuning.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], [], tmp_path)
     with pytest.raises(UserError, match=r"there is no experiment 'nope'; choose one of .*tune_ahns"):
         experiments.planned("nope", tmp_path)
     with pytest.raises(UserError, match=r"tune_small has no data set 'tools,phones'; choose of planted$"):
