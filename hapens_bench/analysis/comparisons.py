@@ -18,11 +18,11 @@ from hapens_bench.analysis.writers import markdown_rows
 def orders(table: pd.DataFrame) -> pd.DataFrame:
     """Give Kendall's tau-b between our order of the methods and the paper's: dataset, metric, selection, methods, tau.
 
-    Fewer than three methods have no order worth a number and are left out, as are those without printed numbers.
+    Fewer than three methods have no order worth a number and are left out, as are those without printed numbers or with one for all.
     """
     rows = []
     for (dataset, metric, selection), part in table.groupby(["dataset", "metric", "selection"], sort=False):
-        if len(part) > 2 and part["paper"].notna().all():
+        if len(part) > 2 and part["paper"].notna().all() and part["paper"].nunique() > 1:
             tau = kendalltau(part["mean"], part["paper"]).statistic
             rows.append(
                 {"dataset": dataset, "metric": metric, "selection": selection, "methods": len(part), "tau": tau}

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import cells, experiments, tables
+from hapens_bench.analysis import cells, comparisons, experiments, tables
 from hapens_bench.config import config_id
 from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
@@ -71,6 +71,13 @@ def test_means_deviations_and_differences(definition, by_name, fake_run):
     assert row["delta_pct"] == pytest.approx(100 * (5.5 - 5.53) / 5.53)
     single = table[(table.sampler == "ahns_p2") & (table.metric == "Recall@20")].iloc[0]
     assert single["n"] == 1 and pd.isna(single["std"])
+
+
+def test_an_order_needs_three_methods_whose_printed_numbers_differ():
+    key = {"dataset": "tools", "metric": "NDCG@20", "selection": "valid"}
+    rows = pd.DataFrame([{**key, "mean": mean, "paper": paper} for mean, paper in ((1, 3), (2, 4), (3, 5))])
+    assert comparisons.orders(rows)["tau"].tolist() == [1.0]
+    assert comparisons.orders(rows[:2]).empty and comparisons.orders(rows.assign(paper=3)).empty
 
 
 def test_files_and_provenance(by_name, fake_run, tmp_path):
