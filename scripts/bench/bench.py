@@ -13,7 +13,6 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 # isort: split
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from figure import draw
-from machine import ceilings, describe
+from machine import ceilings, describe, write
 from rich.console import Console
 from rich.table import Table
 from workload import Ours, interleaved, other, real, synthetic, timed
@@ -254,12 +253,9 @@ def main() -> None:
         console.print(table)
     rows += shares(rows, machine, args.datasets)
     console.print(machine)
-    args.out.mkdir(parents=True, exist_ok=True)
     stem = "bench" if args.device == "cpu" else "bench_cuda"
     frame = pd.DataFrame(rows)
-    frame.to_csv(args.out / f"{stem}.csv", index=False)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, "rounds": args.rounds}
-    (args.out / f"{stem}.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    write(frame, args.out / stem, machine, rounds=args.rounds)
     draw(frame, machine, args.out / f"{stem}.svg")
     console.print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from machine import describe
+from machine import describe, write
 from rich.console import Console
 from rich.table import Table
 from workload import Ours, interleaved
@@ -91,10 +91,7 @@ def main() -> None:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         table.add_row(row["dataset"], row["what"], row["sampler"], f"{row['value']:.3g}", ratio)
     Console().print(table)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, "threads": args.threads}
-    args.out.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(args.out / "gdns.csv", index=False)
-    (args.out / "gdns.provenance.json").write_text(json.dumps(provenance | {"rounds": args.rounds}, indent=1) + "\n")
+    write(pd.DataFrame(rows), args.out / "gdns", machine, threads=args.threads, rounds=args.rounds)
 
 
 if __name__ == "__main__":

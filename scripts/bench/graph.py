@@ -13,15 +13,13 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 # isort: split
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from machine import describe
+from machine import describe, write
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
@@ -156,10 +154,7 @@ def main() -> None:
     for found in rows:
         table.add_row(*(f"{found[c]:.3g}" if isinstance(found[c], float) else str(found[c] or "") for c in columns))
     Console().print(table)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "rounds": args.rounds}
-    args.out.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(args.out / "graph.csv", index=False)
-    (args.out / "graph.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    write(pd.DataFrame(rows), args.out / "graph", describe("cpu"), rounds=args.rounds)
 
 
 if __name__ == "__main__":

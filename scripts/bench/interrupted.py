@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from machine import describe
+from machine import describe, write
 
 SWEEP = ["sampler=rns,dns", "trainer.lr=0.0005,0.001,0.005,0.01", "seed=range(8)", "tuned=none", "protocol=ahns"]
 LENGTH = ["trainer.epochs=200", "trainer.patience=null"]
@@ -76,10 +76,7 @@ def main() -> int:
     rows["ratio"] = rows["seconds"] / whole["seconds"]
     print(rows.round(3).to_string(index=False))
     print(f"results lost or different: {lost}")
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": describe("cpu"), "results_lost": lost}
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(options.out / "interrupted.csv", index=False)
-    (options.out / "interrupted.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    write(rows, options.out / "interrupted", describe("cpu"), results_lost=lost)
     return int(lost > 0)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from hapens_bench.launch.run import git_sha, versions
@@ -27,6 +30,14 @@ def describe(device: str) -> dict[str, Any]:
         "versions": versions(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def write(frame: pd.DataFrame, path: Path, machine: dict[str, Any], **more: Any) -> None:
+    """Write <path>.csv and, with the command and what else is to be known of the numbers, <path>.provenance.json."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(f"{path}.csv", index=False)
+    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, **more}
+    Path(f"{path}.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
 
 
 def best(work: Any, sync: Any, rounds: int = 9) -> float:
