@@ -233,7 +233,7 @@ def draw_confounders(frame: pd.DataFrame) -> Figure:
         for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
             axis.plot(rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what)
         axis.axhline(0, color="grey", lw=0.8)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     return figure
 
 
