@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from hapens_bench.analysis.cells import Cell, fill, read_definition
+from hapens_bench.analysis.cells import Cell
 from hapens_bench.analysis.drawing import add_caption, save, tidy
 from hapens_bench.analysis.provenance import provenance
-from hapens_bench.analysis.replicates import Run
+from hapens_bench.analysis.replicates import common_seeds
 from hapens_bench.analysis.statistics import holm, over_users
 from hapens_bench.analysis.style import line
 from hapens_bench.config import compose_config
@@ -22,16 +22,16 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
 
 
-def deciles(count: np.ndarray) -> np.ndarray:
-    """Number users from 1 (fewest items) to 10 by the middle of the ranks of their count.
+def deciles(values: np.ndarray) -> np.ndarray:
+    """Number users from 1 (fewest items, or lowest level) to 10 by their rank, of equal ones the middle of their ranks.
 
-    Users with equal counts share a decile, so deciles differ in size and some may have nobody.
+    Users with equal values share a decile, so deciles differ in size and some may have nobody.
 
     Shape:
-        count: [U]
+        values: [U]
         returns: [U], int
     """
-    return np.ceil(10 * rankdata(count) / (len(count) + 1)).astype(int)
+    return (rankdata(values) * 10 // (len(values) + 1)).astype(int) + 1
 
 
 def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
             part = []
             for other in others:
                 a, b = run[dataset, mine], run[dataset, other]
-                seeds = sorted(set(a.by_seed(selection, metric)) & set(b.by_seed(selection, metric)))
+                seeds = common_seeds(a, b, selection, metric)
                 if seeds:
                     key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine}
                     key |= {"against": other, "seeds": len(seeds)}
@@ -105,14 +105,12 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def write_activity(name: str, runs: Sequence[Run], out: Path) -> pd.DataFrame:
+def write_activity(name: str, definition: Mapping[str, Any], filled: Sequence[Cell], out: Path) -> pd.DataFrame:
     """Write <out>/<name>_activity.{csv,svg,png,provenance.json} and give the frame; the picture is of the table's first metric.
 
     Raises:
         UserError: when the runs of the table have nobody to compare, or a data set is not at hand.
     """
-    definition = read_definition(name)
-    filled = fill(definition, runs)
     frame = by_activity(definition, filled)
     if frame.empty:
         raise UserError(

@@ -13,7 +13,7 @@ from hapens_bench.analysis.crosstab import Layout, write_crosstab
 from hapens_bench.analysis.ledger import load
 from hapens_bench.analysis.replicates import Run
 from hapens_bench.analysis.selecting import finished, narrow, parse_where
-from hapens_bench.analysis.tables import write_table
+from hapens_bench.analysis.tables import Written, write_table
 from hapens_bench.analysis.writers import Line, print_table
 from hapens_bench.errors import UserError
 from hapens_bench.training.trial import STAGES
@@ -92,7 +92,7 @@ def run_table(arguments: argparse.Namespace) -> int:
         print(f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json")
         return 0
     written = write_table(arguments.name, ledger.runs, arguments.out)
-    print_table(written.title, written.header, [line for line in written.lines if line[3] != "0"])
+    print_table(written.definition["title"], written.header, [line for line in written.lines if line[3] != "0"])
     order = written.orders
     taus = [
         [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
@@ -102,14 +102,14 @@ def run_table(arguments: argparse.Namespace) -> int:
         print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     if arguments.activity:
-        _print_activity(arguments.name, ledger.runs, arguments.out)
+        _print_activity(arguments.name, written, arguments.out)
     return 0
 
 
-def _print_activity(name: str, runs: Sequence[Run], out: Path) -> None:
+def _print_activity(name: str, table: Written, out: Path) -> None:
     from hapens_bench.analysis.activity import span, write_activity  # matplotlib takes a second to import
 
-    frame = write_activity(name, runs, out)
+    frame = write_activity(name, table.definition, table.filled, out)
     lines: list[Line] = []
     for row in frame[frame["metric"] == frame["metric"].iloc[0]].to_dict("records"):
         line = [row["dataset"], row["against"], span(row["items_low"], row["items_high"]), str(row["users"])]

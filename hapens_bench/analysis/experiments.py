@@ -67,14 +67,16 @@ def planned(
     overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in sweeper["params"].items()])
     combinations = [tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]]
     every = [dict(part.split("=", 1) for part in each) for each in combinations]
-    for key, what, wanted in (("dataset", "data set", datasets), ("sampler", "sampler", samplers)):
+    wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
+    for key, names in wanted.items():
         known = list(dict.fromkeys(params[key] for params in every if key in params))
-        if unknown := [repr(one) for one in wanted if one not in known]:
+        if unknown := [repr(one) for one in names if one not in known]:
+            what = "data set" if key == "dataset" else key
             raise UserError(f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}")
     found: list[Planned] = []
     composed: dict[tuple[str, ...], dict[str, Any]] = {}
     for combination, params in zip(combinations, every, strict=True):
-        if any(wanted and params[key] not in wanted for key, wanted in (("dataset", datasets), ("sampler", samplers))):
+        if any(params[key] not in names for key, names in wanted.items()):
             continue
         tries: list[list[str]] = [[]]
         if "own" in sweeper:

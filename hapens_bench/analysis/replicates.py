@@ -41,10 +41,15 @@ class Replicates:
         return 100 * pd.concat(parts, axis=1).mean(axis=1)
 
 
+def common_seeds(a: Replicates, b: Replicates, selection: str, metric: str) -> list[int]:
+    """Give the seeds that both settings have a score of."""
+    return sorted(set(a.by_seed(selection, metric)) & set(b.by_seed(selection, metric)))
+
+
 def compare(a: Replicates, b: Replicates, selection: str, metric: str) -> tuple[Paired, Paired]:
     """Compare two settings over the seeds that both have: over seeds, and over users."""
     ours, theirs = a.by_seed(selection, metric), b.by_seed(selection, metric)
-    common = sorted(set(ours) & set(theirs))
+    common = common_seeds(a, b, selection, metric)
     seeds = over_seeds(ours, theirs)
     if not common:
         return seeds, Paired(0, float("nan"), words=seeds.words)

@@ -32,9 +32,10 @@ NOTES = [
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_table` wrote, for the screen: the table's lines, and Kendall's tau of its orders."""
+    """What `write_table` wrote, for the screen: the table's lines, and Kendall's tau of its orders; and what it was made of."""
 
-    title: str
+    definition: Mapping[str, Any]
+    filled: Sequence[Cell]
     header: list[str]
     lines: list[Line]
     orders: pd.DataFrame
@@ -162,4 +163,4 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     (out / f"{name}.md").write_text(to_markdown(definition["title"], header, lines, below), encoding="utf-8")
     (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines, n_names=3), encoding="utf-8")
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
-    return Written(definition["title"], header, lines, order)
+    return Written(definition, filled, header, lines, order)

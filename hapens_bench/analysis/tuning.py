@@ -110,7 +110,8 @@ def write_choice(
     summaries = [by_id[run_id].job.folder.read_summary() for run_id in frame["run_id"]]
     monitor = trials[0].job.config["protocol"]["monitor"]
     found = write_evidence(frame, summaries, out / names[0], monitor, str(frame["sampler"].iloc[0]))
-    command = f"hapens choose {','.join(names)} {setting}"
+    kept = [part for key, some in (("--dataset", datasets), ("--sampler", samplers)) if some for part in (key, *some)]
+    command = " ".join(["hapens choose", ",".join(names), setting, *kept])
     for row in chosen.to_dict("records"):
         write_tuned(setting, by_id[row["run_id"]], row, command, f"results/tuning/{names[0]}")
     return Written(chosen, found)

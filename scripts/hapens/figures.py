@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from hapens_bench.analysis.activity import deciles
 from hapens_bench.analysis.drawing import save
 from hapens_bench.analysis.experiments import planned
 from hapens_bench.analysis.provenance import provenance
@@ -81,10 +82,10 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
         log_m = (best * np.log2(M)[:, None]).sum(0)[use] / best.sum(0)[use]
         own = {"dataset": dataset, "n": int(use.sum())}
         rows.append(own | {"what": "Spearman of log M* and h_u"} | interval(np.column_stack([log_m, h[use]]), spearman))
-        decile = np.minimum(stats.rankdata(h[use]) * 10 // (use.sum() + 1), 9).astype(int)
-        for k in range(10):
+        decile = deciles(h[use])
+        for k in range(1, 11):
             inside = decile == k
-            name = {"what": f"decile {k + 1}", "h": float(h[use][inside].mean())}
+            name = {"what": f"decile {k}", "h": float(h[use][inside].mean())}
             rows.append(own | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
         for m, part in zip(M, score, strict=True):
             rows.append(own | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})

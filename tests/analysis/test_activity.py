@@ -76,16 +76,12 @@ def test_who_gains_is_found_and_equals_the_users_one_by_one(definition, filled):
     assert part["users"].sum() == len(ours)
 
 
-def test_files_are_written_and_nothing_to_compare_is_said(definition, filled, tmp_path, monkeypatch):
-    monkeypatch.setattr(activity, "read_definition", lambda name: definition)
-    runs = [run for cell in filled for run in cell.runs]
-    monkeypatch.setattr(activity, "fill", lambda *_: filled)
-    frame = activity.write_activity("hapens_table", runs, tmp_path / "out")
+def test_files_are_written_and_nothing_to_compare_is_said(definition, filled, tmp_path):
+    frame = activity.write_activity("hapens_table", definition, filled, tmp_path / "out")
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == [f"hapens_table_activity.{end}" for end in ("csv", "png", "provenance.json", "svg")]
     assert len(pd.read_csv(tmp_path / "out" / "hapens_table_activity.csv")) == len(frame)
     alone = [dataclasses.replace(cell, runs=cell.runs if cell.sampler == "hapens" else []) for cell in filled]
-    monkeypatch.setattr(activity, "fill", lambda *_: alone)
     with pytest.raises(UserError, match="no finished runs of hapens and another method"):
-        activity.write_activity("hapens_table", runs, tmp_path / "none")
+        activity.write_activity("hapens_table", definition, alone, tmp_path / "none")
     assert not (tmp_path / "none").exists()
