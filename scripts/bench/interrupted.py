@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     options, overrides = parser.parse_known_args()
-    chance = random.Random(options.seed)
+    chance, machine = random.Random(options.seed), describe("cpu")
     with tempfile.TemporaryDirectory() as place:
         calm, rough = Path(place) / "calm", Path(place) / "rough"
         whole = measured(calm, overrides, [])
@@ -76,7 +76,7 @@ def main() -> int:
     rows["ratio"] = rows["seconds"] / whole["seconds"]
     print(rows.round(3).to_string(index=False))
     print(f"results lost or different: {lost}")
-    write(rows, options.out / "interrupted", describe("cpu"), results_lost=lost)
+    write(rows, options.out / "interrupted", machine, results_lost=lost)
     return int(lost > 0)
 
 

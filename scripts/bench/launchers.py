@@ -1,6 +1,8 @@
 """Run the same 12 trials through every launcher, side by side, and print wall times and whether all metrics are equal.
 
-python scripts/bench/launchers.py [--launchers basic pack ...] [overrides]
+    python scripts/bench/launchers.py [--launchers basic pack ...] [--out results/bench] [overrides]
+
+Writes launchers.csv and launchers.provenance.json, and exits with 1 when any metric differs in any bit.
 """
 
 import argparse
@@ -10,6 +12,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import pandas as pd
+from machine import describe, write
 
 WAYS = {
     "pack": [],
@@ -32,17 +37,29 @@ def run(name: str, overrides: list[str], folder: Path) -> tuple[float, dict[str,
     return seconds, {run_id: json.dumps(selection, sort_keys=True) for run_id, selection in found.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--launchers", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
     options, overrides = parser.parse_known_args()
+    machine = describe("cpu")
     with tempfile.TemporaryDirectory() as folder:
         found = {name: run(name, overrides, Path(folder)) for name in options.launchers}
-    first = next(iter(found.values()))
-    for name, (seconds, metrics) in found.items():
-        same = "equal" if metrics == first[1] else "DIFFERENT"
-        print(f"{name:8} {seconds:6.1f} s  {seconds / first[0]:5.2f} x  {len(metrics)} trials, metrics {same}")
+    seconds, metrics = next(iter(found.values()))
+    rows = pd.DataFrame(
+        {
+            "launcher": name,
+            "trials": len(own),
+            "equal_metrics": own == metrics,
+            "seconds": taken,
+            "ratio": taken / seconds,
+        }
+        for name, (taken, own) in found.items()
+    )
+    print(rows.round(2).to_string(index=False))
+    write(rows, options.out / "launchers", machine)
+    return int(not rows["equal_metrics"].all())
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
