@@ -174,7 +174,8 @@ def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
             reason = "interrupted"
         for trial in trials:
             if not trial.ended:
-                trial.folder.write_status("failed", reason)
+                with contextlib.suppress(OSError):
+                    trial.folder.write_status("failed", reason)
                 trial.sinks.fail(reason)
         raise
 
@@ -187,10 +188,11 @@ def end(trial: Trial, split: Split) -> None:
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
-        if trial.pruned:
-            trial.folder.write_history(trial.progress.rows)
-            trial.folder.remove_checkpoint()
-        trial.folder.write_status(state_of(trial), trial.failure)
+        with contextlib.suppress(OSError):  # a full disk: what was written before holds, and the trial is not done
+            if trial.pruned:
+                trial.folder.write_history(trial.progress.rows)
+                trial.folder.remove_checkpoint()
+            trial.folder.write_status(state_of(trial), trial.failure)
         trial.sinks.fail(trial.failure)
     trial.ended = True
 

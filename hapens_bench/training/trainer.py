@@ -61,9 +61,13 @@ class Trainer:
         if self.pack is not None and self.finished is not None:
             self.pack.restore(self.finished)
             for place, trial in enumerate(self.active):
+                if trial.ended:
+                    continue
                 trial.rewind()
                 trial.pack_state = self.pack.trial_state(place)
-                trial.save(trial.pack_state)
+                self._save(trial, trial.pack_state)
+                if trial.failure is not None:
+                    self.end(trial)
         return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
 
     def _run_stage(self, stage: str) -> None:

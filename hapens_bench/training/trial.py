@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -40,6 +40,11 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     indicators: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def copy(self) -> Progress:
+        """Copy what an epoch changes in place: not the rows, metrics and tensors, which stay as they are once they are there."""
+        reports = {name: dict(report) for name, report in self.reports.items()}
+        return replace(self, best=dict(self.best), rows=list(self.rows), reports=reports)
 
 
 def curve(rows: Sequence[Mapping[Any, Any]], monitor: str) -> dict[int, float]:
@@ -155,13 +160,12 @@ class Trial:
         self.pack_state = None
 
     def mark(self) -> None:
-        """Remember what the next epoch may change before it is finished."""
-        progress = self.progress
-        self._marked = dict(progress.best), {name: dict(report) for name, report in progress.reports.items()}
+        """Remember the progress, which the next epoch may change before it is finished."""
+        self._marked = self.progress.copy()
 
     def rewind(self) -> None:
         """Go back to the mark: the last finished epoch."""
-        self.progress.best, self.progress.reports = self._marked
+        self.progress = self._marked.copy()
 
     def save(self, pack_state: dict[str, Any] | None) -> None:
         """Write the checkpoint and the history."""

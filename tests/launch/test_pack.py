@@ -1,3 +1,5 @@
+import errno
+import itertools
 import json
 
 import pytest
@@ -10,6 +12,7 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch import size
 from hapens_bench.launch.job import Job
 from hapens_bench.launch.pack import group, launch, on_devices, shares
+from hapens_bench.tracking.files import Files
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
@@ -143,6 +146,26 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
     assert begun[:3] == [3, 2, 1]
     assert [r.status == JobStatus.COMPLETED for r in returns] == [False, True, True]
     assert_equal(jobs[1:], whole[1:])
+
+
+@pytest.mark.parametrize("full", [1, 2, 3, 100])  # writes that fail, before somebody makes room
+@pytest.mark.parametrize("room", range(6, 42, 4))
+def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, room, full):
+    _, whole = sweep(tmp_path / "whole", [[]] * 3)
+    plain, writes = Files._write, itertools.count()
+
+    def write(self, name, content):
+        if room <= next(writes) < room + full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(self, name, content)
+
+    monkeypatch.setattr(Files, "_write", write)
+    returns, _ = sweep(tmp_path / "full", [[]] * 3, "trainer.checkpoint_seconds=0")
+    assert not all(r.status == JobStatus.COMPLETED for r in returns)
+    monkeypatch.undo()
+    returns, jobs = sweep(tmp_path / "full", [[]] * 3, "trainer.checkpoint_seconds=0")
+    assert all(r.status == JobStatus.COMPLETED for r in returns)
+    assert_equal(jobs, whole)
 
 
 def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, monkeypatch):
