@@ -63,17 +63,25 @@ def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
     if problem:
         if path == download_path(file, cache):
             path.unlink()
+            first_seen(path).unlink(missing_ok=True)
         raise UserError(problem)
     return path
 
 
 def checksums(file: SourceFile, path: Path, cache: Path) -> dict[str, tuple[str, ...]]:
-    """Give the digests, by algorithm, that a copy at this place may have; none where none is known."""
+    """Give the digests, by algorithm, that a copy at this place may have; none where none is known.
+
+    A download without a published digest keeps the one that it came with.
+    """
     mirrored = path != download_path(file, cache)
     sha256 = tuple(digest for digest in (file.sha256, file.mirror_sha256 if mirrored else None) if digest)
     if sha256:
         return {"sha256": sha256}
-    return {"md5": (file.md5,)} if file.md5 else {}
+    if file.md5:
+        return {"md5": (file.md5,)}
+    if not mirrored and first_seen(path).is_file():
+        return {"sha256": (first_seen(path).read_text().strip(),)}
+    return {}
 
 
 def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
@@ -117,6 +125,11 @@ def download_path(file: SourceFile, cache: Path) -> Path:
     return cache / "files" / f"{key}-{file.name}"
 
 
+def first_seen(download: Path) -> Path:
+    """Give the place of the SHA-256 that a download without a published digest came with."""
+    return download.with_name(f"{download.name}.sha256")
+
+
 def _download(file: SourceFile, cache: Path) -> Path:
     """Download with pooch: to a temporary name, checked, then renamed; one process at a time."""
     by_hand = f"set HAPENS_MIRROR to a folder that holds {file.mirror}"
@@ -134,12 +147,14 @@ def _download(file: SourceFile, cache: Path) -> Path:
             f"{file.name} cannot be kept in the cache ({error}); set HAPENS_CACHE to a folder that can be written, or {by_hand}"
         ) from None
     known = file.sha256 or (f"md5:{file.md5}" if file.md5 else None)
-    if known is None:
-        LOG.warning("%s has no published checksum; it is taken as it comes", file.name)
     bar = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     try:
         with FileLock(f"{target}.lock"):
             pooch.retrieve(file.url, known_hash=known, fname=target.name, path=target.parent, downloader=bar)
+            if known is None:
+                digest = pooch.file_hash(target)
+                first_seen(target).write_text(f"{digest}\n")
+                LOG.warning("%s has no published checksum; from now on it must have sha256 %s", file.name, digest)
     except ValueError as error:
         raise UserError(
             f"the download of {file.name} is not what was expected: {' '.join(str(error).split())}"

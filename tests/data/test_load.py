@@ -116,6 +116,18 @@ def test_the_checksum_of_a_mirrors_copy_does_not_bind_the_download(tmp_path, mon
         fetch_file(file, tmp_path / "cache", tmp_path)
 
 
+def test_a_download_without_a_published_checksum_must_stay_what_it_was(tmp_path, monkeypatch, caplog):
+    file = SourceFile("t", "t", "https://example.org/t")
+    monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TRAIN))
+    path = fetch_file(file, tmp_path, None)
+    assert hashlib.sha256(TRAIN).hexdigest() in caplog.text
+    path.write_bytes(TRAIN[:-1])
+    with pytest.raises(UserError, match="remove it and fetch it again"):
+        fetch_file(file, tmp_path, None)
+    monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TEST))  # the publisher has another file by now
+    assert fetch_file(file, tmp_path, None).read_bytes() == TEST
+
+
 def test_a_gzipped_mirror_is_checked_by_its_content_and_told_when_cut_off(tmp_path):
     file = SourceFile("t.txt", "t.txt", sha256=hashlib.sha256(TRAIN).hexdigest())
     packed = tmp_path / "t.txt.gz"
