@@ -19,10 +19,11 @@ END
 tests=(tests/test_config.py tests/test_rng.py tests/data/test_readers.py tests/data/test_load.py tests/launch/test_pack.py)
 tests+=(tests/test_cli.py::test_{one_run_leaves_the_promised_files,a_sweep_typed_again_runs_only_what_is_missing,help_and_config_are_shown})
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || { echo "compat $python $set: there is no $python here"; exit 0; }
-place=${COMPAT:-.venv-compat}/$version-$set
+place=$(realpath -m "${COMPAT:-.venv-compat}/$version-$set")
 echo "compat $version $set: installing into $place"
 "$python" -m venv --clear "$place"
 constraints=$place/constraints.txt
+export NUMBA_CACHE_DIR=$place/numba  # one for each version of numba
 case $set in
     lowest) lower_bounds > "$constraints" ;;
     newest) : > "$constraints" ;;

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
+import logging
 import os
-import subprocess
-import sys
 from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numba
@@ -21,6 +19,7 @@ from hapens_bench.kernels import loops as loops_module
 from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
+LOG = logging.getLogger("hapens_bench.kernels")
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
 ranks: Any = ranks_module
 propagation: Any = propagation_module
@@ -34,29 +33,24 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 @lru_cache(maxsize=1)
 def prepare() -> None:
-    """Load every loop from numba's cache; where it is not there, another process compiles it first (once, some seconds).
+    """Load every loop from numba's cache; where it is not there, compile it first (once, some seconds), and load it then.
 
-    A process that compiles a function runs other machine code than those that load it (the body of a parallel loop is
-    optimised once more when it is stored), and sums that may be reordered then differ in their last bits: a run would
-    not be equal to its own resumption.
+    What has just been compiled is other machine code than what is loaded (the body of a parallel loop is optimised once more when it
+    is stored), and sums that may be reordered then differ in their last bits: a run would not be equal to its own resumption.
     """
-    if not all(map(_is_cached, (loops_module, ranks_module, propagation_module))):
-        home = Path(__file__).parents[2]
-        paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-c", "from hapens_bench.kernels import cpu; cpu.call_all()"]
-        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
     call_all()
+    if has_compiled():
+        for module in (loops_module, ranks_module, propagation_module):  # in the order in which they import each other
+            importlib.reload(module)
+        call_all()
+    if has_compiled():
+        LOG.warning("numba cannot keep what it compiled; equal runs in two processes may differ in their last bits")
 
 
-def _is_cached(module: ModuleType) -> bool:
-    """Tell whether numba has stored every loop of a module since the module was last changed."""
-    assert module.__file__
-    changed, stem = Path(module.__file__).stat().st_mtime, module.__name__.rpartition(".")[2]
-    for name, loop in vars(module).items():
-        folder = getattr(getattr(loop, "_cache", None), "cache_path", None)
-        if folder and not any(p.stat().st_mtime >= changed for p in Path(folder).glob(f"{stem}.{name}-*.nbi")):
-            return False
-    return True
+def has_compiled() -> bool:
+    """Tell whether this process has compiled a loop that it could not load."""
+    every = (*vars(loops).values(), *vars(ranks).values(), *vars(propagation).values())
+    return any(sum(loop.stats.cache_misses.values()) for loop in every if hasattr(loop, "stats"))
 
 
 def call_all() -> None:

@@ -1,5 +1,11 @@
 """The compiled loops against the plain path, value by value and gradient by gradient."""
 
+import os
+import re
+import subprocess
+import sys
+
+import numba
 import pytest
 import torch
 from torch import nn
@@ -94,6 +100,30 @@ def test_adam_clears_the_gradient_and_moves_rows_without_one():
     after = param.detach().clone()
     adam.step()  # momentum goes on
     assert (param[:, 0] < after[:, 0]).all() and torch.equal(param[:, 1:], after[:, 1:])
+
+
+@pytest.mark.slow  # compiles every loop, twice
+def test_the_process_that_compiles_computes_the_bits_of_those_that_load(tmp_path):
+    lines = [
+        "from tests.kernels.test_cpu import Engine, cpu, results",
+        "cpu.prepare()",
+        "assert not cpu.has_compiled()",
+        "print([x.flatten().tolist() for x in results(Engine.NUMBA, 64, leaf=True)])",
+    ]
+
+    def printed() -> str:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    cold, warm = printed(), printed()
+    version = numba.__version__.encode()
+    for index in tmp_path.rglob("*.nbi"):  # as if an older numba had left them
+        content = index.read_bytes()
+        assert version in content
+        index.write_bytes(content.replace(version, re.sub(rb"\d", b"0", version), 1))
+    assert "[" in cold and cold == warm == printed()
 
 
 def test_engine_of_a_device():
