@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import logging
 import os
+import subprocess
+import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import torch
+from numba.core.registry import cpu_target
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
@@ -33,24 +36,34 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 @lru_cache(maxsize=1)
 def prepare() -> None:
-    """Load every loop from numba's cache; where it is not there, compile it first (once, some seconds), and load it then.
+    """Load every loop from numba's cache; where it is not there, another process compiles it first (once, some seconds).
 
-    What has just been compiled is other machine code than what is loaded (the body of a parallel loop is optimised once more when it
-    is stored), and sums that may be reordered then differ in their last bits: a run would not be equal to its own resumption.
+    A process that compiles a function runs other machine code than those that load it (the body of a parallel loop is
+    optimised once more when it is stored), and sums that may be reordered then differ in their last bits: a run would
+    not be equal to its own resumption. Loading it afterwards in the same process does not help: the linker keeps the first.
     """
+    every = _loops()
+    if not all(map(_is_cached, every)):
+        home = Path(__file__).parents[2]
+        paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-c", "from hapens_bench.kernels import cpu; cpu.call_all()"]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
     call_all()
-    if has_compiled():
-        for module in (loops_module, ranks_module, propagation_module):  # in the order in which they import each other
-            importlib.reload(module)
-        call_all()
-    if has_compiled():
+    if any(sum(loop.stats.cache_misses.values()) for loop in every):
         LOG.warning("numba cannot keep what it compiled; equal runs in two processes may differ in their last bits")
 
 
-def has_compiled() -> bool:
-    """Tell whether this process has compiled a loop that it could not load."""
+def _loops() -> list[Any]:
+    """Give the loops that numba stores."""
     every = (*vars(loops).values(), *vars(ranks).values(), *vars(propagation).values())
-    return any(sum(loop.stats.cache_misses.values()) for loop in every if hasattr(loop, "stats"))
+    return [loop for loop in every if getattr(loop, "stats", None) and loop.stats.cache_path]
+
+
+def _is_cached(loop: Any) -> bool:
+    """Tell whether this numba has stored a loop, as its source is now, for this processor: what numba itself looks at."""
+    stored = loop._cache._cache_file._load_index()  # there is no public way to ask without compiling
+    here = cpu_target.target_context.codegen().magic_tuple()
+    return any(processor == here for _, processor, _ in stored)
 
 
 def call_all() -> None:
