@@ -7,7 +7,8 @@ import importlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ CAME_LATER = {
     "reduction": "mean",
     "user_hardness": False,
 }  # what runs before there was the key did
+SEED = re.compile(r"seed=(0|[1-9]\d*)")
+SEED_ELSEWHERE = re.compile(r"\$\{[^}]*\bseed\b")
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
@@ -82,8 +85,32 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
     """Compose what the command line would, without running it."""
+    return plain(unresolved(overrides))
+
+
+def unresolved(overrides: Sequence[str]) -> DictConfig:
+    """Compose what the command line would, with its interpolations as they are written."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return plain(compose("config", list(overrides)))
+        return compose("config", list(overrides))
+
+
+def once_for_all_seeds(compose: Callable[[Sequence[str]], DictConfig]) -> Callable[[Sequence[str]], dict[str, Any]]:
+    """Make of `compose` one whose result is plain, and that composes overrides which differ by the seed alone only once.
+
+    Composing takes a tenth of a second. Where a config refers to the seed elsewhere, each is composed.
+    """
+    known: dict[tuple[str, ...], dict[str, Any] | None] = {}
+
+    def composed(overrides: Sequence[str]) -> dict[str, Any]:
+        seeds = [found[1] for found in map(SEED.fullmatch, overrides) if found]
+        others = tuple(override for override in overrides if not SEED.fullmatch(override))
+        if len(seeds) == 1 and others not in known:
+            config = compose(overrides)
+            known[others] = None if SEED_ELSEWHERE.search(OmegaConf.to_yaml(config)) else plain(config)
+        same = known.get(others) if len(seeds) == 1 else None
+        return plain(compose(overrides)) if same is None else {**same, "seed": int(seeds[0])}
+
+    return composed
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

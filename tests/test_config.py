@@ -16,7 +16,9 @@ from hapens_bench.config import (
     config_id,
     identity,
     lacks_tuned_file,
+    once_for_all_seeds,
     run_id,
+    unresolved,
 )
 from hapens_bench.errors import UserError
 from hapens_bench.launch.run import make_sinks
@@ -251,3 +253,19 @@ def test_a_setting_that_was_never_tuned_is_refused_not_run_untuned():
     with pytest.raises(UserError, match=r"tuned=equal needs conf/tuned/equal/planted-mf-dns\.yaml: tune first"):
         check(make_config("dataset=planted", "sampler=dns", "tuned=equal"))
     check(make_config("dataset=planted", "sampler=dns", "tuned=paper"))
+
+
+def test_overrides_that_differ_by_the_seed_alone_are_composed_once():
+    asked = []
+
+    def compose(overrides):
+        asked.append(list(overrides))
+        return unresolved(overrides)
+
+    composed = once_for_all_seeds(compose)
+    sweeps = [["sampler=dns", f"sampler.M={M}", f"seed={seed}"] for M in (4, 8) for seed in (0, 1, 7)]
+    assert [composed(overrides) for overrides in sweeps] == [make_config(*overrides) for overrides in sweeps]
+    assert asked == [sweeps[0], sweeps[3]]
+    elsewhere = [[f"seed={seed}", "sampler=dns", "sampler.M=${seed}"] for seed in (2, 3)]
+    assert [composed(overrides)["sampler"]["M"] for overrides in elsewhere] == [2, 3]
+    assert composed(["sampler=dns"]) == make_config("sampler=dns")

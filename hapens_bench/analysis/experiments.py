@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hapens_bench.config import compose_config, conf_dir
+from hapens_bench.config import conf_dir, once_for_all_seeds, unresolved
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
@@ -74,7 +74,7 @@ def planned(
             what = "data set" if key == "dataset" else key
             raise UserError(f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}")
     found: list[Planned] = []
-    composed: dict[tuple[str, ...], dict[str, Any]] = {}
+    composed = once_for_all_seeds(unresolved)
     for combination, params in zip(combinations, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue
@@ -84,10 +84,6 @@ def planned(
             tries = settings(sweeper.get("shared", {}), own, n_trials or sweeper["n_trials"], sweeper.get("seed", 0))
         for trial, setting in enumerate(tries):
             full = [f"experiment={name}", *combination, *setting]
-            but_seed = tuple(override for override in full if not override.startswith("seed="))
-            if but_seed not in composed:  # seeds change nothing else, and composing takes a tenth of a second
-                composed[but_seed] = compose_config([*but_seed, f"paths.runs={runs}"])
-            config = composed[but_seed]
-            job = Job({**config, "seed": int(params.get("seed", config["seed"]))}, full)
+            job = Job(composed([*full, f"paths.runs={runs}"]), full)
             found.append(Planned(params, trial, setting, job))
     return found

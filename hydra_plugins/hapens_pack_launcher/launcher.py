@@ -18,6 +18,8 @@ from hapens_bench.launch.slurm import on_slurm
 
 
 class PackLauncher(Launcher):
+    composes_and_checks = True  # all jobs, before any trains: a sweeper need not
+
     def __init__(self, **settings: Any) -> None:
         self.settings = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in settings.items()}
 
