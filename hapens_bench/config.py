@@ -103,11 +103,13 @@ def once_for_all_seeds(compose: Callable[[Sequence[str]], DictConfig]) -> Callab
 
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
         seeds = [found[1] for found in map(SEED.fullmatch, overrides) if found]
+        if len(seeds) != 1:
+            return plain(compose(overrides))
         others = tuple(override for override in overrides if not SEED.fullmatch(override))
-        if len(seeds) == 1 and others not in known:
+        if others not in known:
             config = compose(overrides)
             known[others] = None if SEED_ELSEWHERE.search(OmegaConf.to_yaml(config)) else plain(config)
-        same = known.get(others) if len(seeds) == 1 else None
+        same = known[others]
         return plain(compose(overrides)) if same is None else {**same, "seed": int(seeds[0])}
 
     return composed
