@@ -9,7 +9,6 @@ import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
-from scipy.stats import qmc
 
 from hapens_bench.errors import UserError
 
@@ -35,6 +34,8 @@ def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | 
         raise UserError(
             f"a budget has at least 1 trial and at most {DIMENSIONS} keys, not {n_trials} trials of {len(space)} keys"
         )
+    from scipy.stats import qmc  # a second of import, that only budgets need
+
     points = qmc.Halton(DIMENSIONS, rng=np.random.default_rng(seed)).random(n_trials)
     return [[f"{key}={_at(u, space[key], key)}" for key, u in zip(space, point, strict=False)] for point in points]
 
