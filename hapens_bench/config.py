@@ -38,6 +38,7 @@ TRAINER_KEYS = {
     "patience": Key(int, low=1, optional=True, shared=True),
     "hardness_pairs": Key(int, low=1, shared=True),
     "user_hardness": Key(bool, shared=True),
+    "best_model": Key(bool, shared=True),
     "device": Key(str),
     "engine": Key(str, choices=("auto", "reference")),
     "threads": Key(int, low=1, optional=True),
@@ -60,6 +61,7 @@ CAME_LATER = {
     "initial_accumulator": 0,
     "reduction": "mean",
     "user_hardness": False,
+    "best_model": False,
 }  # what runs before there was the key did
 SEED = re.compile(r"seed=(0|[1-9]\d*)")
 SEED_ELSEWHERE = re.compile(r"\$\{[^}]*\bseed\b")
@@ -139,7 +141,9 @@ def config_id(config: Mapping[str, Any]) -> str:
 def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
     trainer = {k: v for k, v in kept["trainer"].items() if k not in CAME_LATER or v != CAME_LATER[k]}
-    return {**kept, "trainer": trainer}
+    later = ("start", "first") if kept["sampler"].get("start") == "scratch" else ()
+    sampler = {k: v for k, v in kept["sampler"].items() if k not in later}
+    return {**kept, "trainer": trainer, "sampler": sampler}
 
 
 def split_id(config: Mapping[str, Any]) -> str:
@@ -215,10 +219,9 @@ def check(config: Mapping[str, Any]) -> None:
         for name in protocol["metrics"]:
             parse_metric(name.removeprefix(FULL))
         found += _ranking_problems(protocol)
-    if config["trainer"].get("user_hardness") and "valid" not in protocol["selection"]:
-        found.append(
-            "trainer.user_hardness is measured at the epoch of selection valid; take protocol.selection=[valid]"
-        )
+    for key in ("user_hardness", "best_model"):
+        if config["trainer"].get(key) and "valid" not in protocol["selection"]:
+            found.append(f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]")
     if found:
         raise UserError("; ".join(text.lstrip(".") for text in found))
 

@@ -57,7 +57,8 @@ def test_every_option_composes_and_passes_the_checks(path):
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
-        artefacts = [{"min": np.full(3, 0.7)}] * 2  # of a stage one, for samplers that have one
+        left = {"min": np.full(3, 0.7), "users": np.ones((30, 8), "f4"), "items": np.ones((20, 8), "f4")}
+        artefacts = [left] * 2  # of what comes first, for samplers that have it
         sections = [config[group]] * 2
         build_sampler(sections, [0, 1], 8, 30, 20, artefacts) if group == "sampler" else build(sections)
     if group == "trainer":

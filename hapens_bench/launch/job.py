@@ -18,7 +18,7 @@ from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
 from hapens_bench.launch.memory import check_memory
 from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.run_folder import HARDNESS, RunFolder, run_folder
+from hapens_bench.tracking.run_folder import ARTEFACTS, RunFolder, run_folder
 
 Config = Mapping[str, Any]
 
@@ -49,11 +49,12 @@ class Job:
 
     def is_done(self) -> bool:
         """Tell whether the run is finished and what others need of it readable."""
-        if self.config["trainer"]["user_hardness"]:
-            try:
-                self.folder.read_arrays(HARDNESS)
-            except DamagedRun:
-                return False
+        try:
+            for key, name in ARTEFACTS.items():
+                if self.config["trainer"][key]:
+                    self.folder.read_arrays(name)
+        except DamagedRun:
+            return False
         return self.folder.is_done()
 
     @property

@@ -25,7 +25,7 @@ class AdvIR(GeneratorSampler):
 
     Park and Chang, "Adversarial sampling and training for semi-supervised information retrieval", WWW 2019. The paper's formulas were
     not at hand: the perturbation is the standard one of APR (He et al., SIGIR 2018), the reward and G's settings are those of
-    XU-YaoKun/PERec, which leaves the perturbation out. The perturbed term is BPR whatever `loss` is. Both models start from scratch.
+    XU-YaoKun/PERec, which leaves the perturbation out. The perturbed term is BPR whatever `loss` is.
     """
 
     keys = GeneratorSampler.keys | {"eps": Key(float, low=0), "lam": Key(float, low=0)}

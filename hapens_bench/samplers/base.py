@@ -92,7 +92,8 @@ class Sampler(nn.Module, ABC):
     def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Give the resolved config of the trial that must be done before this one, where there is one.
 
-        It has `trainer.user_hardness`: what that leaves in its run folder is the artefact that a sampler can inherit.
+        It has `trainer.user_hardness` or `trainer.best_model`: what that leaves in its run folder is the artefact that a sampler can
+        inherit; and a trial whose prerequisite left its model starts from it.
         """
         return None
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hapens_bench.checks import Key
@@ -12,6 +16,7 @@ from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded, xavier_uniform
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, place_by
+from hapens_bench.samplers.first import first_config, first_problems
 
 
 class Factors(nn.Module):
@@ -54,7 +59,7 @@ class Earnings(nn.Module):
 
 
 class Adversary(Sampler):
-    """A sampler that trains a matrix factorisation of its own beside the recommender: at its own learning rate, from scratch.
+    """A sampler that trains a matrix factorisation of its own beside the recommender, at its own learning rate.
 
     Logged each epoch: the mean reward of the generator's draws and the mean entropy of what they were drawn from.
     """
@@ -92,9 +97,18 @@ class GeneratorSampler(Adversary):
     nothing but G; as a number it means nothing, so it adds 0 to the loss that is logged. A subclass says what the reward r is. The
     baseline b is 0, or with `baseline` the mean reward of the previous epoch, 0 in the first. The reward is logged before b; the
     entropy is at most ln M.
+
+    With `start: trained` a training of its own, `first`, comes before: D starts from the model of its epoch that validation chose, and
+    G from that model's vectors, so both give the same scores at first. Otherwise both start from scratch.
     """
 
-    keys = {"M": Key(int, low=2, shared=True), **Adversary.keys}
+    keys = {
+        "M": Key(int, low=2, shared=True),
+        **Adversary.keys,
+        "start": Key(str, choices=("scratch", "trained"), shared=True, host=True),
+        "first": Key(dict, host=True),
+    }
+    inherits = True
     baseline = False
     mean_reward: Tensor
 
@@ -108,11 +122,38 @@ class GeneratorSampler(Adversary):
         D: int,
         n_users: int,
         n_items: int,
+        inherited: list[tuple[Tensor, Tensor] | None],
     ) -> None:
         super().__init__(temperature, lr, l2)
         self.pool_size = M
         self.register_buffer("mean_reward", torch.zeros(len(seeds), 1))  # of the previous epoch
+        given = [vectors for vectors in inherited if vectors is not None]  # of all trials or of none
+        if given:
+            D = given[0][0].shape[-1]  # of pooled vectors, which need not be the embedding size
         self.generator = Factors(seeds, D, n_users, n_items)
+        for t, (users, items) in enumerate(given):
+            self.generator.user.data[t], self.generator.item.data[t] = users, items
+
+    @classmethod
+    def problems(cls, section: Mapping[str, Any]) -> list[str]:
+        """See `Sampler.problems`."""
+        return first_problems("sampler.first", section["first"])
+
+    @classmethod
+    def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Give the training that both models start from, which leaves its model; none where they start from scratch."""
+        section = config["sampler"]
+        return None if section["start"] == "scratch" else first_config(config, section["first"], leaves="best_model")
+
+    @classmethod
+    def inherited(
+        cls, section: Mapping[str, Any], seed: int, artefact: Mapping[str, NDArray[np.float32]] | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Give the vectors that G starts from, users [U, D] and items [I, D]."""
+        if section["start"] == "scratch":
+            return None
+        assert artefact is not None, "the first training comes first"
+        return torch.from_numpy(artefact["users"]), torch.from_numpy(artefact["items"])
 
     @abstractmethod
     def reward(self, score: Tensor) -> Tensor:

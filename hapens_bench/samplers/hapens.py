@@ -14,6 +14,7 @@ from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
+from hapens_bench.samplers.first import first_config, first_problems
 
 STEPS = 24  # halvings of reading B's interval: as many as float32 tells apart
 NEUTRAL = 0.5  # the level that asks for uniform negatives
@@ -68,14 +69,7 @@ class HAPENS(Sampler):
         if section["M"] is not None and section["shuffle"]:
             found.append("sampler.shuffle permutes the users' levels, but with sampler.M they all have the same")
         for name in ("worst_case", "plain"):
-            part = section["first"].get(name)
-            wanted = ["loss", "sampler", "trainer"]
-            if (
-                not isinstance(part, Mapping)
-                or sorted(part) != wanted
-                or not all(map(Key(dict).accepts, part.values()))
-            ):
-                found.append(f"sampler.first.{name} is {part!r}, but it takes the sections sampler, loss and trainer")
+            found += first_problems(f"sampler.first.{name}", section["first"].get(name))
         return found
 
     @classmethod
@@ -85,13 +79,7 @@ class HAPENS(Sampler):
         if section["M"] is not None:
             return None
         first = section["first"]["plain" if section["reading"] == "F" else "worst_case"]
-        return {
-            **config,
-            "sampler": first["sampler"],
-            "loss": first["loss"],
-            "trainer": {**config["trainer"], **first["trainer"], "user_hardness": True},
-            "protocol": {**config["protocol"], "selection": ["valid"]},
-        }
+        return first_config(config, first, leaves="user_hardness")
 
     @classmethod
     def inherited(

@@ -13,8 +13,8 @@ class RNSAS(GeneratorSampler):
 
     Ding et al., "Reinforced negative sampling for recommendation with exposure data", IJCAI 2019, without its exposure data: the
     adversarial sampler (AS) of the tables of SRNS (NeurIPS 2020) and GDNS (WWW 2022), model type KBGAN in dingjingtao/ReinforceNS.
-    Deviations from that code: G has no weight vector; D and G start from scratch, not from a trained BPR model; its losses are
-    sums over the batch, as ours are with `trainer.reduction=sum`.
+    As in that code, D and G start from a trained BPR model. Deviations from it: G has no weight vector; its losses are sums over the
+    batch, as ours are with `trainer.reduction=sum`.
     """
 
     baseline = True

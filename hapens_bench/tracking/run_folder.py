@@ -29,13 +29,19 @@ from hapens_bench.tracking.lock import hold
 LOG = logging.getLogger("hapens_bench.tracking")
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 HARDNESS = "hardness"  # the arrays of `training.user_hardness`
-FOUND = ("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet", f"{HARDNESS}.npz")
+MODEL = "model"  # those of `training.pack.trained`
+ARTEFACTS = {"user_hardness": HARDNESS, "best_model": MODEL}  # what each of these keys of the trainer leaves for others
+FOUND = (
+    *("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet"),
+    *(f"{name}.npz" for name in ARTEFACTS.values()),
+)
 
 
 class RunFolder(Files):
     """The files of one run.
 
-    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet hardness.npz checkpoint.pt pushed.json`
+    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet hardness.npz model.npz
+    checkpoint.pt pushed.json`
     """
 
     @contextlib.contextmanager

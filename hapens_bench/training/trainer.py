@@ -9,11 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
-from hapens_bench.tracking.run_folder import HARDNESS
-from hapens_bench.training.pack import Pack
+from hapens_bench.models.base import Encoded
+from hapens_bench.tracking.run_folder import ARTEFACTS
+from hapens_bench.training.pack import Pack, trained
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
 from hapens_bench.training.user_hardness import user_hardness
@@ -86,9 +88,8 @@ class Trainer:
             begun = time.monotonic()
             rows = loop.run(epoch)
             results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
-            if self.config["trainer"]["user_hardness"] and stage == "held":
-                improved = {t: results[t] for t, selections in chosen.items() if "valid" in selections}
-                self._measure_users(pack, setting, improved)
+            if stage == "held":
+                self._leave(pack, setting, {t: results[t] for t, selections in chosen.items() if "valid" in selections})
             seconds = time.monotonic() - begun
             over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
             if self.watcher:
@@ -172,18 +173,29 @@ class Trainer:
                 active[t].report(selection, epoch, tests[t])
         return results, chosen
 
-    def _measure_users(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
-        """Write down how hard each user's negatives may be, of the trials whose best epoch so far this is.
+    def _leave(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
+        """Write down what other trials may start from, of the trials whose best epoch so far this is (`ARTEFACTS`).
 
-        Beside it `validation`, the monitored metric user by user, nan for users with nothing to find. An epoch that is trained again,
-        after a kill before its checkpoint, writes the same file again.
+        An epoch that is trained again, after a kill before its checkpoint, writes the same files again.
         """
+        wanted = [key for key in ARTEFACTS if self.config["trainer"][key]]
+        if not wanted or not improved:
+            return
         encoded = pack.model.encode().detach()
-        for t, result in improved.items():
-            trial, found = self.active[t], user_hardness(encoded.users[t], encoded.items[t], setting.positives)
-            found["validation"] = np.full(self.split.n_users, np.nan)
-            found["validation"][result.users.numpy()] = result.values[trial.monitor].numpy()
+        make = {
+            "user_hardness": lambda t: self._hardness(encoded, setting, t, improved[t]),
+            "best_model": lambda t: trained(pack.model, encoded, t),
+        }
+        for t in improved:
             try:
-                trial.folder.write_arrays(HARDNESS, found)
+                for key in wanted:
+                    self.active[t].folder.write_arrays(ARTEFACTS[key], make[key](t))
             except OSError as error:
-                trial.failure = f"{trial.folder.path} cannot be written: {error}"
+                self.active[t].failure = f"{self.active[t].folder.path} cannot be written: {error}"
+
+    def _hardness(self, encoded: Encoded, setting: Stage, t: int, result: PerUser) -> dict[str, NDArray[np.float64]]:
+        """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
+        found = user_hardness(encoded.users[t], encoded.items[t], setting.positives)
+        found["validation"] = np.full(self.split.n_users, np.nan)
+        found["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()
+        return found

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra.core.utils import JobStatus
 
+from hapens_bench.config import run_id
 from hapens_bench.errors import UserError
-from hapens_bench.launch.job import Job
+from hapens_bench.launch.job import Job, load_split
 from hapens_bench.launch.pack import group, run_single
+from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import Trial, TrialFailed
 from tests.conftest import make_config
 from tests.launch.test_pack import SMALL, assert_equal, sweep
 
 HAPENS = ["sampler=hapens", "sampler.M_max=8", "model.D=8", "trainer.lr=0.01", "tuned=none"]
+TRAINED = ["sampler=rns_as", "sampler.M=6", "model.D=8", "trainer.lr=0.01", "tuned=none"]
+BOTH = pytest.mark.parametrize("what, left", [(HAPENS, "hardness"), (TRAINED, "model")])
 
 
 def folders(tmp_path, sampler="worst_case"):
@@ -100,6 +105,7 @@ def test_stage_one_is_the_same_data_model_seed_and_trainer_but_for_what_first_sa
         "epochs": 3,
         "l2": 0.2,
         "user_hardness": True,
+        "best_model": False,
     }
     assert (config["sampler"]["name"], config["loss"]["name"]) == ("worst_case", "worst_case")
     assert config["protocol"]["selection"] == ["valid"] and config["resume"] == "auto"
@@ -116,14 +122,56 @@ def test_every_model_goes_through_both_stages(tmp_path, model, reading):
     assert job.prerequisite.folder.read_arrays("hardness")["min"].shape == (80,)
 
 
+@pytest.mark.parametrize("model", ["mf", "gmf", "lightgcn", "ngcf"])
+@pytest.mark.parametrize("sampler", ["irgan", "rns_as", "advir"])
+def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, model, sampler):
+    """What it left gives its own test metrics; a trial starts with it, and its generator with the same scores."""
+    overrides = [*TRAINED, f"sampler={sampler}", "sampler.start=trained", f"model={model}", "trainer.epochs=6"]
+    _, jobs = sweep(tmp_path, [["seed=1"], ["seed=2"]], *overrides)
+    assert all(job.is_done() for job in jobs)
+    split = load_split(jobs[0].config)
+    stage = Stage("held", jobs[0].config, split, torch.device("cpu"))
+    pack = stage.pack([job.config for job in jobs])
+    with torch.no_grad():
+        encoded, generator = pack.model.encode(), pack.sampler.generator
+    scores = [users @ items.mT for users, items in ((encoded.users, encoded.items), (generator.user, generator.item))]
+    assert torch.allclose(*scores, atol=1e-5)
+    judged = ranking(jobs[0].config, split, torch.device("cpu")).evaluate(encoded.users, encoded.items)
+    for job, result in zip(jobs, judged, strict=True):
+        assert job.prerequisite.config["sampler"]["name"] == "rns"
+        reported = job.prerequisite.folder.read_summary()["selection"]["valid"]["test"]
+        assert result.mean() == pytest.approx(reported, abs=1e-6)
+
+
+def test_trials_that_start_from_a_trained_model_share_it_and_have_the_results_that_they_have_alone(tmp_path):
+    variants = [
+        [f"sampler={sampler}", "sampler.start=trained", "sampler.M=6", f"seed={seed}"]
+        for sampler in ("irgan", "rns_as")
+        for seed in (1, 2)
+    ]
+    returns, packed = sweep(tmp_path / "packed", variants, *TRAINED[2:])
+    assert [r.status for r in returns] == [JobStatus.COMPLETED] * 4 and len(folders(tmp_path / "packed", "rns")) == 2
+    _, alone = sweep(tmp_path / "alone", variants, *TRAINED[2:], max_trials=1)
+    assert_equal(packed, alone)
+
+
+def test_a_trial_that_starts_from_scratch_needs_nothing_first_and_keeps_its_id(tmp_path):
+    config = make_config("dataset=tools", "sampler=irgan")
+    assert Job(config, []).prerequisite is None and run_id(config) == "304951ee3a6d"
+    assert run_id(make_config("dataset=tools", "sampler=irgan", "+sampler.first.trainer.epochs=3")) == run_id(config)
+    other = make_config("dataset=tools", "sampler=irgan", "sampler.start=trained")
+    assert run_id(other) != run_id(config) != run_id({**other, "sampler": {**other["sampler"], "first": {}}})
+
+
 class Stop(BaseException):
     pass
 
 
+@BOTH
 @pytest.mark.parametrize("stop", [1, 3, 5])
-def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkeypatch):
+def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkeypatch, what, left):
     """Checkpoints of stage one: after epochs 0, 2, 4, 5; then those of stage two."""
-    often = [*HAPENS, "trainer.checkpoint_seconds=0"]
+    often = [*what, "trainer.checkpoint_seconds=0"]
     _, whole = sweep(tmp_path / "whole", [[], []], *often)
     saved, count = Trial.save, iter(range(1000))
 
@@ -136,41 +184,41 @@ def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkey
     with pytest.raises(Stop):
         sweep(tmp_path / "cut", [[], []], *often)
     monkeypatch.setattr(Trial, "save", saved)
-    assert len(folders(tmp_path / "cut")) == 2
-    assert len(folders(tmp_path / "cut", "hapens")) == (2 if stop > 3 else 0)
+    assert len(list((tmp_path / "cut" / "runs").glob("planted/*/*/*"))) == (4 if stop > 3 else 2)
     returns, again = sweep(tmp_path / "cut", [[], []], *often)
     assert all(r.status == JobStatus.COMPLETED for r in returns)
     assert_equal(again, whole)
     for one, other in zip(again, whole, strict=True):
-        mine, theirs = ((job.prerequisite.folder.path / "hardness.npz").read_bytes() for job in (one, other))
+        mine, theirs = ((job.prerequisite.folder.path / f"{left}.npz").read_bytes() for job in (one, other))
         assert mine == theirs
 
 
-def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path):
-    def levels(name, epochs):
+@pytest.mark.parametrize(
+    "overrides", [["sampler=worst_case", "trainer.user_hardness=true"], ["sampler=rns", "trainer.best_model=true"]]
+)
+def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path, overrides):
+    def left(name, epochs):
         """Train to an epoch, and no further."""
-        overrides = [
-            "sampler=worst_case",
-            "trainer.user_hardness=true",
-            "protocol.selection=[valid]",
-            "trainer.batch_size=20",
-        ]
         _, (job,) = sweep(
             tmp_path / name,
             [[]],
             *overrides,
+            "protocol.selection=[valid]",
+            "trainer.batch_size=20",
             "model.D=8",
             "trainer.lr=0.05",
             f"trainer.epochs={epochs}",
             "trainer.eval_every=1",
         )
         summary = job.folder.read_summary()
-        return job.folder.read_arrays("hardness"), summary["selection"]["valid"]["epoch"], summary
+        name = "hardness" if "worst_case" in overrides[0] else "model"
+        return job.folder.read_arrays(name), summary["selection"]["valid"]["epoch"], summary
 
-    found, best, summary = levels("long", 30)
+    found, best, summary = left("long", 30)
     assert 0 < best < 29
-    expected, last, _ = levels("short", best + 1)
-    assert np.isclose(np.nanmean(found["validation"]), summary["validation"])
+    expected, last, _ = left("short", best + 1)
+    if "validation" in found:
+        assert np.isclose(np.nanmean(found["validation"]), summary["validation"])
     assert last == best and all(np.array_equal(found[name], expected[name], equal_nan=True) for name in found)
 
 
@@ -200,16 +248,17 @@ def test_a_stage_one_that_another_process_trains_is_left_to_it(tmp_path):
         _ = result.return_value
 
 
-def test_a_damaged_artefact_is_made_again_and_force_leaves_a_good_one_alone(tmp_path):
-    small = [*HAPENS, "trainer.epochs=2"]
+@BOTH
+def test_a_damaged_artefact_is_made_again_and_force_leaves_a_good_one_alone(tmp_path, what, left):
+    small = [*what, "trainer.epochs=2"]
     _, (job,) = sweep(tmp_path, [[]], *small, "trainer.keep_checkpoint=true")
     folder = job.prerequisite.folder.path
-    whole, written = (folder / "hardness.npz").read_bytes(), stamps(folder)
+    whole, written = (folder / f"{left}.npz").read_bytes(), stamps(folder)
     sweep(tmp_path, [[]], *small, "resume=force")
     assert stamps(folder) == written
-    (folder / "hardness.npz").write_bytes(whole[:100])
-    (again,), _ = sweep(tmp_path, [["sampler.reading=D"]], *small)
-    assert again.status == JobStatus.COMPLETED and (folder / "hardness.npz").read_bytes() == whole
+    (folder / f"{left}.npz").write_bytes(whole[:100])
+    (again,), _ = sweep(tmp_path, [["sampler.M_cap=3" if what is HAPENS else "sampler.M=4"]], *small)
+    assert again.status == JobStatus.COMPLETED and (folder / f"{left}.npz").read_bytes() == whole
 
 
 def test_a_single_run_trains_its_stage_one_too(tmp_path, capsys):
@@ -231,5 +280,8 @@ def test_what_stage_one_cannot_be_is_told_before_anything_is_trained(tmp_path):
         with pytest.raises(UserError, match="what sampler=hapens needs first cannot be trained") as caught:
             sweep(tmp_path, [[]], *HAPENS, override)
         assert message in str(caught.value) and not folders(tmp_path)
-    with pytest.raises(UserError, match="measured at the epoch of selection valid"):
-        sweep(tmp_path, [[]], "trainer.user_hardness=true", "protocol.selection=[test_peak]")
+    for key in ("user_hardness", "best_model"):
+        with pytest.raises(UserError, match=f"trainer.{key} is of the epoch of selection valid"):
+            sweep(tmp_path, [[]], f"trainer.{key}=true", "protocol.selection=[test_peak]")
+    with pytest.raises(UserError, match=r"sampler.first is .*, but it takes the sections sampler, loss and trainer"):
+        sweep(tmp_path, [[]], "sampler=irgan", "~sampler.first.sampler")

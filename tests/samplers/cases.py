@@ -295,7 +295,7 @@ CASES = {
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
     "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
-    "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05]}),
+    "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05], "start": "scratch"}),
     "advir": (advir, {"M": 5, "temperature": [1.0, 0.2, 0.05], "eps": [0.5, 0.0, 2.0], "lam": [1.0, 0.5, 3.0]}),
     "irgan_minimax": (irgan_minimax, {"M": 4, "pretrain": 0, "temperature": [0.2, 1.0, 3.0], "l2": [0.0, 0.1, 1.0]}),
     "ans": (ans, {"M": 4, "gamma": [0.4, 0.1, 1.0], "eps": [0.2, 0.0, 1.0]}),

@@ -27,7 +27,7 @@ ENGINES = [Engine.PLAIN, Engine.NUMBA]
 def make(name, M, *overrides):
     """A sampler whose generator is far from uniform, and a recommender that trains."""
     quiet = ["sampler.lam=0"] if name == "advir" and not any("lam" in text for text in overrides) else []
-    section = make_config(f"sampler={name}", f"sampler.M={M}", *quiet, *overrides)["sampler"]
+    section = make_config(f"sampler={name}", f"sampler.M={M}", "sampler.start=scratch", *quiet, *overrides)["sampler"]
     sampler = build_sampler([section] * T, SEEDS, D, U, I)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

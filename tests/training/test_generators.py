@@ -13,7 +13,7 @@ GAME = [
     "sampler.pretrain=0",
     "sampler.d_epochs=1",
 ]  # the discriminator learns in even epochs, the generator in odd ones
-SETTINGS = {name: [f"sampler={name}"] for name in ("irgan", "rns_as", "advir")}
+SETTINGS = {name: [f"sampler={name}", "sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")}
 SETTINGS["irgan_minimax"] = ["sampler=irgan_minimax", *GAME]
 NAMES = sorted(SETTINGS)
 SHORT = ["dataset.users=50", "trainer.epochs=4", "trainer.eval_every=1", "model.D=16", "tuned=none", "sampler.M=6"]
@@ -87,7 +87,7 @@ def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
 def test_a_generator_learns_to_earn_and_says_so_in_the_history(tmp_path, name):
     """Against a generator that stands still (its rate is next to nothing), whose negatives are uniform."""
     variants = [["seed=1", "sampler.lr=0.03"], ["seed=1", "sampler.lr=1e-12"]]
-    overrides = [f"sampler={name}", "sampler.M=6", "tuned=none", "sampler.l2=0"]
+    overrides = [*SETTINGS[name], "sampler.M=6", "tuned=none", "sampler.l2=0"]
     learns, stands = (trial.progress.rows for trial in train(tmp_path, variants, *overrides))
     assert stands[-1]["sampler/entropy"] == pytest.approx(math.log(6), abs=0.01)
     assert learns[-1]["sampler/entropy"] < math.log(6) - 0.1

@@ -6,7 +6,7 @@ import torch
 from hapens_bench.data.load import load
 from hapens_bench.models.graph import Graph
 from hapens_bench.training.stage import Stage
-from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
+from tests.training.test_trainer import ALONE, CPU, comparable, make_trials, same_when_resumed, train
 
 DROPOUT = ["model.message_dropout=0.1", "model.node_dropout=0.2"]
 SETTINGS = {
@@ -41,7 +41,7 @@ def test_a_trial_trains_the_same_alone_and_in_a_pack(tmp_path, name, engine):
 @pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns", "irgan", "rns_as", "advir"])
 def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, sampler):
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
-    overrides = [*SETTINGS[model], f"sampler={sampler}", "sampler.M=4", "trainer.epochs=2"]
+    overrides = [*SETTINGS[model], f"sampler={sampler}", "sampler.M=4", "trainer.epochs=2", *ALONE.get(sampler, [])]
     same_alone_and_packed(tmp_path, variants, *overrides)
 
 

@@ -12,6 +12,10 @@ from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
 from tests.samplers.cases import CASES
 
+ALONE = {
+    "hapens": ["sampler.M=4"],
+    "rns_as": ["sampler.start=scratch"],
+}  # without what they need first: tests/launch/test_prerequisites.py
 CPU = torch.device("cpu")
 SMALL = [
     "dataset.users=80",
@@ -211,7 +215,7 @@ def test_both_engines_train_to_about_the_same(tmp_path):
 @pytest.mark.parametrize("sampler", sorted(CASES))
 def test_every_sampler_trains_the_same_alone_and_in_a_pack(tmp_path, sampler, engine):
     overrides = [f"sampler={sampler}", "tuned=none", "dataset.users=50", "trainer.epochs=3", "model.D=16"]
-    overrides += {"hapens": ["sampler.M=4"]}.get(sampler, [])  # its stage one: tests/launch/test_prerequisites.py
+    overrides += ALONE.get(sampler, [])
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
     packed = train(tmp_path / "pack", variants, *overrides, f"trainer.engine={engine}")
     for place, variant in enumerate(variants):
