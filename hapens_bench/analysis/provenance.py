@@ -6,9 +6,20 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from hapens_bench.launch.run import git_sha, versions
+
+
+def program(path: str) -> str:
+    """Name what was typed: a script of ours by its path in the checkout, anything else is `hapens`."""
+    parts = Path(path).parts
+    return (
+        f"python {'/'.join(parts[parts.index('scripts') :])}"
+        if "scripts" in parts and path.endswith(".py")
+        else "hapens"
+    )
 
 
 def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
@@ -18,7 +29,7 @@ def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
     """
     found = {
         "files": list(files),
-        "command": " ".join(["hapens", *sys.argv[1:]]),
+        "command": " ".join([program(sys.argv[0]), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_sha": git_sha(),
         "git_sha_of_runs": sorted({run["git_sha"] for run in used}),

@@ -28,9 +28,10 @@ from hapens_bench.tracking.lock import hold
 
 LOG = logging.getLogger("hapens_bench.tracking")
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
-HARDNESS = "hardness"  # the arrays of `training.user_hardness`
-MODEL = "model"  # those of `training.pack.trained`
-ARTEFACTS = {"user_hardness": HARDNESS, "best_model": MODEL}  # what each of these keys of the trainer leaves for others
+ARTEFACTS = {
+    "user_hardness": "hardness",
+    "best_model": "model",
+}  # the arrays that a key of the trainer leaves for others
 FOUND = (
     *("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet"),
     *(f"{name}.npz" for name in ARTEFACTS.values()),
