@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(argv: list[str]) -> int:
     """Hand the overrides to Hydra and train."""
-    sys.argv = ["hapens train", *argv]
+    sys.argv = ["hapens train", *with_keys_of_swept_groups(argv)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
 
     mistakes: list[Exception] = []  # of a single run: kept from Hydra, which would print them in its own way first
@@ -77,6 +78,27 @@ def train(argv: list[str]) -> int:
             raise mistakes[0]
 
     return guarded(run_and_tell)
+
+
+def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
+    """Make `sampler.M=8` beside `sampler=dns,sdns` a sweep over one value.
+
+    Before a sweep Hydra composes what is not swept, with the default sampler, which need not have that key.
+    """
+    if not {"-m", "--multirun"} & set(argv):
+        return argv
+    parser = OverridesParser.create()
+    try:
+        parsed = [parser.parse_override(text) if re.match(r"\w[^=]*=.", text) else None for text in argv]
+    except HydraException:  # which Hydra itself tells better
+        return argv
+    swept = {override.key_or_group for override in parsed if override and override.is_sweep_override()}
+    return [
+        "{}=choice({})".format(*text.split("=", 1))
+        if override and not override.is_sweep_override() and override.key_or_group.partition(".")[0] in swept
+        else text
+        for text, override in zip(argv, parsed, strict=True)
+    ]
 
 
 def raised_in_hydra(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hapens_bench.cli import with_keys_of_swept_groups
 from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 TINY = [
@@ -24,6 +25,21 @@ def hapens(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
     command = [sys.executable, "-m", "hapens_bench.cli", *arguments]
     variables = {**os.environ, "HAPENS_CACHE": str(folder / "cache"), "COLUMNS": "200", **environment}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables)
+
+
+@pytest.mark.parametrize(
+    ("typed", "handed_on"),
+    [
+        ("-m sampler=dns,sdns sampler.M=8 trainer.lr=1", "-m sampler=dns,sdns sampler.M=choice(8) trainer.lr=1"),
+        ("--multirun sampler.M=8,9 model=mf,gmf model.D=8", "--multirun sampler.M=8,9 model=mf,gmf model.D=choice(8)"),
+        ("-m sampler=dns,sdns +sampler.M=8 sampler.q=", "-m sampler=dns,sdns +sampler.M=8 sampler.q="),
+        ("-m sampler=dns sampler.M=8 seed=range(2)", "-m sampler=dns sampler.M=8 seed=range(2)"),
+        ("sampler=dns,sdns sampler.M=8", "sampler=dns,sdns sampler.M=8"),
+        ("-m sampler=dns, sampler.M=8", "-m sampler=dns, sampler.M=8"),
+    ],
+)
+def test_a_key_of_a_group_that_is_swept_is_handed_on_as_a_sweep_over_one_value(typed, handed_on):
+    assert with_keys_of_swept_groups(typed.split()) == handed_on.split()
 
 
 def states(folder: Path) -> list[str]:
@@ -48,11 +64,12 @@ def test_one_run_leaves_the_promised_files(tmp_path):
 
 
 def test_a_sweep_typed_again_runs_only_what_is_missing(tmp_path):
-    first = hapens(tmp_path, "train", "-m", *TINY, "sampler=rns,dns", "seed=0,1")
+    first = hapens(tmp_path, "train", "-m", *TINY, "sampler=sdns,dns", "seed=0,1", "sampler.M=3")
     assert first.returncode == 0 and "4 jobs: 0 done, 4 to run" in first.stdout, first.stderr
-    again = hapens(tmp_path, "train", "-m", *TINY, "sampler=rns,dns,ahns", "seed=0,1")
+    again = hapens(tmp_path, "train", "-m", *TINY, "sampler=sdns,dns,ahns", "seed=0,1", "sampler.M=3")
     assert again.returncode == 0 and "6 jobs: 4 done, 2 to run" in again.stdout, again.stderr
     assert states(tmp_path) == ["done"] * 6
+    assert all("  M: 3\n" in path.read_text() for path in tmp_path.glob("runs/**/config.yaml"))
 
 
 def test_a_failed_trial_takes_nothing_with_it(tmp_path):
@@ -134,6 +151,7 @@ def test_resume_force_and_never(tmp_path):
         (["seed="], "seed"),
         (["trainer..lr=3"], "trainer..lr"),
         (["-m", "sampler=rns,nope"], "there is no sampler 'nope'"),
+        (["-m", "sampler=dns,rns", "sampler.M=3"], "there is no key sampler.M"),
         (["-m", "trainer.lr=1e-3,-1"], "trainer.lr is -1"),
         (["dataset.users=3", "dataset.items=12"], "dataset"),
     ],
