@@ -43,7 +43,7 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
         part = part[part["panel"] == panel]
         for name, rows in _lines(part):
             axis.plot(rows["epoch"], rows["mean"], **looks[name])
-            axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=colour(name[0]), alpha=0.15, lw=0)
+            axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=looks[name]["color"], alpha=0.15, lw=0)
         if panel in definition.get("noisy", []):
             axis.set_ylim(_settled(part))
     band = "an epoch's negatives" if definition["band"] == "negatives" else "seeds"
@@ -60,8 +60,10 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
         for name, rows in _lines(_of(frame, place)):
             axis.plot(rows["x"], rows["y"], **looks[name])
             mark = {"marker": looks[name].get("marker", "o"), "s": 40, "zorder": 3}
-            axis.scatter(rows["x"].iloc[:1], rows["y"].iloc[:1], color="white", edgecolor=colour(name[0]), **mark)
-            axis.scatter(rows["x"].iloc[-1:], rows["y"].iloc[-1:], color=colour(name[0]), edgecolor="black", **mark)
+            axis.scatter(rows["x"].iloc[:1], rows["y"].iloc[:1], color="white", edgecolor=looks[name]["color"], **mark)
+            axis.scatter(
+                rows["x"].iloc[-1:], rows["y"].iloc[-1:], color=looks[name]["color"], edgecolor="black", **mark
+            )
     ends = f"white mark: epoch {frame['epoch'].min()}; mark with a black edge: the last epoch that all seeds reached"
     _finish(figure, axes, definition["label"], looks, [ends, _seeds(frame), STAGES[definition["stage"]]])
     return figure
@@ -82,7 +84,7 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
                 axis.axhline(rows["mean"].iloc[0], **looks[name])
                 continue
             axis.plot(rows["x"], rows["mean"], **looks[name])
-            axis.vlines(rows["x"], rows["low"], rows["high"], color=colour(name[0]), lw=1)
+            axis.vlines(rows["x"], rows["low"], rows["high"], color=looks[name]["color"], lw=1)
             unsure = rows[~rows["converged"]]
             hollow = {**looks[name], "linestyle": "none", "markerfacecolor": "white"}
             axis.plot(unsure["x"], unsure["mean"], **hollow)
@@ -161,7 +163,9 @@ def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for name, rows in _lines(_of(frame, place)):
             axis.plot(rows["n"], 100 * rows["expected"], **looks[name], drawstyle="steps-post" if ran else "default")
-            axis.fill_between(rows["n"], 100 * rows["low"], 100 * rows["high"], color=colour(name[0]), alpha=0.08, lw=0)
+            axis.fill_between(
+                rows["n"], 100 * rows["low"], 100 * rows["high"], color=looks[name]["color"], alpha=0.08, lw=0
+            )
     caption = "mean of the best of n trials in random order; band: its 10% to 90% quantile"
     if ran:
         caption = (
@@ -219,11 +223,13 @@ def add_caption(figure: Figure, parts: Sequence[str]) -> None:
 
 
 def _looks(frame: pd.DataFrame) -> Looks:
-    """Give how each line is drawn; several settings of a sampler share its colour and dash, and have markers."""
+    """Give how each line is drawn; several settings of a sampler share its dash, and have markers."""
     names = list(dict.fromkeys(name for name, _ in _lines(frame)))
     own = {sampler: [setting for one, setting in names if one == sampler] for sampler, _ in names}
-    place = {(s, setting): own[s].index(setting) if len(own[s]) > 1 else None for s, setting in names}
-    return {name: {**line(name[0], place[name]), "label": name_of(*name)} for name in names}
+    return {
+        name: {**line(name[0], own[name[0]].index(name[1]), len(own[name[0]])), "label": name_of(*name)}
+        for name in names
+    }
 
 
 def name_of(sampler: str, setting: str) -> str:

@@ -44,6 +44,7 @@ LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one 
 }
 SPARE = ("#555555", "solid")
 MARKERS = "os^DvXP<>*"  # of several settings of one sampler
+DARKEST = 0.8  # how far to black the last of them is
 
 
 def colour(sampler: str) -> str:
@@ -51,10 +52,16 @@ def colour(sampler: str) -> str:
     return LOOKS.get(sampler, SPARE)[0]
 
 
-def line(sampler: str, setting: int | None = None) -> dict[str, Any]:
-    """Give the keywords by which matplotlib draws a sampler's line; `setting` counts several settings of it, which get markers."""
+def line(sampler: str, setting: int = 0, of: int = 1) -> dict[str, Any]:
+    """Give the keywords by which matplotlib draws a sampler's line.
+
+    The one after the other `of` several settings of it are darker than the one before, and have markers.
+    """
     own, dash = LOOKS.get(sampler, SPARE)
     look = {"color": own, "linestyle": DASHES[dash], "linewidth": 1.4}
-    if setting is None:
+    if of == 1:
         return look
-    return look | {"linewidth": 1, "marker": MARKERS[setting % len(MARKERS)], "markersize": 4.5, "markevery": 0.12}
+    share = 1 - DARKEST * setting / (of - 1)
+    dark = "#" + "".join(f"{round(share * int(own[k : k + 2], 16)):02X}" for k in (1, 3, 5))
+    marker = {"marker": MARKERS[setting % len(MARKERS)], "markersize": 4.5, "markevery": 0.12}
+    return look | marker | {"color": dark, "linewidth": 1}

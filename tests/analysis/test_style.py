@@ -1,6 +1,9 @@
 """A sampler's look is its own, in colour and without."""
 
+import itertools
 from itertools import combinations
+
+import pytest
 
 from hapens_bench.analysis.figures import KINDS
 from hapens_bench.analysis.style import DASHES, LOOKS, MARKERS, line
@@ -30,11 +33,16 @@ def test_samplers_are_told_apart_without_colour():
     assert len({str(dash) for dash in DASHES.values()}) == len(DASHES)
 
 
-def test_settings_of_a_sampler_keep_its_colour_and_dash_and_differ_in_their_markers():
-    assert "marker" not in line("dns")
-    settings = [line("dns", k) for k in range(KINDS["curves"].most)]
-    assert {(one["color"], one["linestyle"]) for one in settings} == {(line("dns")["color"], line("dns")["linestyle"])}
-    assert len({one["marker"] for one in settings}) == KINDS["curves"].most == len(MARKERS)
+@pytest.mark.parametrize("sampler", sorted(set(LOOKS) - {"rns"}))  # it is black: its settings have markers alone
+def test_settings_of_a_sampler_keep_its_dash_get_darker_and_differ_in_their_markers(sampler):
+    one, most = line(sampler), KINDS["curves"].most
+    assert "marker" not in one
+    settings = [line(sampler, k, most) for k in range(most)]
+    assert settings[0]["color"] == one["color"]
+    assert all(setting["linestyle"] == one["linestyle"] for setting in settings)
+    steps = [lightness(a["color"]) - lightness(b["color"]) for a, b in itertools.pairwise(settings)]
+    assert min(steps) > 0.5
+    assert len({setting["marker"] for setting in settings}) == most == len(MARKERS)
 
 
 def test_a_sampler_from_elsewhere_is_drawn_too():
