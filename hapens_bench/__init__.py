@@ -10,3 +10,5 @@ if "torch" not in sys.modules:
     # other: measured at 8 ms a kernel on two cores instead of 0.2 ms. A short spin saves a fifth of the step over none.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    # Else the matrix products of NGCF's gradient have other last bits with two threads than with one, on Intel's CPUs with AVX-512.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")

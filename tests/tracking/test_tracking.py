@@ -12,7 +12,7 @@ import torch
 
 from hapens_bench.tracking.files import DamagedRun
 from hapens_bench.tracking.lock import RunBusy
-from hapens_bench.tracking.run_folder import FOUND, RunFolder
+from hapens_bench.tracking.run_folder import ARTEFACTS, FOUND, RunFolder
 from hapens_bench.tracking.sink import SafeSinks
 
 
@@ -105,12 +105,13 @@ def test_one_wrong_bit_in_anything_that_a_run_found_is_noticed(tmp_path):
     folder.write_history([{"epoch": k, "a": k / 7} for k in range(30)])
     folder.write_users(pd.DataFrame({"user": range(50)}))
     folder.write_indicators(pd.DataFrame({"H": range(50)}))
-    folder.write_arrays("hardness", {"min": np.arange(50.0)})
+    for name in ARTEFACTS.values():
+        folder.write_arrays(name, {"min": np.arange(50.0)})
     folder.write_summary({"run_id": "x", "value": 0.123456})
     folder.write_status("done")
     readers = {"config.yaml": folder.read_config, "summary.json": folder.read_summary}
     readers |= {f"{name}.parquet": partial(folder.read_frame, name) for name in ("history", "users", "indicators")}
-    readers["hardness.npz"] = partial(folder.read_arrays, "hardness")
+    readers |= {f"{name}.npz": partial(folder.read_arrays, name) for name in ARTEFACTS.values()}
     assert folder.is_done() and set(readers) == set(FOUND)
     for name, read in readers.items():
         path, read_before = tmp_path / name, read()
