@@ -227,8 +227,11 @@ def _looks(frame: pd.DataFrame) -> Looks:
     names = list(dict.fromkeys(name for name, _ in _lines(frame)))
     own = {sampler: [setting for one, setting in names if one == sampler] for sampler, _ in names}
     return {
-        name: {**line(name[0], own[name[0]].index(name[1]), len(own[name[0]])), "label": name_of(*name)}
-        for name in names
+        (sampler, setting): {
+            **line(sampler, own[sampler].index(setting), len(own[sampler])),
+            "label": name_of(sampler, setting),
+        }
+        for sampler, setting in names
     }
 
 

@@ -15,11 +15,9 @@ from hapens_bench.launch.run import git_sha, versions
 def program(path: str) -> str:
     """Name what was typed: a script of ours by its path in the checkout, anything else is `hapens`."""
     parts = Path(path).parts
-    return (
-        f"python {'/'.join(parts[parts.index('scripts') :])}"
-        if "scripts" in parts and path.endswith(".py")
-        else "hapens"
-    )
+    if "scripts" not in parts or not path.endswith(".py"):
+        return "hapens"
+    return f"python {'/'.join(parts[parts.index('scripts') :])}"
 
 
 def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:

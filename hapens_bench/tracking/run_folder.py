@@ -28,10 +28,8 @@ from hapens_bench.tracking.lock import hold
 
 LOG = logging.getLogger("hapens_bench.tracking")
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
-ARTEFACTS = {
-    "user_hardness": "hardness",
-    "best_model": "model",
-}  # the arrays that a key of the trainer leaves for others
+# The arrays that a key of the trainer leaves for others:
+ARTEFACTS = {"user_hardness": "hardness", "best_model": "model"}
 FOUND = (
     *("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet"),
     *(f"{name}.npz" for name in ARTEFACTS.values()),

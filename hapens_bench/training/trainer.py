@@ -187,11 +187,12 @@ class Trainer:
             "best_model": lambda t: trained(pack.model, encoded, t),
         }
         for t in improved:
+            trial = self.active[t]
             try:
                 for key in wanted:
-                    self.active[t].folder.write_arrays(ARTEFACTS[key], make[key](t))
+                    trial.folder.write_arrays(ARTEFACTS[key], make[key](t))
             except OSError as error:
-                self.active[t].failure = f"{self.active[t].folder.path} cannot be written: {error}"
+                trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     def _hardness(self, encoded: Encoded, setting: Stage, t: int, result: PerUser) -> dict[str, NDArray[np.float64]]:
         """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
