@@ -264,9 +264,11 @@ def main() -> None:
     asked = parser.parse_args()
     jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
     parts = split_by(jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}")
-    done = {name: part for name, part in parts.items() if all(job.is_done() for job in part)}
-    for name in sorted(set(parts) - set(done)):
-        print(f"{name} is left out: its runs are not all done")
+    finished = {name: [job.is_done() for job in part] for name, part in parts.items()}
+    done = {name: part for name, part in parts.items() if all(finished[name])}
+    for name, own in finished.items():
+        if any(own) and name not in done:
+            print(f"{name} is left out: {own.count(False)} of its {len(own)} runs are not done")
     if not done:
         parser.exit(2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
     used = [job for part in done.values() for job in part]
