@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hapens_bench.config import conf_dir, once_for_all_seeds, unresolved
+from hapens_bench.config import conf_dir, once_for_each_choice, unresolved
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
@@ -74,7 +74,7 @@ def planned(
             what = "data set" if key == "dataset" else key
             raise UserError(f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}")
     found: list[Planned] = []
-    composed = once_for_all_seeds(unresolved)
+    composed = once_for_each_choice(unresolved)
     for combination, params in zip(combinations, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue

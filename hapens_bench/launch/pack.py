@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hapens_bench.config import COMPONENTS, component_class, once_for_all_seeds
+from hapens_bench.config import COMPONENTS, component_class, once_for_each_choice
 from hapens_bench.errors import UserError
 from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.job import Config, Job, load_split, pick_device, prepare
@@ -35,7 +35,7 @@ def launch(
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
-    composed = once_for_all_seeds(compose)
+    composed = once_for_each_choice(compose)
     jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
     prepare(jobs)
     console = Console()

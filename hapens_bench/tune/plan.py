@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from hapens_bench.analysis.experiments import Planned, read_sweeper
 from hapens_bench.checks import Key, problems
-from hapens_bench.config import compose_config, conf_dir, config_id
+from hapens_bench.config import conf_dir, config_id, once_for_each_choice, unresolved
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
 from hapens_bench.launch.job import Job
@@ -52,8 +52,9 @@ SWEPT = ("dataset", "sampler")  # what a command may list several of
 class StudyPlan:
     """One search: its space, what all of its trials have in common, and the points that are settled beforehand.
 
-    `overrides` give the base config, `fixed` the settings of the first trials (all of them but for TPE). `name` holds a hash of all
-    that can change which trials are proposed, or what they find, so that a study goes on where the same search is asked for.
+    `overrides` give the base config, `fixed` the settings of the first trials (all of them but for TPE), and `composed` composes both.
+    `name` holds a hash of all that can change which trials are proposed, or what they find, so that a study goes on where the same
+    search is asked for.
     """
 
     name: str
@@ -63,10 +64,11 @@ class StudyPlan:
     space: Mapping[str, Sweep]
     fixed: list[list[str]]
     base: Mapping[str, Any]
+    composed: Callable[[Sequence[str]], dict[str, Any]]
 
     def planned(self, trial: int, setting: list[str], seeds: int) -> list[Planned]:
         """Compose a trial, once for each of its seeds."""
-        config = compose_config([*self.overrides, *setting])
+        config = self.composed([*self.overrides, *setting])
         first, params = config["seed"], {"dataset": self.dataset, "sampler": self.sampler}
         rest = [override for override in self.overrides if not override.startswith("seed=")]
         return [
@@ -124,10 +126,10 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
         raise UserError(
             f"experiment={chosen['experiment']} has no budget; take tune.n_trials=16, or tune.algorithm=grid"
         )
-    studies = []
+    composed, studies = once_for_each_choice(unresolved), []
     for combination in combinations(sweeper, [text for text in typed if not text.startswith("tune.")]):
         overrides = [f"experiment={chosen['experiment']}", *combination]
-        base = compose_config(overrides)
+        base = composed(overrides)
         dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
         settled = {part.split("=", 1)[0] for part in combination}  # what is typed wins, and is not searched
         parts = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
@@ -135,7 +137,9 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
         fixed = fixed_points(sampler, shared, own, n_trials, chosen)
         digest = _digest({**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"])
         study = f"{dataset}-{base['model']['name']}-{sampler}-{chosen['algorithm']}-{digest}"
-        studies.append(StudyPlan(study, dataset, sampler, overrides, parse_space({**shared, **own}), fixed, base))
+        studies.append(
+            StudyPlan(study, dataset, sampler, overrides, parse_space({**shared, **own}), fixed, base, composed)
+        )
     if chosen["algorithm"] == "grid":
         n_trials = common_size(studies, n_trials)
     assert n_trials is not None

@@ -47,6 +47,7 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     receivers = [torch.repeat_interleave(torch.arange(len(e.indptr) - 1), e.indptr.diff()) for e, _, _ in halves]
     for T in args.trials:
         users, items = torch.randn(T, split.n_users, D), torch.randn(T, split.n_items, D)
+        wide = [table.transpose(0, 1).reshape(1, -1, T * D) for table in (users, items)]
 
         def scipy(users: torch.Tensor = users, items: torch.Tensor = items) -> None:
             for u, i in zip(users, items, strict=True):
@@ -60,6 +61,7 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
 
         ways: dict[str, Callable[[], object]] = {
             "ours": lambda u=users, i=items: fast.propagate(u, i, weights),
+            "ours, trials folded into features": lambda w=wide: fast.propagate(*w, weights),
             "torch.sparse, CSR, trial by trial": lambda u=users, i=items: plain.propagate(u, i, weights),
             "torch.sparse, CSR, trials folded into features": lambda u=users, i=items: folded.propagate(u, i, weights),
             "scipy.sparse, one thread": scipy,

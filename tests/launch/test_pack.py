@@ -148,10 +148,14 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
     assert_equal(jobs[1:], whole[1:])
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return sweep(tmp_path_factory.mktemp("three"), [[]] * 3)[1]
+
+
 @pytest.mark.parametrize("full", [1, 2, 3, 100])  # writes that fail, before somebody makes room
 @pytest.mark.parametrize("room", range(6, 42, 4))
-def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, room, full):
-    _, whole = sweep(tmp_path / "whole", [[]] * 3)
+def test_a_full_disk_costs_nothing_that_was_finished(three, tmp_path, monkeypatch, room, full):
     plain, writes = Files._write, itertools.count()
 
     def write(self, name, content):
@@ -165,7 +169,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(tmp_path, monkeypatch, room
     monkeypatch.undo()
     returns, jobs = sweep(tmp_path / "full", [[]] * 3, "trainer.checkpoint_seconds=0")
     assert all(r.status == JobStatus.COMPLETED for r in returns)
-    assert_equal(jobs, whole)
+    assert_equal(jobs, three)
 
 
 def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, monkeypatch):
