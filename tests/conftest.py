@@ -1,17 +1,30 @@
 import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 
 # isort: split
+import copy
+import functools
 import gc
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from hapens_bench import config
 from hapens_bench.kernels.cpu import set_threads
 
-SHIPPED = config.conf_dir()
-compose_shipped = config.once_for_each_choice(config.unresolved)
+SHIPPED, compose = config.conf_dir(), config.unresolved
+once = functools.cache(compose)
+
+
+def unresolved(overrides: Sequence[str]) -> DictConfig:
+    """Compose from the shipped files what was composed before only once: many tests look at the same tables and experiments."""
+    return copy.deepcopy(once(tuple(overrides))) if config.conf_dir() == SHIPPED else compose(overrides)
+
+
+config.unresolved = unresolved  # before others import it
+make_shipped = config.once_for_each_choice(unresolved)
 set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
@@ -29,5 +42,5 @@ def mirror() -> Path:
 
 
 def make_config(*overrides: str) -> dict:
-    """Compose a config; the shipped choices only once, which was a third of the suite's time."""
-    return compose_shipped(overrides) if config.conf_dir() == SHIPPED else config.compose_config(overrides)
+    """Compose a config; what differs by values alone only once. Composing was half of the suite's time."""
+    return make_shipped(overrides) if config.conf_dir() == SHIPPED else config.compose_config(overrides)
