@@ -15,7 +15,14 @@ from hapens_bench import config
 from hapens_bench.kernels.cpu import set_threads
 
 SHIPPED, compose = config.conf_dir(), config.unresolved
-once = functools.cache(compose)
+
+
+@functools.cache
+def once(overrides: tuple[str, ...]) -> DictConfig:
+    """Compose, and keep the result out of the collector's way: a pack collects garbage twice, each time among all there is."""
+    found = compose(overrides)
+    gc.freeze()
+    return found
 
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
@@ -26,11 +33,6 @@ def unresolved(overrides: Sequence[str]) -> DictConfig:
 config.unresolved = unresolved  # before others import it
 make_shipped = config.once_for_each_choice(unresolved)
 set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
-
-
-def pytest_collection_finish() -> None:
-    """Take what was imported out of the collector's way: every pack of a test collects garbage twice, and searched all of it."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
