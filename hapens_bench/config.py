@@ -66,11 +66,12 @@ CAME_LATER = {
     "user_hardness": False,
     "best_model": False,
 }  # what runs before there was the key did
-VALUE = re.compile(r"(seed|resume|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOTALL)  # an override of a key: groups have no dots
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
 }
+# An override of a key: names of groups have no dots.
+VALUE = re.compile(rf"({'|'.join(ROOT_KEYS)}|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOTALL)
 
 
 def conf_dir() -> Path:
@@ -109,8 +110,8 @@ def once_for_each_choice(compose: Callable[[Sequence[str]], DictConfig]) -> Call
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
         choices = tuple(override for override in overrides if not VALUE.fullmatch(override))
         values = OverridesParser.create().parse_overrides([o for o in overrides if VALUE.fullmatch(o)])
-        more = any(choice.startswith(("+", "~")) or "={" in choice for choice in choices)
-        if more or any(value.is_sweep_override() for value in values):
+        reshaped = any(choice.startswith(("+", "~")) or "={" in choice for choice in choices)
+        if reshaped or any(value.is_sweep_override() for value in values):
             return plain(compose(overrides))
         if choices not in known:
             known[choices] = compose(choices)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hapens_bench.config import compose_config
+from hapens_bench.config import compose_config, once_for_each_choice, unresolved
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import Ranking
 from hapens_bench.launch.job import load_split
@@ -31,7 +31,8 @@ class Ours:
         self, split: Split, overrides: list[str], T: int = 1, device: str = "cpu", engine: str = "auto"
     ) -> None:
         common = ["tuned=none", "trainer.epochs=1000000", f"trainer.engine={engine}", f"protocol.metrics=[{METRICS}]"]
-        configs = [compose_config([*common, *overrides, f"seed={t}"]) for t in range(T)]
+        composed = once_for_each_choice(unresolved)
+        configs = [composed([*common, *overrides, f"seed={t}"]) for t in range(T)]
         self.split, self.device, self.config = split, torch.device(device), configs[0]
         stage = Stage("full", configs[0], split, self.device)
         self.positives, self.pack = stage.positives, stage.pack(configs)

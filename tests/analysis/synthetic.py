@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +12,17 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis.report import page
-from hapens_bench.config import compose_config, config_id, run_id, split_id
+from hapens_bench.config import config_id, run_id, split_id
 from hapens_bench.tracking.run_folder import RunFolder
+from tests.conftest import make_config
 
 METRICS = ("Recall@20", "NDCG@20", "NDCG@50", "Recall@50", "Precision@20", "HitRate@20", "MRR@20")
 ELEMENT = re.compile(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', re.DOTALL)
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 
 
-@cache
-def _composed(*overrides: str) -> dict:
-    return compose_config(overrides)
-
-
 def config_of(dataset: str, sampler: str, seed: int, *changes: str) -> dict:
-    config = copy.deepcopy(_composed(f"dataset={dataset}", f"sampler={sampler}", "tuned=none", *changes))
-    return config | {"seed": seed}
+    return make_config(f"dataset={dataset}", f"sampler={sampler}", "tuned=none", *changes, f"seed={seed}")
 
 
 def make_run(

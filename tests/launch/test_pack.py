@@ -45,6 +45,11 @@ def assert_equal(mine, theirs):
             assert repr(values) == repr(other[2][column]), column
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return sweep(tmp_path_factory.mktemp("three"), [[]] * 3)[1]
+
+
 VARIANTS = [[], ["trainer.lr=0.01"], ["trainer.l2=0.1"], ["sampler.alpha=0.3"], ["sampler.beta=0.9"]]
 
 
@@ -93,9 +98,7 @@ def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
     assert_equal([jobs[0], jobs[2]], [alone[0], alone[2]])
 
 
-def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(tmp_path, monkeypatch):
-    _, whole = sweep(tmp_path / "whole", [[]] * 3)
-
+def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(three, tmp_path, monkeypatch):
     def killed(trial, split):
         raise KeyboardInterrupt
 
@@ -105,7 +108,7 @@ def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_g
     monkeypatch.undo()
     returns, jobs = sweep(tmp_path / "killed", [[]] * 3)
     assert [r.status for r in returns] == [JobStatus.COMPLETED] * 3
-    assert_equal(jobs, whole)
+    assert_equal(jobs, three)
 
 
 @pytest.mark.parametrize("after", [0, 5, 23])
@@ -146,11 +149,6 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
     assert begun[:3] == [3, 2, 1]
     assert [r.status == JobStatus.COMPLETED for r in returns] == [False, True, True]
     assert_equal(jobs[1:], whole[1:])
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    return sweep(tmp_path_factory.mktemp("three"), [[]] * 3)[1]
 
 
 @pytest.mark.parametrize("full", [1, 2, 3, 100])  # writes that fail, before somebody makes room
@@ -210,9 +208,7 @@ def test_the_same_trial_asked_for_twice_is_trained_once(tmp_path):
     assert returns[0].return_value == returns[1].return_value
 
 
-def test_trials_at_different_epochs_are_taken_up_where_they_are(tmp_path, monkeypatch):
-    _, whole = sweep(tmp_path / "whole", [[]] * 3)
-
+def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path, monkeypatch):
     class Stop(BaseException):
         pass
 
@@ -231,7 +227,7 @@ def test_trials_at_different_epochs_are_taken_up_where_they_are(tmp_path, monkey
     monkeypatch.setattr(Trial, "save", saved)
     returns, again = sweep(tmp_path / "cut", [[]] * 3, "trainer.checkpoint_seconds=0")
     assert all(r.status == JobStatus.COMPLETED for r in returns)
-    assert_equal(again, whole)
+    assert_equal(again, three)
 
 
 def test_size_follows_free_memory(monkeypatch):
