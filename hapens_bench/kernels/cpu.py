@@ -73,8 +73,9 @@ def call_all() -> None:
     rows, one = np.array([0, 0]), np.float32(1)
     loops.draw_pool(i2, i, 0, rows, i, b, 1, 1, 1, i3)
     loops.gather_dot(f3, f3, i2, i3, f3)
-    loops.scores(f3, f3, i2, i2, i3, f2, f3, f2)
-    loops.scatter(f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, 1)
+    loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
+    loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
+    loops.scale_gradient(f3, f3, f3, f3, np.zeros((1, loops.BLOCKS, 1), dtype=np.float32))
     loops.add_rows(f3, i2, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
@@ -139,24 +140,41 @@ class Pairs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, user_table: Tensor, item_table: Tensor, *index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score the batch (users, positives, negatives); gives positive, negative and squares."""
-        ctx.tables = (user_table, item_table)
-        ctx.index = [part.contiguous() for part in index]
+    def forward(ctx: Any, *tables_and_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score (users, positives, negatives) by two tables, with the norms of two more; gives positive, negative, squares."""
+        ctx.tables = tables_and_index[:4]
+        ctx.index = [part.contiguous() for part in tables_and_index[4:]]
         users, _, negatives = ctx.index
         out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
-        arrays = _arrays(*ctx.tables, *ctx.index, *out)
-        loops.scores(*arrays)
+        loops.scores(*_arrays(*ctx.tables, *ctx.index, *out))
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Scatter the gradients of the three results into the tables."""
-        targets = [_gradient(table) for table in ctx.tables]
-        arrays = (*_arrays(*ctx.tables, *ctx.index, *grads, *targets), _parts(len(grads[0])))
-        loops.scatter(*arrays)
-        given = [None if table.is_leaf else target for table, target in zip(ctx.tables, targets, strict=True)]
+        targets = {id(table): _gradient(table) for table in ctx.tables}
+        own = [targets[id(table)] for table in ctx.tables]
+        loops.scatter(*_arrays(*ctx.tables, *ctx.index, *grads, *own), _parts(len(grads[0])))
+        given = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
         return (*given, None, None, None)
+
+
+class Scale(torch.autograd.Function):
+    """A table with a factor for each column: factor * table."""
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, table: Tensor) -> Tensor:
+        """Multiply: [T, 1, D], [T, n, D] -> [T, n, D]."""
+        ctx.factors = (factor, table)
+        return factor * table
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Take both gradients in one pass; the table's goes where that of `Pairs` goes."""
+        factor, table = ctx.factors
+        target, sums = _gradient(table), torch.zeros(len(table), loops.BLOCKS, table.shape[2])
+        loops.scale_gradient(*_arrays(factor, table, grads[0], target, sums))
+        return sums.sum(1, keepdim=True), None if table.is_leaf else target
 
 
 class Lookup(torch.autograd.Function):
@@ -188,7 +206,7 @@ def _gradient(table: Tensor) -> Tensor:
 
 
 def _arrays(*tensors: Tensor) -> Any:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+    return tuple((x.detach() if x.requires_grad else x).contiguous().numpy() for x in tensors)
 
 
 def adam(

@@ -131,6 +131,8 @@ def gather_dot(user_table: Any, item_table: Any, users: Any, items: Any, out: An
 def scores(
     user_table: Any,
     item_table: Any,
+    user_ego: Any,
+    item_ego: Any,
     users: Any,
     positives: Any,
     negatives: Any,
@@ -138,35 +140,39 @@ def scores(
     negative: Any,
     squares: Any,
 ) -> None:
-    """Score a batch, and take its half squared norm (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+    """Score a batch, and take the half squared norm of its ego rows, (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
 
     Shape:
-        user_table: [T, U, D]; item_table: [T, I, D]; users, positives, positive, squares: [T, B]; negatives, negative: [T, B, K].
+        user_table, user_ego: [T, U, D]; item_table, item_ego: [T, I, D]; users, positives, positive, squares: [T, B];
+        negatives, negative: [T, B, K].
     """
     T, B, K = negatives.shape
-    D = user_table.shape[2]
+    D, n = user_table.shape[2], user_ego.shape[2]
     for place in numba.prange(T * B):
         t, b = place // B, place % B
-        q, v = user_table[t, users[t, b]], item_table[t, positives[t, b]]
-        positive[t, b] = _dot(q, v, D)
-        norm = _dot(q, q, D) + _dot(v, v, D)
+        u, i = users[t, b], positives[t, b]
+        q = user_table[t, u]
+        positive[t, b] = _dot(q, item_table[t, i], D)
+        norm = _dot(user_ego[t, u], user_ego[t, u], n) + _dot(item_ego[t, i], item_ego[t, i], n)
         for k in range(K):
-            w = item_table[t, negatives[t, b, k]]
-            negative[t, b, k] = _dot(q, w, D)
-            norm += _dot(w, w, D)
+            j = negatives[t, b, k]
+            negative[t, b, k] = _dot(q, item_table[t, j], D)
+            norm += _dot(item_ego[t, j], item_ego[t, j], n)
         squares[t, b] = np.float32(0.5) * norm
 
 
 @numba.njit(inline="always")
-def _add(target: Any, a: Any, x: Any, b: Any, y: Any, D: int) -> None:
+def _add(target: Any, a: Any, x: Any, D: int) -> None:
     for d in range(D):
-        target[d] += a * x[d] + b * y[d]
+        target[d] += a * x[d]
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def scatter(
     user_table: Any,
     item_table: Any,
+    user_ego: Any,
+    item_ego: Any,
     users: Any,
     positives: Any,
     negatives: Any,
@@ -175,6 +181,8 @@ def scatter(
     d_squares: Any,
     user_grad: Any,
     item_grad: Any,
+    user_ego_grad: Any,
+    item_ego_grad: Any,
     parts: int,
 ) -> None:
     """Add the gradients of `scores` to the tables' gradients, each row's terms in batch order.
@@ -182,26 +190,46 @@ def scatter(
     The rows of a trial are shared out over `parts` threads by row number; each goes through the batch and adds what is its own.
 
     Shape:
-        as `scores`; d_positive, d_squares: [T, B]; d_negative: [T, B, K]; user_grad: [T, U, D]; item_grad: [T, I, D].
+        as `scores`; d_positive, d_squares: [T, B]; d_negative: [T, B, K]; a gradient as its table.
     """
     T, B, K = negatives.shape
-    D = user_table.shape[2]
-    zero = np.float32(0)
+    D, n = user_table.shape[2], user_ego.shape[2]
     for place in numba.prange(T * parts):
         t, part = place // parts, place % parts
         for b in range(B):
             u, i, ds = users[t, b], positives[t, b], d_squares[t, b]
-            q, v = user_table[t, u], item_table[t, i]
+            q = user_table[t, u]
             if u % parts == part:
-                _add(user_grad[t, u], d_positive[t, b], v, ds, q, D)
+                _add(user_grad[t, u], d_positive[t, b], item_table[t, i], D)
                 for k in range(K):
-                    _add(user_grad[t, u], d_negative[t, b, k], item_table[t, negatives[t, b, k]], zero, q, D)
+                    _add(user_grad[t, u], d_negative[t, b, k], item_table[t, negatives[t, b, k]], D)
+                _add(user_ego_grad[t, u], ds, user_ego[t, u], n)
             if i % parts == part:
-                _add(item_grad[t, i], d_positive[t, b], q, ds, v, D)
+                _add(item_grad[t, i], d_positive[t, b], q, D)
+                _add(item_ego_grad[t, i], ds, item_ego[t, i], n)
             for k in range(K):
                 j = negatives[t, b, k]
                 if j % parts == part:
-                    _add(item_grad[t, j], d_negative[t, b, k], q, ds, item_table[t, j], D)
+                    _add(item_grad[t, j], d_negative[t, b, k], q, D)
+                    _add(item_ego_grad[t, j], ds, item_ego[t, j], n)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
+def scale_gradient(factor: Any, table: Any, grad: Any, table_grad: Any, factor_grad: Any) -> None:
+    """Add the gradients of factor * table, one factor a column, the columns' sums in `BLOCKS` of rows.
+
+    Shape:
+        factor: [T, 1, D]; table, grad, table_grad: [T, n, D]; factor_grad: [T, BLOCKS, D].
+    """
+    T, n, D = table.shape
+    for place in numba.prange(T * BLOCKS):
+        t, block = place // BLOCKS, place % BLOCKS
+        w, total = factor[t, 0], factor_grad[t, block]
+        for row in range(n * block // BLOCKS, n * (block + 1) // BLOCKS):
+            x, g, target = table[t, row], grad[t, row], table_grad[t, row]
+            for d in range(D):
+                target[d] += w[d] * g[d]
+                total[d] += x[d] * g[d]
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)

@@ -23,9 +23,9 @@ SHARE = 0.85  # of the free memory that packs may fill
 def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond that of one, times T.
 
-    On a CPU no more than fit into its cache: beyond it a step streams every trial's tables from memory, and a pack was measured
-    to cost up to a fifth more than its trials one by one. Where one trial does not fit it is tried anyway, and the launcher
-    reports what becomes of it.
+    On a CPU no more than a step finds in its cache: beyond it every trial's tables are streamed from memory, and a pack was
+    measured to cost up to a fifth more than its trials one by one. Where one trial does not fit it is tried anyway, and the
+    launcher reports what becomes of it.
     """
     split = load_split(config)
     give_back_freed()
@@ -33,11 +33,11 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     try:
         dry_step([config], split, device)  # what is only needed once is not counted
         one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
+        if device.type == "cpu":
+            wanted = min(wanted, max(1, cache_bytes() // step_bytes(config, split, device)))
     except (torch.cuda.OutOfMemoryError, MemoryError):
         return 1
     each = max(two - one, 1)
-    if device.type == "cpu":
-        wanted = min(wanted, max(1, cache_bytes() // each))
     return max(1, min(wanted, 1 + int((SHARE * free - one) // each)))
 
 
@@ -52,6 +52,20 @@ def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> N
     pack.restore(before)
     encoded = pack.model.encode().detach()
     ranking(configs[0], split, device).evaluate(encoded.users[:1], encoded.items[:1])
+
+
+def step_bytes(config: Config, split: Split, device: torch.device) -> int:
+    """Give what a step of one trial goes through: what it changes, gradients, and what it computes on the way.
+
+    The epoch's order of the train pairs, several times as large on ML-1M, is not part of it: a step reads a batch of that.
+    """
+    stage = Stage("full", config, split, device)
+    pack = stage.pack([config])
+    loop = stage.loop(pack)
+    step = partial(loop.step, slice(0, loop.B))
+    step()  # makes the gradients
+    gradients = sum(p.nbytes for p in pack.parameters().values())
+    return sum(x.nbytes for x in pack.snapshot()) + gradients + peak_bytes(step, device)
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:

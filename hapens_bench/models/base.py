@@ -75,16 +75,22 @@ class Encoded:
         with torch.no_grad():
             return function(self.users, self.items, users, items)
 
-    def pairs(self, users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score a batch, differentiably, and take its rows' half squared norms (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+    def pairs(
+        self, users: Tensor, positives: Tensor, negatives: Tensor, ego: Encoded | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Score a batch, differentiably, and take half squared norms, (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+
+        They are of the rows of `ego`, or of the scored ones.
 
         Shape:
             users, positives: [T, B]; negatives: [T, B, K] -> positive [T, B], negative [T, B, K], squares [T, B].
         """
+        ego = ego or self
         if self.engine is Engine.NUMBA:
-            return cpu.Pairs.apply(self.users, self.items, users, positives, negatives)
+            return cpu.Pairs.apply(self.users, self.items, ego.users, ego.items, users, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
-        squares = (q.square() + v.square()).sum(-1) + w.square().sum((-1, -2))
+        own = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
+        squares = (own[0].square() + own[1].square()).sum(-1) + own[2].square().sum((-1, -2))
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def synthesised(

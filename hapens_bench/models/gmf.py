@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hapens_bench.checks import Key
+from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.base import Encoded, Model, init_streams, truncated_normal
 from hapens_bench.models.dropout import Noise
 
@@ -50,7 +51,8 @@ class GMF(Model):
         user: Tensor = self.user
         if noise and self.drops:
             user = noise.drop(user, self.user_dropout, noise.step * user[0].numel(), self.engine)
-        return Encoded(self.w * user, self.item, self.engine)
+        query = cpu.Scale.apply(self.w, user) if self.engine is Engine.NUMBA else self.w * user
+        return Encoded(query, self.item, self.engine)
 
     def ego(self, encoded: Encoded) -> Encoded:
         """See `Model.ego`."""

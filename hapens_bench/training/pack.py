@@ -196,9 +196,7 @@ class Pack:
             positive, negative, squares = encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
             losses = self.loss(positive, negative, drawn.weights)
         else:
-            positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items)
-            if ego is not encoded:
-                squares = ego.pairs(batch.users, batch.items, drawn.items)[2]
+            positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items, ego)
             losses = self.loss(positive, negative, drawn.weights)
         losses = losses.mean(-1) + self.l2 * squares.mean(-1)
         if drawn.extra is not None:

@@ -234,6 +234,7 @@ def test_size_follows_free_memory(monkeypatch):
     config, cpu = make_config(*SMALL, "sampler=dns"), torch.device("cpu")
     peaks = iter([100, 130] * 3)
     monkeypatch.setattr(size, "peak_bytes", lambda work, device: next(peaks))
+    monkeypatch.setattr(size, "step_bytes", lambda *_: 1)
     monkeypatch.setattr(size, "cache_bytes", lambda: 10**6)
     for free, expected in ((10_000, 64), (2 * 130, 5), (10, 1)):
         monkeypatch.setattr(size, "free_bytes", lambda device, free=free: free)
@@ -241,7 +242,17 @@ def test_size_follows_free_memory(monkeypatch):
     peaks = iter([100, 130])
     monkeypatch.setattr(size, "free_bytes", lambda device: 10_000)
     monkeypatch.setattr(size, "cache_bytes", lambda: 95)  # on a CPU the cache bounds a pack too
+    monkeypatch.setattr(size, "step_bytes", lambda *_: 30)
     assert size.largest_pack(config, 64, cpu) == 3
+
+
+def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_epochs_order():
+    config, cpu = make_config("dataset.users=4000", "dataset.items=500", "sampler=rns"), torch.device("cpu")
+    split = size.load_split(config)
+    tables = 4 * (split.n_users + split.n_items) * config["model"]["D"]
+    order = 16 * len(split.full_train)
+    found = size.step_bytes(config, split, cpu)
+    assert 4 * tables <= found < 4 * tables + order, (found / tables, order / tables)
 
 
 def test_a_dry_step_measures_memory_and_more_trials_take_more():
