@@ -1,9 +1,9 @@
 """Measure what GDNS Table 3's methods cost: an epoch relative to uniform negatives, and the peak memory of a run.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py [--time ml-1m] [--memory pinterest] [--threads 1]
+    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py [--time ml-1m] [--packs ml-1m] [--memory pinterest] [--threads 1]
 
 GMF, D = 32, one trial. Epochs are timed in turn, round by round, and the median is kept; an epoch of `enmf` and `gdns` is a pass over
-the users, of the others one over the interactions. Memory is that of the whole process of two epochs with a ranking and a checkpoint.
+the users, of the others one over the interactions. For packs of `rns` it is the epoch divided by T. Memory is that of the whole process of two epochs with a ranking and a checkpoint.
 Prints both, and writes `gdns.csv` and `gdns.provenance.json` into --out.
 """
 
@@ -55,6 +55,20 @@ def times(dataset: str, rounds: int) -> Iterator[dict[str, Any]]:
         }
 
 
+def packs(dataset: str, sizes: list[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """Time an epoch of uniform negatives for each trial of a pack of T."""
+    overrides = [f"dataset={dataset}", *COMMON, "sampler=rns", f"trainer={TRAINER['rns']}"]
+    split = load_split(compose_config(overrides))
+    every = {T: Ours(split, overrides, T) for T in sizes}
+    for one in every.values():
+        one.epoch()
+    found = interleaved({str(T): lambda o=one, T=T: o.epoch() / T for T, one in every.items()}, rounds)
+    for T, seconds in found.items():
+        what = f"epoch a trial, pack of {T}, s"
+        ratio = seconds / found[str(sizes[0])]
+        yield {"dataset": dataset, "what": what, "sampler": "rns", "value": seconds, "ratio": ratio}
+
+
 def memory(dataset: str) -> Iterator[dict[str, Any]]:
     """Run each method in a process of its own and read the peak of its memory."""
     for name in TRAINER:
@@ -77,6 +91,8 @@ def memory(dataset: str) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--time", nargs="*", default=["ml-1m"], help="data sets whose epochs are timed")
+    parser.add_argument("--packs", nargs="*", default=["ml-1m"], help="data sets on which packs are timed")
+    parser.add_argument("--pack-sizes", nargs="+", type=int, default=[1, 2, 4, 5, 8])
     parser.add_argument("--memory", nargs="*", default=["pinterest"], help="data sets on which memory is measured")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
@@ -85,6 +101,7 @@ def main() -> None:
     machine = describe("cpu")
     set_threads(args.threads)
     rows = [row for name in args.time for row in times(name, args.rounds)]
+    rows += [row for name in args.packs for row in packs(name, args.pack_sizes, args.rounds)]
     rows += [row for name in args.memory for row in memory(name)]
     table = Table("dataset", "what", "sampler", "value", "times rns")
     for row in rows:
