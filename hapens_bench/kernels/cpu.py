@@ -75,7 +75,6 @@ def call_all() -> None:
     loops.gather_dot(f3, f3, i2, i3, f3)
     loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
-    loops.scale_gradient(f3, f3, f3, f3, np.zeros((1, loops.BLOCKS, 1), dtype=np.float32))
     loops.add_rows(f3, i2, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
@@ -157,24 +156,6 @@ class Pairs(torch.autograd.Function):
         loops.scatter(*_arrays(*ctx.tables, *ctx.index, *grads, *own), _parts(len(grads[0])))
         given = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
         return (*given, None, None, None)
-
-
-class Scale(torch.autograd.Function):
-    """A table with a factor for each column: factor * table."""
-
-    @staticmethod
-    def forward(ctx: Any, factor: Tensor, table: Tensor) -> Tensor:
-        """Multiply: [T, 1, D], [T, n, D] -> [T, n, D]."""
-        ctx.factors = (factor, table)
-        return factor * table
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Take both gradients in one pass; the table's goes where that of `Pairs` goes."""
-        factor, table = ctx.factors
-        target, sums = _gradient(table), torch.zeros(len(table), loops.BLOCKS, table.shape[2])
-        loops.scale_gradient(*_arrays(factor, table, grads[0], target, sums))
-        return sums.sum(1, keepdim=True), None if table.is_leaf else target
 
 
 class Lookup(torch.autograd.Function):

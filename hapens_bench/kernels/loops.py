@@ -214,24 +214,6 @@ def scatter(
                     _add(item_ego_grad[t, j], ds, item_ego[t, j], n)
 
 
-@numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
-def scale_gradient(factor: Any, table: Any, grad: Any, table_grad: Any, factor_grad: Any) -> None:
-    """Add the gradients of factor * table, one factor a column, the columns' sums in `BLOCKS` of rows.
-
-    Shape:
-        factor: [T, 1, D]; table, grad, table_grad: [T, n, D]; factor_grad: [T, BLOCKS, D].
-    """
-    T, n, D = table.shape
-    for place in numba.prange(T * BLOCKS):
-        t, block = place // BLOCKS, place % BLOCKS
-        w, total = factor[t, 0], factor_grad[t, block]
-        for row in range(n * block // BLOCKS, n * (block + 1) // BLOCKS):
-            x, g, target = table[t, row], grad[t, row], table_grad[t, row]
-            for d in range(D):
-                target[d] += w[d] * g[d]
-                total[d] += x[d] * g[d]
-
-
 @numba.njit(parallel=True, cache=True, nogil=True)
 def add_rows(table: Any, index: Any, grad: Any, parts: int) -> None:
     """Add rows to those of a table that an index names, in order: table[t, index[t, n]] += grad[t, n].

@@ -51,7 +51,7 @@ def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> N
     loop.run(0)
     pack.restore(before)
     encoded = pack.model.encode().detach()
-    ranking(configs[0], split, device).evaluate(encoded.users[:1], encoded.items[:1])
+    ranking(configs[0], split, device).evaluate(encoded.queries[:1], encoded.items[:1])
 
 
 def step_bytes(config: Config, split: Split, device: torch.device) -> int:

@@ -33,10 +33,12 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
 class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
-    A model with layers pools a vector from its layers' embeddings, as their mean or, with `concat`, end to end.
+    A model with layers pools a vector from its layers' embeddings, as their mean or, with `concat`, end to end. A query is the user's
+    vector, or `factor` times that (GMF's w), which is worked out for the rows of a batch only.
 
     Shape:
-        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; layers: L+1 tables of users and items, [T, U, D], [T, I, D].
+        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; layers: L+1 tables of users and items, [T, U, D], [T, I, D];
+        factor: [T, 1, D].
     """
 
     users: Tensor
@@ -44,6 +46,12 @@ class Encoded:
     engine: Engine = Engine.PLAIN
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
     concat: bool = False
+    factor: Tensor | None = None
+
+    @property
+    def queries(self) -> Tensor:
+        """The query vectors of all users, [T, U, D]."""
+        return self.users if self.factor is None else self.factor * self.users
 
     @property
     def n_layers(self) -> int:
@@ -61,7 +69,8 @@ class Encoded:
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
         """Score the items' embeddings of one layer, as `score` does, against pooled user vectors; with `concat` the layer's own."""
         table = self.layer(l)
-        return Encoded(table.users if self.concat else self.users, table.items, self.engine).score(users, items)
+        vectors = table.users if self.concat else self.users
+        return Encoded(vectors, table.items, self.engine, factor=self.factor).score(users, items)
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
         """Score items against their users, without a gradient.
@@ -69,11 +78,12 @@ class Encoded:
         Shape:
             users: [T, B]; items: [T, B, M] -> [T, B, M].
         """
+        table, at = self._query_table(users)
         if self.engine is Engine.NUMBA:
-            return cpu.score(self.users, self.items, users, items)
+            return cpu.score(table, self.items, at, items)
         function = compiled(_gather_dot) if self.engine is Engine.CUDA else _gather_dot
         with torch.no_grad():
-            return function(self.users, self.items, users, items)
+            return function(table, self.items, at, items)
 
     def pairs(
         self, users: Tensor, positives: Tensor, negatives: Tensor, ego: Encoded | None = None
@@ -87,7 +97,9 @@ class Encoded:
         """
         ego = ego or self
         if self.engine is Engine.NUMBA:
-            return cpu.Pairs.apply(self.users, self.items, ego.users, ego.items, users, positives, negatives)
+            own, at = self._query_table(users)
+            norms = own if ego is self else ego.users if at is users else ego.query(users)
+            return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         own = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
         squares = (own[0].square() + own[1].square()).sum(-1) + own[2].square().sum((-1, -2))
@@ -110,11 +122,18 @@ class Encoded:
 
     def query(self, users: Tensor) -> Tensor:
         """Look up query vectors: [T, ...] -> [T, ..., D]."""
-        return self._rows(self.users, users)
+        found = self._rows(self.users, users)
+        return found if self.factor is None else self.factor.view(len(users), *[1] * (users.dim() - 1), -1) * found
 
     def item(self, items: Tensor) -> Tensor:
         """Look up item vectors: [T, ...] -> [T, ..., D]."""
         return self._rows(self.items, items)
+
+    def _query_table(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Give a table with the queries of a batch, and where in it they are: [T, n, D], [T, B]."""
+        if self.factor is None:
+            return self.users, users
+        return self.query(users), torch.arange(users.shape[1], device=users.device).expand_as(users)
 
     def _rows(self, table: Tensor, index: Tensor) -> Tensor:
         return cpu.Lookup.apply(table, index) if self.engine is Engine.NUMBA else rows(table, index)
@@ -122,7 +141,8 @@ class Encoded:
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
-        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers, self.concat)
+        factor = None if self.factor is None else self.factor.detach()
+        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor)
 
 
 def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:

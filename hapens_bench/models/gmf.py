@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from hapens_bench.checks import Key
-from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.base import Encoded, Model, init_streams, truncated_normal
 from hapens_bench.models.dropout import Noise
 
@@ -47,12 +46,11 @@ class GMF(Model):
             self.w = nn.Parameter(torch.full((len(seeds), 1, D), 0.01))
 
     def encode(self, noise: Noise | None = None) -> Encoded:
-        """Fold w into the query."""
+        """Give p, which w makes the query of, and q."""
         user: Tensor = self.user
         if noise and self.drops:
             user = noise.drop(user, self.user_dropout, noise.step * user[0].numel(), self.engine)
-        query = cpu.Scale.apply(self.w, user) if self.engine is Engine.NUMBA else self.w * user
-        return Encoded(query, self.item, self.engine)
+        return Encoded(user, self.item, self.engine, factor=self.w)
 
     def ego(self, encoded: Encoded) -> Encoded:
         """See `Model.ego`."""

@@ -60,7 +60,7 @@ class SRNS(Sampler):
         """Make room for the memories, empty, and for the vectors of five epochs, of which the first are those at the beginning."""
         T, U, _ = encoded.users.shape
         self.register_buffer("mem", torch.full((T, U, self.S1), EMPTY, device=encoded.users.device))
-        self.register_buffer("past_users", encoded.users.repeat(1, EPOCHS, 1))
+        self.register_buffer("past_users", encoded.queries.repeat(1, EPOCHS, 1))
         self.register_buffer("past_items", encoded.items.repeat(1, EPOCHS, 1))
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
@@ -109,7 +109,7 @@ class SRNS(Sampler):
     def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
         """Keep the epoch's vectors; empty the memories, where they are the authors'."""
         part = (epoch + 1) % EPOCHS
-        for past, table in ((self.past_users, encoded.users), (self.past_items, encoded.items)):
+        for past, table in ((self.past_users, encoded.queries), (self.past_items, encoded.items)):
             n = table.shape[1]
             past[:, part * n : (part + 1) * n] = table
         if self.memory == "authors":

@@ -87,7 +87,7 @@ class HardnessMeter:
         Shape:
             users: [n]; items: [n, K] -> [n, K] in [0, 1].
         """
-        query, transposed = encoded.users[t][users], encoded.items[t].T.contiguous()
+        query, transposed = encoded.queries[t][users], encoded.items[t].T.contiguous()
         below = torch.zeros(items.shape, dtype=torch.int64, device=items.device)
         block = torch.empty(min(CHUNK, len(users)), transposed.shape[1], device=items.device)
         for begin in range(0, len(users), CHUNK):

@@ -90,7 +90,7 @@ def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
     parameters = {f"model.{name}": p[t] for name, p in model.named_parameters()}
     return {
         name: x.cpu().numpy()
-        for name, x in (parameters | {"users": encoded.users[t], "items": encoded.items[t]}).items()
+        for name, x in (parameters | {"users": encoded.queries[t], "items": encoded.items[t]}).items()
     }
 
 

@@ -158,9 +158,10 @@ class Trainer:
         if not wanted:
             return {}, {}
         encoded = pack.model.encode()
+        queries, items = encoded.queries, encoded.items
 
         def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
-            return {t: by.evaluate(encoded.users[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
+            return {t: by.evaluate(queries[t : t + 1], items[t : t + 1])[0] for t in trials}
 
         results = ranked(judge, wanted)
         chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}
@@ -196,7 +197,7 @@ class Trainer:
 
     def _hardness(self, encoded: Encoded, setting: Stage, t: int, result: PerUser) -> dict[str, NDArray[np.float64]]:
         """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
-        found = user_hardness(encoded.users[t], encoded.items[t], setting.positives)
+        found = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
         found["validation"] = np.full(self.split.n_users, np.nan)
         found["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()
         return found

@@ -64,23 +64,26 @@ def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_al
 
 
 @pytest.mark.parametrize("leaf", [True, False])
-def test_norms_of_other_tables_and_a_factor_of_columns_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+def test_a_factor_and_norms_of_other_tables_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
     factors, index = torch.randn(T, 1, 7, generator=torch.Generator().manual_seed(1)), batch()
 
     def found(engine, trials):
-        """GMF's: the scored rows have a factor, the norms are of those without it."""
+        """GMF's: queries have a factor, the norms are of vectors without it."""
         factor, users, items = (nn.Parameter(x[trials]) for x in (factors, *tables(7)))
-        own = (users, items) if leaf else (2 * users, 2 * items)
-        scaled = cpu.Scale.apply(factor, own[0]) if engine is Engine.NUMBA else factor * own[0]
-        ego = Encoded(*own, engine)
-        out = Encoded(scaled, own[1], engine).pairs(*[x[trials] for x in index], ego)
+        own, at = (users, items) if leaf else (2 * users, 2 * items), [x[trials] for x in index]
+        encoded = Encoded(*own, engine, factor=factor)
+        out = encoded.pairs(*at, Encoded(*own, engine))
         ((out[1] - out[0][..., None]).sigmoid().sum() + 0.3 * out[2].sum()).backward()
-        return *out, factor.grad, users.grad, items.grad
+        return *out, encoded.pairs(*at)[2], encoded.score(at[0], at[2]), factor.grad, users.grad, items.grad
 
     whole = found(Engine.NUMBA, slice(None))
     for mine, plain in zip(whole, found(Engine.PLAIN, slice(None)), strict=True):
         assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
     assert all(torch.equal(a, p[1:2]) for a, p in zip(found(Engine.NUMBA, slice(1, 2)), whole, strict=True))
+    factor, (users, items) = factors, tables(7)
+    queries = (factor * users) if leaf else (factor * 2 * users)
+    same = Encoded(queries, items if leaf else 2 * items)
+    assert torch.allclose(same.score(index[0], index[2]), whole[4], atol=1e-4)
 
 
 def test_gradients_of_two_uses_add_up():

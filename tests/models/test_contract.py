@@ -50,7 +50,7 @@ def case(request):
 
 def everything(encoded):
     """All that a model gives: the pooled vectors and each layer's, users above items."""
-    tables = [(encoded.users, encoded.items), *encoded.layers]
+    tables = [(encoded.queries, encoded.items), *encoded.layers]
     return [torch.cat(pair, 1) for pair in tables]
 
 
