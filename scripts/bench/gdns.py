@@ -3,7 +3,8 @@
     HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py [--time ml-1m] [--packs ml-1m] [--memory pinterest] [--threads 1]
 
 GMF, D = 32, one trial. Epochs are timed in turn, round by round, and the median is kept; an epoch of `enmf` and `gdns` is a pass over
-the users, of the others one over the interactions. For packs of `rns` it is the epoch divided by T. Memory is that of the whole process of two epochs with a ranking and a checkpoint.
+the users, of the others one over the interactions. For packs of `rns` it is the epoch divided by T. Memory is that of the whole
+process of two epochs with a ranking and a checkpoint.
 Prints both, and writes `gdns.csv` and `gdns.provenance.json` into --out.
 """
 
