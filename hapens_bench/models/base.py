@@ -99,7 +99,10 @@ class Encoded:
         if self.engine is Engine.NUMBA:
             own, at = self._query_table(users)
             norms = own if ego is self else ego.users if at is users else ego.query(users)
-            return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
+            scored: tuple[Tensor, Tensor, Tensor] = cpu.Pairs.apply(
+                own, self.items, norms, ego.items, at, positives, negatives
+            )
+            return scored
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         own = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
         squares = (own[0].square() + own[1].square()).sum(-1) + own[2].square().sum((-1, -2))
@@ -123,14 +126,22 @@ class Encoded:
     def query(self, users: Tensor) -> Tensor:
         """Look up query vectors: [T, ...] -> [T, ..., D]."""
         found = self._rows(self.users, users)
-        return found if self.factor is None else self.factor.view(len(users), *[1] * (users.dim() - 1), -1) * found
+        if self.factor is None:
+            return found
+        return (
+            self._rows(self.factor, torch.zeros_like(users)) * found
+        )  # not broadcast: that gradient's sum is by the pack
 
     def item(self, items: Tensor) -> Tensor:
         """Look up item vectors: [T, ...] -> [T, ..., D]."""
         return self._rows(self.items, items)
 
     def _query_table(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Give a table with the queries of a batch, and where in it they are: [T, n, D], [T, B]."""
+        """Give a table with the queries of a batch, and where in it they are.
+
+        Shape:
+            users: [T, B] -> [T, n, D], [T, B].
+        """
         if self.factor is None:
             return self.users, users
         return self.query(users), torch.arange(users.shape[1], device=users.device).expand_as(users)

@@ -125,6 +125,25 @@ def test_adam_clears_the_gradient_and_moves_rows_without_one():
     assert (param[:, 0] < after[:, 0]).all() and torch.equal(param[:, 1:], after[:, 1:])
 
 
+@pytest.mark.parametrize("n", [5, 8, 1001])
+def test_adam_has_the_same_bits_whatever_the_threads_and_the_pack(n):
+    generator = torch.Generator().manual_seed(n)
+    start, grads = torch.randn(3, n, 1, generator=generator), torch.randn(20, 3, n, 1, generator=generator)
+
+    def after(trials, threads):
+        cpu.set_threads(threads)
+        param = nn.Parameter(start[trials].clone())
+        adam = PackAdam([param], torch.tensor(0.01).expand(len(param), 1, 1), engine=Engine.NUMBA)
+        for grad in grads:
+            param.grad = grad[trials].clone()
+            adam.step()
+        return param.detach()
+
+    whole = after(slice(None), 2)
+    assert torch.equal(whole, after(slice(None), 1))
+    assert all(torch.equal(whole[t : t + 1], after(slice(t, t + 1), threads)) for t in range(3) for threads in (1, 2))
+
+
 def three_steps_of_adam():
     generator = torch.Generator().manual_seed(1)
     param = nn.Parameter(torch.randn(2, 1001, 16, generator=generator))
