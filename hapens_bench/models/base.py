@@ -78,11 +78,11 @@ class Encoded:
         Shape:
             users: [T, B]; items: [T, B, M] -> [T, B, M].
         """
-        table, at = self._query_table(users)
-        if self.engine is Engine.NUMBA:
-            return cpu.score(table, self.items, at, items)
-        function = compiled(_gather_dot) if self.engine is Engine.CUDA else _gather_dot
         with torch.no_grad():
+            table, at = self._query_table(users)
+            if self.engine is Engine.NUMBA:
+                return cpu.score(table, self.items, at, items)
+            function = compiled(_gather_dot) if self.engine is Engine.CUDA else _gather_dot
             return function(table, self.items, at, items)
 
     def pairs(
@@ -99,13 +99,10 @@ class Encoded:
         if self.engine is Engine.NUMBA:
             own, at = self._query_table(users)
             norms = own if ego is self else ego.users if at is users else ego.query(users)
-            scored: tuple[Tensor, Tensor, Tensor] = cpu.Pairs.apply(
-                own, self.items, norms, ego.items, at, positives, negatives
-            )
-            return scored
+            return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
-        own = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
-        squares = (own[0].square() + own[1].square()).sum(-1) + own[2].square().sum((-1, -2))
+        normed = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
+        squares = (normed[0].square() + normed[1].square()).sum(-1) + normed[2].square().sum((-1, -2))
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def synthesised(
