@@ -125,9 +125,8 @@ class Encoded:
         found = self._rows(self.users, users)
         if self.factor is None:
             return found
-        return (
-            self._rows(self.factor, torch.zeros_like(users)) * found
-        )  # not broadcast: that gradient's sum is by the pack
+        w = self._rows(self.factor, torch.zeros_like(users))  # broadcast, the bits of its gradient would depend on the pack
+        return w * found
 
     def item(self, items: Tensor) -> Tensor:
         """Look up item vectors: [T, ...] -> [T, ..., D]."""
