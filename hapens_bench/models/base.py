@@ -125,7 +125,9 @@ class Encoded:
         found = self._rows(self.users, users)
         if self.factor is None:
             return found
-        w = self._rows(self.factor, torch.zeros_like(users))  # broadcast, the bits of its gradient would depend on the pack
+        w = self._rows(
+            self.factor, torch.zeros_like(users)
+        )  # broadcast, the bits of its gradient would depend on the pack
         return w * found
 
     def item(self, items: Tensor) -> Tensor:
