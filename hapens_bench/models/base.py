@@ -125,10 +125,8 @@ class Encoded:
         found = self._rows(self.users, users)
         if self.factor is None:
             return found
-        w = self._rows(
-            self.factor, torch.zeros_like(users)
-        )  # broadcast, the bits of its gradient would depend on the pack
-        return w * found
+        # Looked up, because the bits of a broadcast factor's gradient would depend on the pack.
+        return self._rows(self.factor, torch.zeros_like(users)) * found
 
     def item(self, items: Tensor) -> Tensor:
         """Look up item vectors: [T, ...] -> [T, ..., D]."""
