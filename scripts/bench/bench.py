@@ -95,7 +95,7 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
         fast, slow = Ours(split, SETTINGS["rns"]), Ours(split, SETTINGS["rns"], engine="reference")
         ranking, plainly = fast.ranking(), slow.ranking()
         model = fast.pack.model.encode().detach()
-        users, items = model.users[0][ranking.users], model.items[0].T.contiguous()
+        users, items = model.queries[0][ranking.users], model.items[0].T.contiguous()
         block = torch.empty(256, split.n_items)
         test = split.test[: len(split.test) // 20]
 

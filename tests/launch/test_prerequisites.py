@@ -134,9 +134,9 @@ def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, 
     pack = stage.pack([job.config for job in jobs])
     with torch.no_grad():
         encoded, generator = pack.model.encode(), pack.sampler.generator
-    scores = [users @ items.mT for users, items in ((encoded.users, encoded.items), (generator.user, generator.item))]
+    scores = [users @ items.mT for users, items in ((encoded.queries, encoded.items), (generator.user, generator.item))]
     assert torch.allclose(*scores, atol=1e-5)
-    judged = ranking(jobs[0].config, split, torch.device("cpu")).evaluate(encoded.users, encoded.items)
+    judged = ranking(jobs[0].config, split, torch.device("cpu")).evaluate(encoded.queries, encoded.items)
     for job, result in zip(jobs, judged, strict=True):
         assert job.prerequisite.config["sampler"]["name"] == "rns"
         reported = job.prerequisite.folder.read_summary()["selection"]["valid"]["test"]
