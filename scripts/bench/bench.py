@@ -104,7 +104,7 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
                 torch.mm(part, items, out=block[: len(part)])
 
         def loop(split: Any = split, test: Any = test, model: Any = model, total: int = len(users)) -> float:
-            _, seconds, n = plain.evaluate(model.users[0], model.items[0], split.full_train, test)
+            _, seconds, n = plain.evaluate(model.queries[0], model.items[0], split.full_train, test)
             return seconds / n * total
 
         ways = {

@@ -106,7 +106,7 @@ class Ours:
         """Rank for all test users of trial 0; give the seconds."""
         model = self.pack.model.encode().detach()
         begun = self.now()
-        ranking.evaluate(model.users[:1], model.items[:1])
+        ranking.evaluate(model.queries[:1], model.items[:1])
         return self.now() - begun
 
 
