@@ -19,11 +19,13 @@ from numba.core.registry import cpu_target
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
+from hapens_bench.kernels import membership as membership_module
 from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
 LOG = logging.getLogger("hapens_bench.kernels")
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
+membership: Any = membership_module
 ranks: Any = ranks_module
 propagation: Any = propagation_module
 config: Any = numba.config
@@ -55,7 +57,7 @@ def prepare() -> None:
 
 def _loops() -> list[Any]:
     """Give the loops that numba stores."""
-    every = (*vars(loops).values(), *vars(ranks).values(), *vars(propagation).values())
+    every = [loop for module in (loops, membership, propagation, ranks) for loop in vars(module).values()]
     return [loop for loop in every if getattr(loop, "stats", None) and loop.stats.cache_path]
 
 
@@ -71,7 +73,7 @@ def call_all() -> None:
     f, i, b = (np.zeros(1, dtype=kind) for kind in (np.float32, np.int64, np.uint8))
     f2, f3, i2, i3 = f.reshape(1, 1), f.reshape(1, 1, 1), i.reshape(1, 1), i.reshape(1, 1, 1)
     rows, one = np.array([0, 0]), np.float32(1)
-    loops.draw_pool(i2, i, 0, rows, i, b, 1, 1, 1, i3)
+    membership.draw_pool(i2, i, 0, rows, i, b, 1, 1, 1, i3)
     loops.gather_dot(f3, f3, i2, i3, f3)
     loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
@@ -80,7 +82,7 @@ def call_all() -> None:
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.count_below(f2, i, i2, rows, i, i2)
     ranks.positives_below(f2, i, rows, i, i)
-    loops.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
+    membership.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
     propagation.multiply(rows.astype(np.int32), i.astype(np.int32)[:0], f2[:, :0], f3, f3, 1)
     propagation.drop(f2, i, 0, f, f2, 1)
     propagation.unit(f2, f2)
@@ -120,7 +122,7 @@ Rows = tuple[Tensor, Tensor, Tensor | None, int]  # `samplers.pool.Positives.row
 def draw_pool(users: Tensor, M: int, keys: Tensor, counter: int, known: Rows, n_items: int, attempts: int) -> Tensor:
     """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
     out = torch.empty(*users.shape, M, dtype=torch.int64)
-    loops.draw_pool(*_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy())
+    membership.draw_pool(*_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy())
     return out
 
 
@@ -280,7 +282,7 @@ def positives_below(scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor
 
 def tally(users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor) -> None:
     """See `training.hardness.HardnessMeter.add`; `truth` says which items count as false negatives."""
-    loops.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
+    membership.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
 
 
 def _known(rows: Rows) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from hapens_bench.kernels.loops import _GAMMA, _SUMS, _count, _dot, _mix
+from hapens_bench.kernels.loops import _SUMS, _dot
+from hapens_bench.kernels.membership import _GAMMA, _count, _mix
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)

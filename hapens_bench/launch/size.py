@@ -31,10 +31,12 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     give_back_freed()
     free = free_bytes(device)
     try:
+        if device.type == "cpu":
+            wanted = min(wanted, cache_bytes() // step_bytes(config, split, device))
+            if wanted <= 1:
+                return 1
         dry_step([config], split, device)  # what is only needed once is not counted
         one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
-        if device.type == "cpu":
-            wanted = min(wanted, max(1, cache_bytes() // step_bytes(config, split, device)))
     except (torch.cuda.OutOfMemoryError, MemoryError):
         return 1
     each = max(two - one, 1)

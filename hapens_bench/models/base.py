@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -48,7 +49,7 @@ class Encoded:
     concat: bool = False
     factor: Tensor | None = None
 
-    @property
+    @cached_property
     def queries(self) -> Tensor:
         """The query vectors of all users, [T, U, D]."""
         return self.users if self.factor is None else self.factor * self.users

@@ -158,10 +158,9 @@ class Trainer:
         if not wanted:
             return {}, {}
         encoded = pack.model.encode()
-        queries, items = encoded.queries, encoded.items
 
         def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
-            return {t: by.evaluate(queries[t : t + 1], items[t : t + 1])[0] for t in trials}
+            return {t: by.evaluate(encoded.queries[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
 
         results = ranked(judge, wanted)
         chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}
