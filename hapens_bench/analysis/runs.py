@@ -58,7 +58,8 @@ def run_list(arguments: argparse.Namespace) -> int:
             names = [run[key] for key in ("run_id", "dataset", "model", "sampler", "protocol")]
             lines.append([*names, str(run["seed"]), selection, epoch, f"{metric} {_percent(value)}"])
     header = ["run", "dataset", "model", "sampler", "protocol", "seed", "selection", "epoch", "test, percent"]
-    print_table("", header, lines)
+    if lines:
+        print_table("", header, lines)
     _others(ledger, stopped(ledger))
     return 0
 

@@ -37,6 +37,11 @@ def test_list_names_every_finished_run_and_counts_the_others(runs, capsys):
     assert "there is dns" in capsys.readouterr().err
 
 
+def test_list_of_an_empty_folder_has_no_table(tmp_path, capsys):
+    assert call("list", "--runs", tmp_path) == 0
+    assert capsys.readouterr().out.splitlines() == ["0 finished, 0 failed or interrupted, 0 being trained"]
+
+
 def test_show_gives_the_config_and_a_command_that_leads_to_the_same_run(runs, capsys):
     wanted = run_id(config_of("tools", "dns", 0, "sampler.M=32"))
     assert call("show", wanted[:7], "--runs", runs) == 0
