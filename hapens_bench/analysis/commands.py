@@ -98,8 +98,7 @@ def run_table(arguments: argparse.Namespace) -> int:
         [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
         for r in order.to_dict("records")
     ]
-    if taus:
-        print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
+    print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
     print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     if arguments.activity:
         _print_activity(arguments.name, written, arguments.out)

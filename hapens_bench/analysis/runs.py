@@ -58,8 +58,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             names = [run[key] for key in ("run_id", "dataset", "model", "sampler", "protocol")]
             lines.append([*names, str(run["seed"]), selection, epoch, f"{metric} {_percent(value)}"])
     header = ["run", "dataset", "model", "sampler", "protocol", "seed", "selection", "epoch", "test, percent"]
-    if lines:
-        print_table("", header, lines)
+    print_table("", header, lines)
     _others(ledger, stopped(ledger))
     return 0
 

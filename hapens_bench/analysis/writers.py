@@ -67,7 +67,9 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: 
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
-    """Print a table; numbers are never cut off, a narrow terminal wraps the lines."""
+    """Print a table, or nothing where it has no lines; numbers are never cut off, a narrow terminal wraps the lines."""
+    if not lines:
+        return
     table = Table(*header, title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
         table.add_row(*map(_on_screen, line))
