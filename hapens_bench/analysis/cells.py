@@ -25,20 +25,15 @@ class Cell(Replicates):
 
 
 def read_definition(name: str) -> dict[str, Any]:
-    """Read conf/table/<name>.yaml; where `paper` names another table, its printed numbers of `datasets` stand here too.
+    """Read conf/table/<name>.yaml; what it does not say, the table that `like` names says.
 
-    A table without `paper` gets nan for its `datasets`.
+    Where `paper` names another table, its printed numbers of `datasets` stand here too. A table without `paper` gets nan for its
+    `datasets`.
 
     Raises:
         UserError: when there is no such table.
     """
-    path = conf_dir() / "table" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise UserError(f"there is no table {name!r}; choose one of {known}")
-    found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    assert isinstance(found, dict)
-    definition = {str(k): v for k, v in found.items()}
+    definition = _written(name)
     if "paper" not in definition:
         nothing = [math.nan] * len(definition["metrics"])
         definition["paper"] = {
@@ -48,6 +43,17 @@ def read_definition(name: str) -> dict[str, Any]:
         printed = read_definition(definition["paper"])["paper"]
         definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
     return definition
+
+
+def _written(name: str) -> dict[str, Any]:
+    path = conf_dir() / "table" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise UserError(f"there is no table {name!r}; choose one of {known}")
+    found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    assert isinstance(found, dict)
+    own = {str(k): v for k, v in found.items()}
+    return {**_written(own["like"]), **own} if "like" in own else own
 
 
 def cells(definition: Mapping[str, Any]) -> list[Cell]:

@@ -57,6 +57,13 @@ def test_a_table_may_take_the_printed_numbers_of_another(definition):
     assert set(equal["samplers"]) < set(definition["samplers"])
 
 
+def test_a_table_like_another_says_only_what_differs():
+    base, tuned = cells.read_definition("hapens_table"), cells.read_definition("hapens_tuned")
+    assert tuned["samplers"] == base["samplers"] and tuned["metrics"] == base["metrics"]
+    assert tuned["overrides"] == ["experiment=hapens_table", "tuned=equal"] != base["overrides"]
+    assert list(tuned["paper"]) == tuned["datasets"] == ["tools"]  # its own data sets, not those of the other
+
+
 def test_means_deviations_and_differences(definition, by_name, fake_run):
     runs = [fake_run(by_name["tools", "rns"], s, r) for s, r in enumerate([0.055, 0.056, 0.054])]
     runs += [fake_run(by_name["tools", "ahns_p2"], 0, 0.0742)]
