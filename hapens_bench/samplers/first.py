@@ -21,10 +21,12 @@ def first_problems(name: str, part: Any) -> list[str]:
 def first_config(config: Mapping[str, Any], part: Mapping[str, Any], leaves: str) -> dict[str, Any]:
     """Give the config of that training: the trial's own data, model, seed and trainer, but for what the section says.
 
-    `leaves` is the key of the trainer, of `ARTEFACTS`, by which it leaves what the trial takes over; it leaves nothing else.
+    `leaves` is the key of the trainer, of `ARTEFACTS`, by which it leaves what the trial takes over; it leaves nothing else. Where the
+    trial's settings are tuned ones, so are those of its section: no file of conf/tuned is that training's own.
     """
     return {
         **config,
+        "tuned": {"name": "none"},
         "sampler": part["sampler"],
         "loss": part["loss"],
         "trainer": {**config["trainer"], **part["trainer"], **{key: key == leaves for key in ARTEFACTS}},

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.utils import JobStatus
+from omegaconf import OmegaConf
 
-from hapens_bench.config import run_id
+from hapens_bench.config import check, conf_dir, run_id
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import Job, load_split
 from hapens_bench.launch.pack import group, run_single
@@ -112,6 +113,14 @@ def test_stage_one_is_the_same_data_model_seed_and_trainer_but_for_what_first_sa
     plain = Job(make_config("sampler=hapens", "sampler.reading=F"), []).prerequisite.config
     assert (plain["sampler"]["name"], plain["loss"]["name"]) == ("rns", "bpr")
     assert Job(make_config("sampler=hapens", "sampler.M=3"), []).prerequisite is None
+
+
+def test_the_stage_one_of_a_tuned_trial_needs_no_tuned_file_of_its_own():
+    job = Job(make_config("dataset=tools", "sampler=hapens", "tuned=equal"), [])
+    check(job.config)
+    check(job.prerequisite.config)
+    tuned = OmegaConf.load(conf_dir() / "tuned" / "equal" / "tools-mf-hapens.yaml")
+    assert job.prerequisite.config["trainer"]["l2"] == tuned.sampler.first.worst_case.trainer.l2 != 0.2
 
 
 @pytest.mark.parametrize("model", ["gmf", "lightgcn", "ngcf"])
