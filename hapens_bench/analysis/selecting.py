@@ -112,12 +112,12 @@ def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished]
         UserError: when there is no such experiment, or no finished run of it.
     """
     jobs = narrow([one.job for one in planned(name, runs)], where)
-    done = [job.folder for job in jobs if job.folder.is_done()]
+    done = [job.folder for job in jobs if job.is_done()]
     if not done:
         raise UserError(
             f"none of the {len(jobs)} trials of experiment {name!r} has been run; the first: {jobs[0].command}"
         )
-    notes = [f"not run yet: {job.command}" for job in jobs if not job.folder.is_done()]
+    notes = [f"not run yet: {job.command}" for job in jobs if not job.is_done()]
     return [Finished(folder.read_summary(), folder) for folder in done], notes
 
 

@@ -40,7 +40,7 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
     for one in trials:
         dataset, sampler = one.params["dataset"], one.params["sampler"]
         count[dataset, sampler] += 1
-        if not one.job.folder.is_done():
+        if not one.job.is_done():
             continue
         report = one.job.folder.read_summary()["selection"]["valid"]
         found = {"dataset": dataset, "sampler": sampler, "trial": count[dataset, sampler] - 1}
@@ -50,7 +50,7 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
     if not rows:
         raise UserError("none of its trials has been run; the experiment's file holds the command")
     begun = {row["dataset"] for row in rows}
-    missing = [one for one in trials if one.params["dataset"] in begun and not one.job.folder.is_done()]
+    missing = [one for one in trials if one.params["dataset"] in begun and not one.job.is_done()]
     if missing:
         names = sorted({f"{one.params['sampler']} on {one.params['dataset']}" for one in missing})
         raise UserError(

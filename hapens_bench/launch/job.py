@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hapens_bench.config import check, component_class
+from hapens_bench.config import check, component_class, lacks_tuned_file
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
@@ -48,7 +48,12 @@ class Job:
         return None if needed is None else Job({**needed, "resume": "auto"}, self.overrides)
 
     def is_done(self) -> bool:
-        """Tell whether the run is finished and what others need of it readable."""
+        """Tell whether the run is finished and what others need of it readable.
+
+        A trial without its tuned file is not: a finished run of the same settings is one of the untuned.
+        """
+        if lacks_tuned_file(self.config):
+            return False
         try:
             for key, name in ARTEFACTS.items():
                 if self.config["trainer"][key]:

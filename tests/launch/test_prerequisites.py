@@ -123,6 +123,13 @@ def test_the_stage_one_of_a_tuned_trial_needs_no_tuned_file_of_its_own():
     assert job.prerequisite.config["trainer"]["l2"] == tuned.sampler.first.worst_case.trainer.l2 != 0.2
 
 
+def test_a_finished_run_of_untuned_settings_is_not_shown_as_the_tuned_one_whose_file_is_missing(tmp_path):
+    _, [job] = sweep(tmp_path, [["sampler.M=3"]], *HAPENS)
+    assert job.is_done()
+    tuned = Job({**job.config, "tuned": {"name": "equal", "required": True}}, [])
+    assert tuned.folder.path == job.folder.path and not tuned.is_done()
+
+
 @pytest.mark.parametrize("model", ["gmf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("reading", ["A", "F"])
 def test_every_model_goes_through_both_stages(tmp_path, model, reading):
