@@ -1,6 +1,6 @@
 """The six experiments that tell the readings of HAPENS apart: one table and one picture each, from finished runs.
 
-python scripts/hapens/figures.py oracle|shuffle|shuffle_equal|tail|readings|noise|confounders [--runs runs] [--out results/figures]
+python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders [--runs runs] [--out results/figures]
 """
 
 import argparse
@@ -254,8 +254,6 @@ EXPERIMENTS: dict[str, tuple[Callable[[list[Job]], pd.DataFrame], Callable[[pd.D
     "noise": (noise, draw_noise),
     "confounders": (confounders, draw_confounders),
 }
-
-EXPERIMENTS["shuffle_equal"] = EXPERIMENTS["shuffle"]  # the same at tuned settings
 
 
 def main() -> None:

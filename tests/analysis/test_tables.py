@@ -121,7 +121,9 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert 0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
 
 
-@pytest.mark.parametrize("name", ["ahns_table2", "ahns_table2_equal", "sdns_table2", "gdns_table3", "hapens_table"])
+@pytest.mark.parametrize(
+    "name", ["ahns_table2", "ahns_table2_equal", "sdns_table2", "gdns_table3", "hapens_table", "hapens_shuffle_equal"]
+)
 def test_the_runs_of_a_tables_experiment_are_its_cells(name, tmp_path):
     filled = {cell.config_id for cell in cells.cells(cells.read_definition(name)) if cell.config_id}
     assert {config_id(one.job.config) for one in experiments.planned(name, tmp_path)} >= filled
