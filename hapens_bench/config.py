@@ -80,6 +80,19 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
+def conf_file(group: str, name: str) -> Path:
+    """Give conf/<group>/<name>.yaml; `default` is no choice of its own.
+
+    Raises:
+        UserError: when there is no such file.
+    """
+    path = conf_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "default"))
+        raise UserError(f"there is no {group} {name!r}; choose one of {known}")
+    return path
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a composed config to plain containers, without Hydra's own part."""
     container = OmegaConf.to_container(config, resolve=True)

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis.replicates import Replicates, Run
-from hapens_bench.config import compose_config, conf_dir, config_id, lacks_tuned_file
+from hapens_bench.config import compose_config, conf_file, config_id, lacks_tuned_file
 from hapens_bench.errors import UserError
 
 
@@ -46,11 +46,7 @@ def read_definition(name: str) -> dict[str, Any]:
 
 
 def _written(name: str) -> dict[str, Any]:
-    path = conf_dir() / "table" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise UserError(f"there is no table {name!r}; choose one of {known}")
-    found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    found = OmegaConf.to_container(OmegaConf.load(conf_file("table", name)), resolve=True)
     assert isinstance(found, dict)
     own = {str(k): v for k, v in found.items()}
     return {**_written(own["like"]), **own} if "like" in own else own

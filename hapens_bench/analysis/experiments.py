@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hapens_bench.config import conf_dir, once_for_each_choice, unresolved
+from hapens_bench.config import conf_file, once_for_each_choice, unresolved
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
@@ -33,18 +33,13 @@ def read_sweeper(name: str) -> dict[str, Any]:
     Raises:
         UserError: when there is no such experiment.
     """
-    folder = conf_dir() / "experiment"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise UserError(f"there is no experiment {name!r}; choose one of {known}")
-    config = OmegaConf.load(path)
+    config = OmegaConf.load(conf_file("experiment", name))
     assert isinstance(config, DictConfig)
     parts = []
     for base in config.get("defaults", []):
         if isinstance(base, str) and base != "_self_":  # another experiment that this one goes on from
             parts.append(OmegaConf.create(read_sweeper(base)))
-    sweeper = OmegaConf.to_container(OmegaConf.merge(*parts, config.hydra.sweeper))
+    sweeper = OmegaConf.to_container(OmegaConf.merge(*parts, OmegaConf.select(config, "hydra.sweeper", default={})))
     assert isinstance(sweeper, dict)
     return {str(key): value for key, value in sweeper.items()}
 

@@ -15,7 +15,7 @@ from hapens_bench.analysis import drawing, indicators, ranks, tabulating
 from hapens_bench.analysis.provenance import provenance
 from hapens_bench.analysis.selecting import Finished, Where, from_experiment, from_ledger
 from hapens_bench.analysis.settings import Definition, lines
-from hapens_bench.config import conf_dir
+from hapens_bench.config import conf_file
 from hapens_bench.errors import UserError
 
 CHOICES = {"band": ("seeds", "negatives"), "stage": drawing.STAGES, "selection": drawing.SELECTIONS}
@@ -64,10 +64,7 @@ def read_definition(name: str) -> dict[str, Any]:
     Raises:
         UserError: when there is no such figure, or it has not the keys of its kind.
     """
-    path = conf_dir() / "figure" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise UserError(f"there is no figure {name!r}; choose one of {known}")
+    path = conf_file("figure", name)
     found = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(found, dict)
     definition = {str(k): v for k, v in found.items()}

@@ -112,12 +112,13 @@ def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished]
         UserError: when there is no such experiment, or no finished run of it.
     """
     jobs = narrow([one.job for one in planned(name, runs)], where)
-    done = [job.folder for job in jobs if job.is_done()]
+    is_done = [job.is_done() for job in jobs]
+    done = [job.folder for job, known in zip(jobs, is_done, strict=True) if known]
     if not done:
         raise UserError(
             f"none of the {len(jobs)} trials of experiment {name!r} has been run; the first: {jobs[0].command}"
         )
-    notes = [f"not run yet: {job.command}" for job in jobs if not job.is_done()]
+    notes = [f"not run yet: {job.command}" for job, known in zip(jobs, is_done, strict=True) if not known]
     return [Finished(folder.read_summary(), folder) for folder in done], notes
 
 

@@ -36,11 +36,12 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
     Raises:
         UserError: where a sampler of a data set has fewer finished trials than the others: budgets would not be equal.
     """
-    rows, count = [], Counter[tuple[str, str]]()
+    rows, unfinished, count = [], list[Planned](), Counter[tuple[str, str]]()
     for one in trials:
         dataset, sampler = one.params["dataset"], one.params["sampler"]
         count[dataset, sampler] += 1
         if not one.job.is_done():
+            unfinished.append(one)
             continue
         report = one.job.folder.read_summary()["selection"]["valid"]
         found = {"dataset": dataset, "sampler": sampler, "trial": count[dataset, sampler] - 1}
@@ -50,7 +51,7 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
     if not rows:
         raise UserError("none of its trials has been run; the experiment's file holds the command")
     begun = {row["dataset"] for row in rows}
-    missing = [one for one in trials if one.params["dataset"] in begun and not one.job.is_done()]
+    missing = [one for one in unfinished if one.params["dataset"] in begun]
     if missing:
         names = sorted({f"{one.params['sampler']} on {one.params['dataset']}" for one in missing})
         raise UserError(

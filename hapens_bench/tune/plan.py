@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from hapens_bench.analysis.experiments import Planned, read_sweeper
 from hapens_bench.checks import Key, problems
-from hapens_bench.config import conf_dir, config_id, once_for_each_choice, unresolved
+from hapens_bench.config import conf_file, config_id, once_for_each_choice, unresolved
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
 from hapens_bench.launch.job import Job
@@ -154,14 +154,9 @@ def read_settings(name: str, typed: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, or a key that is unknown or takes something else.
     """
-    folder = conf_dir() / "tune"
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "default"))
-        raise UserError(f"there is no tune {name!r}; choose one of {known}")
     found: dict[str, Any] = {}
-    for part in (folder / "default.yaml", path):
-        section = OmegaConf.to_container(OmegaConf.load(part))
+    for part in ("default", name):
+        section = OmegaConf.to_container(OmegaConf.load(conf_file("tune", part)))
         assert isinstance(section, dict)
         found |= {str(key): value for key, value in section.items()}
     for override in OverridesParser.create().parse_overrides(list(typed)):

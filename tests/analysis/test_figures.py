@@ -260,7 +260,7 @@ def test_a_stage_that_runs_do_not_have_is_told(tmp_path, draw):
 def own_figure(tmp_path, monkeypatch):
     """Write a figure of one's own into a conf/figure of one's own."""
     (tmp_path / "conf" / "figure").mkdir(parents=True)
-    monkeypatch.setattr(figures, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(figures, "conf_file", lambda group, name: tmp_path / "conf" / group / f"{name}.yaml")
 
     def write(**definition) -> None:
         OmegaConf.save(OmegaConf.create(definition), tmp_path / "conf" / "figure" / "own.yaml")

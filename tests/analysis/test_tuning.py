@@ -26,7 +26,6 @@ def own_conf(tmp_path, monkeypatch):
     for module in (
         "hapens_bench.config",
         "hapens_bench.cli",
-        "hapens_bench.analysis.experiments",
         "hapens_bench.analysis.tuning",
     ):
         monkeypatch.setattr(f"{module}.conf_dir", lambda: conf)

@@ -48,7 +48,7 @@ def own_conf(tmp_path, monkeypatch):
     """A copy of conf/ that may be written to."""
     conf = tmp_path / "conf"
     shutil.copytree(conf_dir(), conf)
-    for module in ("config", "cli", "analysis.experiments", "analysis.tuning", "tune.plan"):
+    for module in ("config", "cli", "analysis.tuning"):
         monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
     return conf
 
