@@ -61,7 +61,9 @@ def test_a_table_like_another_says_only_what_differs():
     base, tuned = cells.read_definition("hapens_table"), cells.read_definition("hapens_tuned")
     assert tuned["samplers"] == base["samplers"] and tuned["metrics"] == base["metrics"]
     assert tuned["overrides"] == ["experiment=hapens_table", "tuned=equal"] != base["overrides"]
-    assert list(tuned["paper"]) == tuned["datasets"] == ["tools"]  # its own data sets, not those of the other
+    assert list(tuned["paper"]) == tuned["datasets"] == base["datasets"]
+    gowalla = cells.read_definition("sdns_table2_gowalla")
+    assert list(gowalla["paper"]) == gowalla["datasets"] == ["gowalla"]  # its own data sets, not those of the other
 
 
 def test_means_deviations_and_differences(definition, by_name, fake_run):
