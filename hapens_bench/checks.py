@@ -14,7 +14,7 @@ class Key:
 
     `shared` keys must be equal in all trials of a pack (they shape tensors or pick code); the others become
     tensors of shape [T, 1, 1] and may differ from trial to trial. `host` keys may differ too, and do not reach the
-    constructor: they are read, trial by trial, from the config.
+    constructor: they are read, trial by trial, from the config. `choices` are the texts allowed, beside true and false for a bool.
     """
 
     kind: type
@@ -29,7 +29,7 @@ class Key:
     def allowed(self) -> str:
         """Say in words what the key takes."""
         if self.choices:
-            text = "one of " + ", ".join(self.choices)
+            text = "one of " + ", ".join((*(("true", "false") if self.kind is bool else ()), *self.choices))
         elif self.kind is bool:
             text = "true or false"
         else:
@@ -49,7 +49,7 @@ class Key:
         if value is None:
             return self.optional
         if self.kind is bool:
-            return isinstance(value, bool)
+            return isinstance(value, bool) or (isinstance(value, str) and value in self.choices)
         if self.kind is str:
             return isinstance(value, str) and (not self.choices or value in self.choices)
         if self.kind is dict:

@@ -35,8 +35,9 @@ class HAPENS(Sampler):
     F: A with h_u from plain BPR.
 
     `level` names the statistic of `training.user_hardness` that is h_u; null is the reading's own, `probability` for B and `min` for
-    the others. `shuffle` permutes the levels among users, by the trial's seed. `M` gives all users the level M / (M + 1) of DNS(M)
-    instead, without a stage one. Users who had no train item in stage one have the level 1/2. Percentiles are those of the pool.
+    the others. `shuffle` permutes the levels among users, by the trial's seed; `activity` only among users with as many train items.
+    `M` gives all users the level M / (M + 1) of DNS(M) instead, without a stage one. Users who had no train item in stage one have the
+    level 1/2. Percentiles are those of the pool.
     """
 
     keys = {
@@ -44,7 +45,7 @@ class HAPENS(Sampler):
         "M_max": Key(int, low=2, shared=True),
         "M_cap": Key(float, low=1),
         "level": Key(str, choices=("min", "q10", "median", "mean", "probability"), optional=True, host=True),
-        "shuffle": Key(bool, host=True),
+        "shuffle": Key(bool, choices=("activity",), host=True),
         "M": Key(float, low=1, optional=True, host=True),
         "first": Key(dict, host=True),
     }
@@ -96,7 +97,11 @@ class HAPENS(Sampler):
         if section["shuffle"]:
             known = h.isfinite().nonzero().squeeze(1)
             order = Streams([seed], Purpose.LEVELS).bits(0, len(known))[0].argsort()
-            h[known] = h[known[order]]
+            if section["shuffle"] == "activity":
+                count = torch.from_numpy(artefact["count"])[known]
+                h[known[count.argsort(stable=True)]] = h[known[order[count[order].argsort(stable=True)]]]
+            else:
+                h[known] = h[known[order]]
         return h.nan_to_num(NEUTRAL)
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:

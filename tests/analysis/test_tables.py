@@ -124,7 +124,16 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["ahns_table2", "ahns_table2_equal", "sdns_table2", "gdns_table3", "hapens_table", "hapens_shuffle_equal"]
+    "name",
+    [
+        "ahns_table2",
+        "ahns_table2_equal",
+        "sdns_table2",
+        "gdns_table3",
+        "hapens_table",
+        "hapens_shuffle_equal",
+        "hapens_shuffle_activity",
+    ],
 )
 def test_the_runs_of_a_tables_experiment_are_its_cells(name, tmp_path):
     filled = {cell.config_id for cell in cells.cells(cells.read_definition(name)) if cell.config_id}

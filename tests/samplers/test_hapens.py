@@ -120,6 +120,23 @@ def test_shuffled_levels_are_the_same_levels_for_other_users():
     assert np.array_equal(levels(1, "sampler.reading=E")[1], 1 - h[1])
 
 
+def test_levels_shuffled_within_activity_stay_among_users_with_as_many_train_items():
+    random = np.random.default_rng(0)
+    count = random.integers(0, 6, 600)
+    h = np.where(count == 0, np.nan, random.random(600))
+
+    def levels(seed, shuffle):
+        return HAPENS.inherited(section(f"sampler.shuffle={shuffle}"), seed, {"min": h.copy(), "count": count}).numpy()
+
+    own, within, other = levels(1, "false"), levels(1, "activity"), levels(2, "activity")
+    for size in range(6):
+        users = count == size
+        assert np.array_equal(np.sort(own[users]), np.sort(within[users]))
+        assert size == 0 or abs(stats.spearmanr(own[users], within[users]).statistic) < 0.35
+    assert np.mean(own[count > 0] == within[count > 0]) < 0.05 and not np.array_equal(within, other)
+    assert np.array_equal(within, levels(1, "activity"))
+
+
 def test_reading_b_has_its_own_level():
     artefact = {"min": np.array([0.2]), "probability": np.array([0.7]), "q10": np.array([0.4])}
     for reading, level, expected in (("A", "null", 0.2), ("B", "null", 0.7), ("B", "min", 0.2), ("D", "q10", 0.4)):
@@ -138,6 +155,7 @@ def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_o
     [
         (["sampler.M=65"], "sampler.M is 65, but it may be at most sampler.M_max, 64"),
         (["sampler.M=4", "sampler.shuffle=true"], "with sampler.M they all have the same"),
+        (["sampler.shuffle=popularity"], "sampler.shuffle is 'popularity', but it takes one of true, false, activity"),
         (["sampler.reading=G"], "it takes one of A, B, C, D, E, F"),
         (
             ["sampler.first.plain=null"],
