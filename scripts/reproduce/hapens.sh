@@ -14,4 +14,4 @@ for name in "$@"; do
 done
 hapens table hapens_tuned --activity --runs "$runs"
 hapens table hapens_shuffle_equal --activity --runs "$runs"
-hapens table hapens_shuffle_activity --runs "$runs"
+hapens table hapens_shuffle_activity --activity --runs "$runs"
