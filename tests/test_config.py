@@ -73,8 +73,7 @@ def test_every_option_composes_and_passes_the_checks(path):
 def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
     if path.parts[0] == "table":
         found = [cell.config_id for cell in cells.cells(cells.read_definition(path.stem)) if cell.config_id]
-        least = 1 if path.stem.startswith("hapens_shuffle") else 3  # these have own levels and shuffled ones, no more
-        assert len(set(found)) == len(found) > least
+        assert len(set(found)) == len(found) > 3
     elif path.parts[0] == "tune":
         studies = make_plan(path.stem, ["tune.n_trials=1"]).studies
         assert len({study.name for study in studies}) == len(studies) > 3

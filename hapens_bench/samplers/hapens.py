@@ -97,11 +97,10 @@ class HAPENS(Sampler):
         if section["shuffle"]:
             known = h.isfinite().nonzero().squeeze(1)
             order = Streams([seed], Purpose.LEVELS).bits(0, len(known))[0].argsort()
-            if section["shuffle"] == "activity":
-                count = torch.from_numpy(artefact["count"])[known]
-                h[known[count.argsort(stable=True)]] = h[known[order[count[order].argsort(stable=True)]]]
-            else:
-                h[known] = h[known[order]]
+            within = section["shuffle"] == "activity"
+            group = torch.from_numpy(artefact["count"])[known] if within else torch.zeros(len(known))
+            home, drawn = group.argsort(stable=True), order[group[order].argsort(stable=True)]
+            h[known[home]] = h[known[drawn]]
         return h.nan_to_num(NEUTRAL)
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:

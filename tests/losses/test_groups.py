@@ -51,8 +51,8 @@ def test_the_closed_form_equals_the_sum_over_all_pairs_and_so_does_its_gradient(
                 loss = loss + ((1 - s) ** 2 if known[u, j] else w * s**2)
                 norm = norm + (slow[1][t, j] @ slow[1][t, j] if known[u, j] else 0)
             total = total + loss
-            assert float(losses[t, b].detach()) == pytest.approx(float(loss.detach()), rel=1e-4)
-            assert float(squares[t, b].detach()) == pytest.approx(float(norm.detach()) / 2, rel=1e-4)
+            assert losses[t, b].item() == pytest.approx(loss.item(), rel=1e-4)
+            assert squares[t, b].item() == pytest.approx(norm.item() / 2, rel=1e-4)
     for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
         assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-3)
 
@@ -119,8 +119,8 @@ def test_the_group_hinge_is_the_sum_over_its_pairs_and_so_is_its_gradient(toy, p
             chosen = [(i, j) for i in own for j in others] if pairs == "all" else list(zip(own, others, strict=True))
             value = sum(torch.clamp(q @ slow[1][t, j] - q @ slow[1][t, i] + gamma, min=0) for i, j in chosen)
             norm = q @ q + sum(slow[1][t, j] @ slow[1][t, j] for j in own + others)
-            assert float(losses[t, b].detach()) == pytest.approx(float(value.detach()), rel=1e-4, abs=1e-5)
-            assert float(squares[t, b].detach()) == pytest.approx(float(norm.detach()) / 2, rel=1e-4)
+            assert losses[t, b].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-5)
+            assert squares[t, b].item() == pytest.approx(norm.item() / 2, rel=1e-4)
             total = total + value + norm / 2
     for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
         assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-3)
