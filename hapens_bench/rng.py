@@ -80,11 +80,15 @@ def to_unit(bits: Tensor) -> Tensor:
     return ((bits >> 40) & ((1 << 24) - 1)).to(torch.float32) * 2.0**-24
 
 
-def to_below(bits: Tensor, n: int | Tensor, n_max: int) -> Tensor:
-    """Map 64-bit words to integers in [0, n), n <= n_max < 2^31.
+def bits_below(n_max: int) -> int:
+    """Return how many bits of a word `to_below` may scale by n <= n_max < 2^31: b = 62 - bit_length(n_max)."""
+    return 62 - n_max.bit_length()
 
-    The word's top b = 62 - bit_length(n_max) bits are scaled by n / 2^b, so no value's probability is off by more than
-    2^-b: below 1e-9 relative for a million items, out of reach of any test.
+
+def to_below(bits: Tensor, n: int | Tensor, b: int) -> Tensor:
+    """Map 64-bit words to integers in [0, n), where b = bits_below(n_max) for some n_max >= n.
+
+    The word's top b bits are scaled by n / 2^b, so no value's probability is off by more than 2^-b: below 1e-9
+    relative for a million items, out of reach of any test.
     """
-    b = 62 - n_max.bit_length()
     return (((bits >> (64 - b)) & ((1 << b) - 1)) * n) >> b

@@ -16,6 +16,7 @@ from hapens_bench.analysis.replicates import Replicates, Run, standing
 from hapens_bench.analysis.tables import NOTES, show
 from hapens_bench.analysis.writers import Entry, Line, to_latex, to_markdown
 from hapens_bench.errors import UserError
+from hapens_bench.launch.results import uncaptured
 
 NAMES = ("dataset", "protocol", "model", "sampler")  # what rows and columns may go by, beside metric and selection
 
@@ -118,7 +119,9 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
     title = f"{layout.rows} by {', '.join(layout.columns)}"
     out.mkdir(parents=True, exist_ok=True)
     found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(to_markdown(title, found.header, found.lines, NOTES), encoding="utf-8")
+    (out / f"{name}.md").write_text(
+        to_markdown(title, found.header, found.lines, [*NOTES, *uncaptured(found.used)]), encoding="utf-8"
+    )
     (out / f"{name}.tex").write_text(to_latex(title, found.header, found.lines, n_names=1), encoding="utf-8")
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
     return found

@@ -16,6 +16,7 @@ from hapens_bench.analysis.provenance import provenance
 from hapens_bench.analysis.replicates import Standing, standing
 from hapens_bench.analysis.writers import Entry, Line, to_latex, to_markdown
 from hapens_bench.errors import UserError
+from hapens_bench.launch.results import uncaptured
 
 LEVEL = 0.05
 COLUMNS = ["dataset", "model", "sampler", "metric", "selection", "n", "mean", "std", "paper", "delta_pct", "converged"]
@@ -155,7 +156,7 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     if table["paper"].isna().all():
         header, lines = without_paper(header, lines)
         said.remove("Δ% is relative to the paper.")
-    below = [*said, *missing(filled, definition["seeds"]), "", *orders_markdown(order)]
+    below = [*said, *uncaptured(used), *missing(filled, definition["seeds"]), "", *orders_markdown(order)]
     below += tests_markdown(tested, definition["honest_selection"])
     out.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(out / f"{name}.csv", index=False)

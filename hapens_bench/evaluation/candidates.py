@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
-from hapens_bench.evaluation.metrics import FULL, parse_metric, per_user
-from hapens_bench.evaluation.ranking import PerUser, Ranking
+from hapens_bench.evaluation.metrics import FULL, parse_metric
+from hapens_bench.evaluation.ranking import PerUser, Ranking, results_by_trial
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 
@@ -49,27 +49,23 @@ class CandidateRanking:
         Shape:
             user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
         """
-        n_relevant = torch.ones_like(self.users)
-        results = []
-        for t in range(len(user_vectors)):
-            hits = self._hits(Encoded(user_vectors[t : t + 1], item_vectors[t : t + 1], self.engine))
-            values = per_user(hits, n_relevant, self.metrics)
-            results.append(PerUser(self.users.cpu(), {name: value.cpu() for name, value in values.items()}))
-        return results
+        hits = self._hits(Encoded(user_vectors, item_vectors, self.engine))
+        return results_by_trial(hits, self.users, torch.ones_like(self.users), self.metrics)
 
     def _hits(self, encoded: Encoded) -> Tensor:
-        """Mark the target's place in the top K: -> [n, K] bool."""
-        hits = torch.zeros(len(self.users), self.K, dtype=torch.bool, device=self.users.device)
-        chunk = max(1, int(self.memory / (4 * self.lists.shape[1] * encoded.items.shape[2])))
-        for begin in range(0, len(self.users), chunk):
-            part = slice(begin, begin + chunk)
-            scores = encoded.score(self.users[None, part], self.lists[None, part])[0]
+        """Mark the target's place in the top K: -> [T, n, K] bool."""
+        T, n = len(encoded.items), len(self.users)
+        hits = torch.zeros(T, n, self.K, dtype=torch.bool, device=self.users.device)
+        chunk = max(1, int(self.memory / (4 * T * self.lists.shape[1] * encoded.items.shape[2])))
+        for begin in range(0, n, chunk):
+            users, lists = (x[begin : begin + chunk].expand(T, -1, *x.shape[1:]) for x in (self.users, self.lists))
+            scores = encoded.score(users, lists)
             scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
-            target, others = scores[:, :1], scores[:, 1:]
-            rank = (others > target).sum(1)
-            found = (rank < self.K) & (target[:, 0] > float("-inf")) & (others != target).any(1)
-            rows = found.nonzero().squeeze(1)
-            hits[begin + rows, rank[rows]] = True
+            target, others = scores[..., :1], scores[..., 1:]
+            rank = (others > target).sum(-1)
+            found = (rank < self.K) & (target[..., 0] > float("-inf")) & (others != target).any(-1)
+            trials, rows = found.nonzero(as_tuple=True)
+            hits[trials, begin + rows, rank[trials, rows]] = True
         return hits
 
 

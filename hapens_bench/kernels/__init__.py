@@ -28,7 +28,15 @@ def pick_engine(name: str, device: torch.device) -> Engine:
     return Engine.CUDA if device.type == "cuda" else Engine.NUMBA
 
 
+RECOMPILE_LIMIT = 128  # variants of a function; torch runs it uncompiled for the rest of the process beyond that
+
+
 @lru_cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a torch function once for all shapes, so that what it computes on the way is never written to memory."""
+    """Compile a torch function for all shapes, so that its intermediate results are never written to memory.
+
+    Torch still compiles one variant for each depth of a binary search, for T = 1 and M = 1 against more, for rows
+    with and without a bitmap, and for each size that was marked as static. Its own limit, 8, is too low for a sweep.
+    """
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     return torch.compile(function, dynamic=True)

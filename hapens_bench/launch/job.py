@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hapens_bench.config import check, component_class, lacks_tuned_file
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
+from hapens_bench.launch.devices import pick_device
 from hapens_bench.launch.memory import check_memory
 from hapens_bench.tracking.files import DamagedRun
 from hapens_bench.tracking.run_folder import ARTEFACTS, RunFolder, run_folder
@@ -118,24 +118,6 @@ def check_against_data(config: Config, split: Split) -> None:
             f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {n} train {what} "
             "and trainer.drop_last leaves out incomplete batches; take a smaller batch or trainer.drop_last=false"
         )
-
-
-def pick_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device.
-
-    Raises:
-        UserError: when there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"trainer.device is {name!r}, but it takes auto, cpu, cuda or cuda:N") from None
-    count = torch.cuda.device_count()
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
-        raise UserError(f"trainer.device is {name!r}, but this machine has the CPU and {count} CUDA devices")
-    return device
 
 
 def prepare(jobs: Sequence[Job]) -> None:

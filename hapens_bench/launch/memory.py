@@ -15,21 +15,25 @@ from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
 
 COPIES = 3  # of the model's numbers: themselves, their gradient, and at least one more of the optimiser
+REMEMBERED = 2  # copies of what a sampler remembers: itself, and as it was after the last finished epoch
 
 
 def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) -> None:
-    """Refuse a trial whose model alone is larger than the free memory.
+    """Refuse a trial whose model and sampler are larger than the free memory.
 
     Raises:
         UserError: with one sentence.
     """
-    section = config["model"]
-    numbers = component_class(section).n_numbers(section, split.n_users, split.n_items)
-    needed, free = 4 * COPIES * numbers, free_bytes(device)
-    if needed > free:
+    model, sampler, size = config["model"], config["sampler"], (split.n_users, split.n_items)
+    tables = 4 * COPIES * component_class(model).n_numbers(model, *size)
+    remembered = REMEMBERED * component_class(sampler).n_bytes(sampler, int(model["D"]), *size)
+    free = free_bytes(device)
+    if tables + remembered > free:
+        other = f" and {remembered / 2**30:.1f} GiB for sampler={sampler['name']}" if remembered else ""
         raise UserError(
-            f"model={section['name']} with model.D={section['D']} takes {needed / 2**30:.1f} GiB or more for {split.n_users} users, "
-            f"{split.n_items} items, but {free / 2**30:.1f} are free; take a smaller model"
+            f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB or more{other} for "
+            f"{size[0]} users, {size[1]} items, but {free / 2**30:.1f} are free; take a smaller model"
+            + (" or another sampler" if remembered else "")
         )
 
 

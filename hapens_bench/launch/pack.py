@@ -14,8 +14,8 @@ from rich.console import Console
 
 from hapens_bench.config import COMPONENTS, component_class, once_for_each_choice
 from hapens_bench.errors import UserError
-from hapens_bench.kernels.cpu import set_threads
-from hapens_bench.launch.job import Config, Job, load_split, pick_device, prepare
+from hapens_bench.launch.devices import activate, pick_device
+from hapens_bench.launch.job import Config, Job, load_split, prepare
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.size import largest_pack
@@ -105,29 +105,30 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     """
     job = Job(config, overrides)
     prepare([job])
-    set_threads(config["trainer"]["threads"])
+    device = pick_device(config["trainer"]["device"])
+    activate(device, config["trainer"]["threads"])
     with listening():
-        train_single(job)
+        train_single(job, device)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
     show_results([job], Console())
     return job.objective()
 
 
-def train_single(job: Job) -> None:
+def train_single(job: Job, device: torch.device) -> None:
     """Train one job where it is not done, after the trial that it needs; where another process trains that one, wait for it."""
     if job.state == "done":
         return
     needed = job.prerequisite
     if needed is not None:
         Console(stderr=True).print(f"first {needed.folder.path}", highlight=False, soft_wrap=True)
-        train_single(needed)
+        train_single(needed, device)
         while needed.state == "busy":
             time.sleep(POLL_SECONDS)
-            train_single(needed)
+            train_single(needed, device)
         if needed.state != "done":
             return give_up(job)
-    run_pack([job], pick_device(job.config["trainer"]["device"]), single=True)
+    run_pack([job], device, single=True)
 
 
 def pack_key(config: Config) -> str:
@@ -172,7 +173,7 @@ def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> 
 
 def run_group(jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None) -> None:
     """Train jobs that may share packs, in packs as large as the device's memory lets them be."""
-    set_threads(jobs[0].config["trainer"]["threads"] or threads)
+    activate(device, jobs[0].config["trainer"]["threads"] or threads)
     size = len(jobs) if max_trials is None else min(max_trials, len(jobs))
     if size > 1:
         size = min(size, largest_pack(jobs[0].config, size, device))

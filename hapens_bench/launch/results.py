@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -17,12 +18,13 @@ NAMED = ("dataset", "model", "sampler", "seed")  # overrides that have columns o
 
 def show_results(jobs: Sequence[Job], console: Console) -> None:
     """Print mean and deviation over seeds of every setting, by selection."""
-    rows = []
+    rows, summaries = [], []
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     for job in jobs:
         if job.state != "done":
             continue
         summary, config = job.folder.read_summary(), job.config
+        summaries.append(summary)
         varied = [o for o in job.overrides if o not in common and o.split("=")[0] not in NAMED]
         for selection, report in summary["selection"].items():
             row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
@@ -56,6 +58,21 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
         table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
     console.print(table)
+    for line in uncaptured(summaries):
+        console.print(line, highlight=False, markup=False)
+
+
+def uncaptured(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each sampler whose steps were not captured on a GPU: in how many runs, and why."""
+    reasons: dict[tuple[str, str], int] = {}
+    for summary in summaries:
+        if summary.get("uncaptured"):
+            key = summary["sampler"], summary["uncaptured"]
+            reasons[key] = reasons.get(key, 0) + 1
+    return [
+        f"{n} runs of {sampler} were not captured on a GPU, so they took longer: {reason}"
+        for (sampler, reason), n in sorted(reasons.items())
+    ]
 
 
 def show_failures(jobs: Sequence[Job], console: Console) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from rich.console import Console
 import hapens_bench
 from hapens_bench.config import split_id
 from hapens_bench.data.interactions import Split
+from hapens_bench.launch.devices import device_name, peak_memory
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.termination import Terminated, held
 from hapens_bench.tracking.console import ConsoleSink, PackLine
@@ -64,7 +64,7 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
         if not trials:
             return
         split = load_split(jobs[0].config)
-        train(trials, split, device, partial(end, split=split))
+        train(trials, split, device, partial(end, split=split, device=device))
         for trial, job in owner.items():
             job.state, job.reason = state_of(trial), trial.failure or ""
 
@@ -180,11 +180,11 @@ def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
         raise
 
 
-def end(trial: Trial, split: Split) -> None:
+def end(trial: Trial, split: Split, device: torch.device) -> None:
     """Write down how a trial ended, as soon as it has."""
     try:
         if trial.failure is None:
-            finish(trial, split)
+            finish(trial, split, device)
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
@@ -197,7 +197,7 @@ def end(trial: Trial, split: Split) -> None:
     trial.ended = True
 
 
-def finish(trial: Trial, split: Split) -> None:
+def finish(trial: Trial, split: Split, device: torch.device) -> None:
     """Write what the trial found, in an order that a kill cannot spoil: the status comes last."""
     config, folder, progress = trial.config, trial.folder, trial.progress
     summary = {
@@ -217,8 +217,9 @@ def finish(trial: Trial, split: Split) -> None:
         "versions": versions(),
         "epochs_trained": len(progress.rows),
         "train_seconds": progress.seconds,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / 1024,  # of the process, pack-mates included
+        "device": device_name(device),
+        "uncaptured": progress.uncaptured,  # why steps were not replayed from a graph, on a GPU; else null
+        **peak_memory(device),
     }
     folder.write_history(progress.rows)
     folder.write_users(trial.users_frame())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from hapens_bench.launch.job import Config, load_split
 from hapens_bench.launch.memory import free_bytes
 from hapens_bench.training.stage import Stage, ranking
 
+LOG = logging.getLogger(__name__)
 SHARE = 0.85  # of the free memory that packs may fill
 
 
@@ -24,20 +26,21 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
     """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond that of one, times T.
 
     On a CPU no more than a step finds in its cache: beyond it every trial's tables are streamed from memory, and a pack was
-    measured to cost up to a fifth more than its trials one by one. Where one trial does not fit it is tried anyway, and the
-    launcher reports what becomes of it.
+    measured to cost up to a fifth more than its trials one by one. Where the dry step fails each trial is tried
+    alone, and the launcher reports what becomes of it.
     """
-    split = load_split(config)
-    give_back_freed()
+    give_back_freed(device)
     free = free_bytes(device)
     try:
+        split = load_split(config)
         if device.type == "cpu":
             wanted = min(wanted, cache_bytes() // step_bytes(config, split, device))
             if wanted <= 1:
                 return 1
         dry_step([config], split, device)  # what is only needed once is not counted
         one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
-    except (torch.cuda.OutOfMemoryError, MemoryError):
+    except Exception as error:  # of one trial; each is tried alone, and fails with its own reason
+        LOG.warning("trials are trained one by one: a first step of them failed (%s: %s)", type(error).__name__, error)
         return 1
     each = max(two - one, 1)
     return max(1, min(wanted, 1 + int((SHARE * free - one) // each)))
@@ -71,23 +74,27 @@ def step_bytes(config: Config, split: Split, device: torch.device) -> int:
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
-    """Measure how much more memory the device (or this process) holds at the height of some work than before it."""
-    give_back_freed()
+    """Measure how much more memory the device (or this process) holds at the height of some work than before it.
+
+    On a GPU it is what torch has reserved: what a captured graph keeps for its replays counts, though it is not allocated.
+    """
+    give_back_freed(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before = torch.cuda.memory_reserved(device)
         work()
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_reserved(device) - before
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back to the present use
     work()
     return _status("VmHWM") - before
 
 
-def give_back_freed() -> None:
+def give_back_freed(device: torch.device) -> None:
     """Return freed memory to the system: else it would be used again and not be seen."""
     gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from hapens_bench.launch.job import Job, pick_device
+from hapens_bench.launch.devices import pick_device
+from hapens_bench.launch.job import Job
 from hapens_bench.termination import Terminated, listening
 from hapens_bench.tracking.lock import RunBusy
 

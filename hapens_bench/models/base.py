@@ -83,8 +83,9 @@ class Encoded:
             table, at = self._query_table(users)
             if self.engine is Engine.NUMBA:
                 return cpu.score(table, self.items, at, items)
-            function = compiled(_gather_dot) if self.engine is Engine.CUDA else _gather_dot
-            return function(table, self.items, at, items)
+            if self.engine is Engine.CUDA:
+                return compiled(_gather_dot)(_static_width(table), _static_width(self.items), at, items)
+            return _gather_dot(table, self.items, at, items)
 
     def pairs(
         self, users: Tensor, positives: Tensor, negatives: Tensor, ego: Encoded | None = None
@@ -151,6 +152,13 @@ class Encoded:
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
         return Encoded(self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor)
+
+
+def _static_width(table: Tensor) -> Tensor:
+    """Return the table for a compiled function that knows D at compile time, and n and T only when it runs."""
+    table = table.detach()  # torch compiles anew for each shape of a parameter
+    torch._dynamo.mark_static(table, 2)
+    return table
 
 
 def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +42,11 @@ class AOBPR(Sampler):
         super().__init__()
         self.register_buffer("lam", lam)
         self.R, self.power = R, {"std": 1, "variance": 2}[spread]
+
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """Each factor's order of the items."""
+        return 8 * D * n_items
 
     def allocate(self, encoded: Encoded) -> None:
         """Make room for each factor's order of the items [T, D, I] and for sigma [T, D]."""

@@ -97,6 +97,11 @@ class Sampler(nn.Module, ABC):
         """
         return None
 
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """Return how many bytes a trial's buffers and parameters take that grow with users or items, at least."""
+        return 0
+
     def allocate(self, encoded: Encoded) -> None:
         """Register the buffers that are remembered, [T, ...], sized by the model's vectors; called once, before `start`."""
 

@@ -64,6 +64,11 @@ class GDNS(Sampler):
         N, M = section["N"], section["M"]
         return [f"sampler.N is {N}, but it may be at most sampler.M, {M}"] if N > M else []
 
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """H and G in half precision."""
+        return 2 * 2 * n_users * n_items
+
     def allocate(self, encoded: Encoded) -> None:
         """Make room for H and G, all ones."""
         (T, U, _), I = encoded.users.shape, encoded.items.shape[1]

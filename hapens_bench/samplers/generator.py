@@ -80,6 +80,11 @@ class Adversary(Sampler):
         self.register_buffer("l2", l2)
         self.earnings = Earnings(len(lr))
 
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """The tables of the second model."""
+        return 4 * (n_users + n_items) * D
+
     def learning_rate(self) -> Tensor:
         """See `Sampler.learning_rate`."""
         return self.lr

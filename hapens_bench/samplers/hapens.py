@@ -103,6 +103,11 @@ class HAPENS(Sampler):
             h[known[home]] = h[known[drawn]]
         return h.nan_to_num(NEUTRAL)
 
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """A level for each user, unless `M` gives the same to all."""
+        return 0 if section["M"] is not None else 8 * n_users
+
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Sort the candidates, the hardest first, and take the one at the place that the reading draws."""
         T, B, n = pool.shape

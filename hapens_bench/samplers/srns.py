@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -55,6 +58,11 @@ class SRNS(Sampler):
         self.S1, self.pool_size, self.memory = S1, S1 + S2, memory
         for name, value in (("alpha", alpha), ("T0", T0), ("tau", tau)):
             self.register_buffer(name, value)
+
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
+        """The memories, and the vectors of past epochs."""
+        return 8 * n_users * int(section["S1"]) + 4 * EPOCHS * (n_users + n_items) * D
 
     def allocate(self, encoded: Encoded) -> None:
         """Make room for the memories, empty, and for the vectors of five epochs, of which the first are those at the beginning."""

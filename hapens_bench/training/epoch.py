@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +15,17 @@ from hapens_bench.losses.base import GroupLoss
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.termination import check
+from hapens_bench.training.capture import CaptureFailed, check_replay, record, warm_up
 from hapens_bench.training.hardness import HardnessMeter
 from hapens_bench.training.pack import Pack
+
+LOG = logging.getLogger(__name__)
 
 
 class EpochLoop:
     """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
+
+    Where a step cannot be captured, `uncaptured` says why, and steps are taken one by one with the same result.
 
     An epoch goes over the train pairs, or, where the sampler works on user groups, over the users who have one.
 
@@ -52,6 +58,7 @@ class EpochLoop:
         self.k = torch.zeros((), dtype=torch.int64, device=device)
         self.ordered = torch.zeros(len(self.train), pack.size, n, dtype=torch.int64, device=device)
         self.losses = torch.zeros(pack.size, dtype=torch.float64, device=device)
+        self.uncaptured: str | None = None
         self.graph = self._capture() if engine is Engine.CUDA else None
 
     def run(self, epoch: int) -> list[dict[str, Any]]:
@@ -93,18 +100,20 @@ class EpochLoop:
         self.meter.add(batch.users, positive, negative, negatives)
         self.k += 1
 
-    def _capture(self) -> torch.cuda.CUDAGraph:
-        """Record a step. The steps that warm it up (and compile it) are undone; recording itself computes nothing."""
-        arange = torch.arange(self.B, device=self.k.device)
+    def _capture(self) -> torch.cuda.CUDAGraph | None:
+        """Record a step, or note why that fails. The steps that compile and test it are undone."""
+        arange, device = torch.arange(self.B, device=self.k.device), self.k.device
         before = self.pack.snapshot()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.step(arange)
-        torch.cuda.current_stream().wait_stream(side)
-        self.pack.restore(before)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step(self.k * self.B + arange)
-        return graph
+        try:
+            warm_up(lambda: self.step(arange), device)
+            self.k.zero_()
+            graph = record(lambda: self.step(self.k * self.B + arange), device)
+            check_replay(graph, self.k)
+            return graph
+        except CaptureFailed as error:
+            self.uncaptured = str(error)
+            sampler = type(self.pack.sampler).__name__
+            LOG.warning("a step of %s is not captured, so training is slower: %s", sampler, error)
+            return None
+        finally:
+            self.pack.restore(before)

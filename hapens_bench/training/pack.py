@@ -233,9 +233,11 @@ class Pack:
         return over
 
     def restore(self, snapshot: list[Tensor]) -> None:
-        """Undo the steps since a snapshot."""
+        """Undo the steps since a snapshot, and drop the gradients of one that failed halfway."""
         for x, before in zip(self._tensors(), snapshot, strict=True):
             x.copy_(before)
+        for parameter in self.parameters().values():
+            parameter.grad = None
 
     def trial_state(self, t: int) -> dict[str, Any]:
         """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""

@@ -15,6 +15,7 @@ from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.models.base import Encoded
 from hapens_bench.tracking.run_folder import ARTEFACTS
+from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack, trained
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
@@ -82,7 +83,7 @@ class Trainer:
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
         self._settle(pack)
-        loop = setting.loop(pack)
+        loop = self._loop(setting, pack)
         saved, cost = time.monotonic(), 0.0
         for epoch in range(start, self.config["trainer"]["epochs"]):
             begun = time.monotonic()
@@ -114,8 +115,15 @@ class Trainer:
                 pack.keep(going_on)
             self._settle(pack)
             if any(over):
-                loop = setting.loop(pack)
+                loop = self._loop(setting, pack)
         self.pack = None
+
+    def _loop(self, setting: Stage, pack: Pack) -> EpochLoop:
+        """Make ready to train the active trials, and note on each why its steps cannot be captured, if so."""
+        loop = setting.loop(pack)
+        for trial in self.active:
+            trial.progress.uncaptured = loop.uncaptured or trial.progress.uncaptured
+        return loop
 
     def _settle(self, pack: Pack) -> None:
         """Take what there is now as the last finished epoch: what `rescue` goes back to."""
@@ -160,7 +168,13 @@ class Trainer:
         encoded = pack.model.encode()
 
         def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
-            return {t: by.evaluate(encoded.queries[t : t + 1], encoded.items[t : t + 1])[0] for t in trials}
+            if not trials:
+                return {}
+            if len(trials) == len(active):
+                found = by.evaluate(encoded.queries, encoded.items)
+            else:
+                found = by.evaluate(encoded.queries[trials], encoded.items[trials])
+            return dict(zip(trials, found, strict=True))
 
         results = ranked(judge, wanted)
         chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}

@@ -29,6 +29,7 @@ class Progress:
     `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
     and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that; `validation` the monitored value there.
     `indicators` is what the sampler remembered of watched pairs at the end of the last stage, by column.
+    `uncaptured` says why steps were not replayed from a captured graph, where a GPU trained.
     """
 
     stage: str = "held"
@@ -40,6 +41,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     indicators: dict[str, torch.Tensor] = field(default_factory=dict)
+    uncaptured: str | None = None
 
     def copy(self) -> Progress:
         """Copy what an epoch changes in place: not the rows, metrics and tensors, which stay as they are once they are there."""

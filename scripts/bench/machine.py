@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import re
 import sys
 import time
 from pathlib import Path
@@ -14,15 +12,15 @@ from typing import Any
 import pandas as pd
 import torch
 
+from hapens_bench.launch.devices import device_name
 from hapens_bench.launch.run import git_sha, versions
 
 
 def describe(device: str) -> dict[str, Any]:
     """Describe the machine, the software and the state of the code."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "cpu": found[1] if found else platform.processor(),
+        "cpu": device_name(torch.device("cpu")),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load_before": os.getloadavg()[0],

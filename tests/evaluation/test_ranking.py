@@ -89,10 +89,13 @@ def test_results_do_not_depend_on_the_chunk_size_nor_on_pack_mates(levels, engin
     results = []
     for chunk in (16, 17, 33, 1000):
         ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine)
-        ranking.chunk = chunk
+        ranking.rows = chunk
         results.append(ranking.evaluate(users, items))
     ranking = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine)
     results.append([ranking.evaluate(users[t : t + 1], items[t : t + 1])[0] for t in range(3)])
+    for together in (1, 2, 3):
+        ranking.together = together
+        results.append(ranking.evaluate(users, items))
     for other in results[1:]:
         for mine, theirs in zip(results[0], other, strict=True):
             assert all(torch.equal(mine.values[m], theirs.values[m]) for m in METRICS)
@@ -105,7 +108,7 @@ def test_results_do_not_depend_on_the_chunk_size_where_kernels_tile(engine):
     results = []
     for chunk in (16, 17, 64, 257, 699, 1000):
         ranking = FullRanking(known, targets, users, items, METRICS, CPU, 1, engine)
-        ranking.chunk = chunk
+        ranking.rows = chunk
         results.append(ranking.evaluate(vectors[None, :users], vectors[None, users:])[0])
     assert all(torch.equal(results[0].values[m], other.values[m]) for other in results[1:] for m in METRICS)
 
@@ -133,8 +136,8 @@ def test_no_targets_give_no_users(engine):
 
 def test_memory_bounds_the_chunk():
     _, _, known, targets = case(0, None)
-    assert FullRanking(known, targets, U, 50_000, METRICS, CPU, 16).chunk == 16 * 2**20 // (4 * 50_000)
-    assert FullRanking(known, targets, U, I, METRICS, CPU, 1e-9).chunk == 16
+    assert FullRanking(known, targets, U, 50_000, METRICS, CPU, 16).rows == 16 * 2**20 // (4 * 50_000)
+    assert FullRanking(known, targets, U, I, METRICS, CPU, 1e-9).rows == 16
 
 
 def test_top_items_breaks_ties_by_item_also_at_the_cut():

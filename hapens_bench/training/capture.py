@@ -1,0 +1,87 @@
+"""One training step as a CUDA graph: recorded once, replayed at every step."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3  # steps before recording: they compile, and allocate what libraries keep
+PACKAGE = Path(__file__).parents[1]
+
+
+class CaptureFailed(RuntimeError):
+    """A step cannot be recorded; the message names the operation, where it is known."""
+
+
+def warm_up(step: Callable[[], None], device: torch.device) -> None:
+    """Take some steps on a stream of their own, as recording will."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def record(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Record a step; nothing is computed.
+
+    `torch.cuda.graph` is not used: where an operation fails, it stays on the recording stream and raises the error
+    of closing the broken recording in place of the operation's own.
+
+    Raises:
+        CaptureFailed: naming the operation. torch.cuda.OutOfMemoryError: when memory is short.
+    """
+    torch.cuda.synchronize(device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(torch.cuda.Stream(device)):
+        try:
+            graph.capture_begin()
+            step()
+            graph.capture_end()
+        except torch.cuda.OutOfMemoryError:
+            close(graph)
+            raise
+        except Exception as error:
+            close(graph)
+            raise CaptureFailed(describe(error)) from error
+    return graph
+
+
+def close(graph: torch.cuda.CUDAGraph) -> None:
+    """End a recording that failed, whose own complaint adds nothing."""
+    with contextlib.suppress(Exception):
+        graph.capture_end()
+
+
+def describe(error: Exception) -> str:
+    """Return the error's first line, and the package's innermost line of code that led to it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(f.filename).parents]
+    frames = [frame for frame in frames if frame.filename != __file__]
+    text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{Path(last.filename).relative_to(PACKAGE)}:{last.lineno}, `{last.line}`: {text}"
+
+
+def check_replay(graph: torch.cuda.CUDAGraph, counter: Tensor) -> None:
+    """Replay a recorded step, which must count one up.
+
+    A recording on another device than the tensors' holds no kernel and replays without an error.
+
+    Raises:
+        CaptureFailed: when nothing happened.
+    """
+    before = int(counter)
+    graph.replay()
+    if int(counter) != before + 1:
+        raise CaptureFailed("the recording holds no kernel: a replayed step changed nothing")
