@@ -8,6 +8,7 @@ output n of the stream with key k is mix(k + n * gamma), all arithmetic modulo 2
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,15 +81,27 @@ def to_unit(bits: Tensor) -> Tensor:
     return ((bits >> 40) & ((1 << 24) - 1)).to(torch.float32) * 2.0**-24
 
 
-def bits_below(n_max: int) -> int:
-    """Return how many bits of a word `to_below` may scale by n <= n_max < 2^31: b = 62 - bit_length(n_max)."""
-    return 62 - n_max.bit_length()
+class Scale(NamedTuple):
+    """How many top bits b of a word may be scaled, and what follows from it.
+
+    Three numbers, not one: a compiled function takes numbers as they are, but cannot shift 1 by one of them.
+    """
+
+    b: int
+    down: int
+    mask: int
 
 
-def to_below(bits: Tensor, n: int | Tensor, b: int) -> Tensor:
-    """Map 64-bit words to integers in [0, n), where b = bits_below(n_max) for some n_max >= n.
+def scale_below(n_max: int) -> Scale:
+    """Return the scale for integers below n <= n_max < 2^31: b = 62 - bit_length(n_max)."""
+    b = 62 - n_max.bit_length()
+    return Scale(b, 64 - b, (1 << b) - 1)
+
+
+def to_below(bits: Tensor, n: int | Tensor, scale: Scale) -> Tensor:
+    """Map 64-bit words to integers in [0, n), with the scale of some n_max >= n.
 
     The word's top b bits are scaled by n / 2^b, so no value's probability is off by more than 2^-b: below 1e-9
     relative for a million items, out of reach of any test.
     """
-    return (((bits >> (64 - b)) & ((1 << b) - 1)) * n) >> b
+    return (((bits >> scale.down) & scale.mask) * n) >> scale.b

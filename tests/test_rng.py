@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from hapens_bench.rng import Purpose, Streams, bits_below, mix, stream_key, to_below
+from hapens_bench.rng import Purpose, Streams, mix, scale_below, stream_key, to_below
 
 MASK = (1 << 64) - 1
 
@@ -51,7 +51,7 @@ def test_uniform_numbers_are_uniform():
 def test_integers_below_n_are_uniform_and_in_range():
     bits = Streams([4], Purpose.POOL).bits(0, 500_000)[0]
     for n in (1, 2, 7, 1000):
-        draws = to_below(bits, n, bits_below(n)).numpy()
+        draws = to_below(bits, n, scale_below(n)).numpy()
         assert draws.min() >= 0 and draws.max() < n
         if n > 1:
             assert stats.chisquare(np.bincount(draws, minlength=n)).pvalue > 1e-3

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hapens_bench.checks import Key
 from hapens_bench.models.base import Encoded
-from hapens_bench.rng import Streams, bits_below, to_below
+from hapens_bench.rng import Streams, scale_below, to_below
 from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, pick
 
 
@@ -44,5 +44,5 @@ class DNSMN(Sampler):
         if self.take == "all":
             return Negatives(pool.gather(-1, top))
         B = batch.users.shape[1]
-        place = to_below(rng.bits(batch.step * B, B), self.M, bits_below(self.M))
+        place = to_below(rng.bits(batch.step * B, B), self.M, scale_below(self.M))
         return pick(pool, choose(top, place))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
 from hapens_bench.kernels import Engine, compiled, cpu
-from hapens_bench.rng import GAMMA, Streams, bits_below, mix, to_below
+from hapens_bench.rng import GAMMA, Streams, mix, scale_below, to_below
 
 
 class Positives:
@@ -38,7 +38,7 @@ class Positives:
         counts = np.bincount(users, minlength=n_users)
         self.most = int(counts.max(initial=0))
         self.depth = self.most.bit_length()  # of a binary search in any row
-        self.bits = bits_below(n_items)
+        self.scale = scale_below(n_items)
         self.longest = np.sort(counts)[::-1]
         self.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device)
         padded = items if len(items) else np.zeros(1, dtype=np.int64)  # a place that searches may look at and ignore
@@ -129,7 +129,7 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     if positives.engine is Engine.CUDA:
         return compiled(_draw_everywhere)(positives, users, M, streams, counter)
     bits = streams.bits(counter, users.shape[1], M)
-    items = to_below(bits, positives.n_items, positives.bits)
+    items = to_below(bits, positives.n_items, positives.scale)
     owner = users[..., None].expand_as(items)
     where = positives.contains(owner, items).nonzero(as_tuple=True)
     for again in range(1, ATTEMPTS + 1):
@@ -147,14 +147,14 @@ def draw_positives(positives: Positives, users: Tensor, N: int, streams: Streams
         users: [T, B] -> [T, B, N] int64. Uses the outputs counter .. counter + B*N - 1 of each trial's stream.
     """
     start, stop = positives.indptr[users], positives.indptr[users + 1]
-    rank = to_below(streams.bits(counter, users.shape[1], N), (stop - start)[..., None], positives.bits)
+    rank = to_below(streams.bits(counter, users.shape[1], N), (stop - start)[..., None], positives.scale)
     return positives.items[start[..., None] + rank]
 
 
 def _draw_everywhere(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor) -> Tensor:
     """Draw the same without looking at the data from the host: redraw for all, keep where needed."""
     bits = streams.bits(counter, users.shape[1], M)
-    items = to_below(bits, positives.n_items, positives.bits)
+    items = to_below(bits, positives.n_items, positives.scale)
     owner = users[..., None].expand_as(items)
     hit = positives.contains(owner, items)
     for again in range(1, ATTEMPTS + 1):
@@ -168,5 +168,5 @@ def _redraw(positives: Positives, users: Tensor, bits: Tensor, again: int) -> Te
     for _ in range(again):
         bits = mix(bits + GAMMA)
     if again < ATTEMPTS:
-        return to_below(bits, positives.n_items, positives.bits)
-    return positives.select(users, to_below(bits, positives.uninteracted(users), positives.bits))
+        return to_below(bits, positives.n_items, positives.scale)
+    return positives.select(users, to_below(bits, positives.uninteracted(users), positives.scale))

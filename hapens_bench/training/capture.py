@@ -74,14 +74,14 @@ def describe(error: Exception) -> str:
 
 
 def check_replay(graph: torch.cuda.CUDAGraph, counter: Tensor) -> None:
-    """Replay a recorded step, which must count one up.
+    """Replay a recorded step, the first of an epoch, which must count to 1.
 
     A recording on another device than the tensors' holds no kernel and replays without an error.
 
     Raises:
         CaptureFailed: when nothing happened.
     """
-    before = int(counter)
+    counter.zero_()
     graph.replay()
-    if int(counter) != before + 1:
+    if int(counter) != 1:
         raise CaptureFailed("the recording holds no kernel: a replayed step changed nothing")

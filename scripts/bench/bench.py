@@ -2,8 +2,8 @@
 
     HAPENS_MIRROR=../shared/data python scripts/bench/bench.py [--datasets ml-1m phones] [--only epochs pool ...]
 
-Prints a table of ratios and writes `bench.csv`, `bench.svg` and `bench.provenance.json` into --out. RecBole and implicit are measured
-where .venv-recbole and .venv-implicit exist (`make rivals`), else left out with the reason.
+Prints ratios and writes `bench.csv`, row by row as they are measured, `bench.svg` and `bench.provenance.json` into --out.
+RecBole and implicit are measured where .venv-recbole and .venv-implicit exist (`make rivals`), else left out with the reason.
 """
 
 from __future__ import annotations
@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from figure import draw
-from machine import ceilings, describe, write
-from rich.console import Console
-from rich.table import Table
+from machine import Record, ceilings, describe
 from workload import Ours, interleaved, other, real, synthetic, timed
 
 from hapens_bench.config import conf_dir
-from hapens_bench.kernels.cpu import set_threads
+from hapens_bench.launch.devices import activate, pick_device
 from hapens_bench.launch.size import peak_bytes
 from hapens_bench.samplers.pool import draw_pool
 
@@ -117,6 +114,23 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
         found = interleaved(ways, args.rounds)
         for way, seconds in found.items():
             yield row("evaluation", dataset, way, seconds / len(users), found["ours"] / len(users))
+
+
+def packed_evaluation(args: argparse.Namespace) -> Iterator[Row]:
+    """Full ranking for a pack of 8 in batched products, in seconds a trial; the ratio is to one trial after another."""
+    for dataset in args.datasets:
+        ours = Ours(real(dataset), SETTINGS["rns"], T=8, device=args.device)
+        alone, together = ours.ranking(), ours.ranking()
+        alone.together, together.together = 1, 8
+        ways = {
+            "alone": lambda o=ours, r=alone: o.rank(r, 8) / 8,
+            "together": lambda o=ours, r=together: o.rank(r, 8) / 8,
+        }
+        for way in ways.values():
+            way()
+        found = interleaved(ways, args.rounds)
+        for way, seconds in found.items():
+            yield row("evaluation of 8", dataset, way, seconds, found["alone"])
 
 
 def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
@@ -221,6 +235,7 @@ SECTIONS = {
     "epochs": epochs,
     "pool": pool,
     "evaluation": evaluation,
+    "packed_evaluation": packed_evaluation,
     "step": split_of_a_step,
     "samplers": samplers,
     "packs": packs,
@@ -239,25 +254,27 @@ def main() -> None:
     parser.add_argument("--pack-sizes", nargs="*", type=int, default=[1, 2, 4, 8, 16, 32, 64, 128])
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     args = parser.parse_args()
-    set_threads()
+    activate(pick_device(args.device))
     machine = {**describe(args.device), **ceilings(args.device)}
-    console, rows = Console(), []
-    for name in args.only:
-        table = Table(title=f"{name}: {SECTIONS[name].__doc__}", title_justify="left")
-        for column in ("case", "way", "value", "ratio"):
-            table.add_column(column, justify="left" if column in ("case", "way") else "right")
-        for found in SECTIONS[name](args):
-            rows.append(found)
-            value = f"{found['value']:.3g}" if "value" in found else found["note"]
-            table.add_row(found["case"], found["way"], value, f"{found['ratio']:.2f}" if found.get("ratio") else "")
-        console.print(table)
-    rows += shares(rows, machine, args.datasets)
-    console.print(machine)
     stem = "bench" if args.device == "cpu" else "bench_cuda"
-    frame = pd.DataFrame(rows)
-    write(frame, args.out / stem, machine, rounds=args.rounds)
-    draw(frame, machine, args.out / f"{stem}.svg")
-    console.print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
+    record = Record(args.out / stem, machine, rounds=args.rounds)
+    print(machine)
+    for name in args.only:
+        print(f"\n{name}: {SECTIONS[name].__doc__}")
+        for found in SECTIONS[name](args):
+            tell(record, found)
+    for found in shares(list(record.rows), machine, args.datasets):
+        tell(record, found)
+    draw(record.frame, machine, args.out / f"{stem}.svg")
+    print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
+
+
+def tell(record: Record, found: Row) -> None:
+    """Print a row and write it down."""
+    value = f"{found['value']:.3g}" if "value" in found else found["note"]
+    ratio = f"{found['ratio']:.2f}" if found.get("ratio") else ""
+    print(f"  {found['case']:20} {found['way']:36} {value:>10} {ratio:>8}", flush=True)
+    record.add(found)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ TITLES = {
     "epoch": "training epoch: times ours",
     "pool": "candidates: times ours",
     "evaluation": "full ranking: times ours",
+    "evaluation of 8": "full ranking of a pack of 8: times one by one",
     "step": "parts of an AHNS step",
     "sampler": "step of each sampler: times RNS",
     "pack": "a trial in a pack of T: times alone",

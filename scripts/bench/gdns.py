@@ -5,7 +5,7 @@
 GMF, D = 32, one trial. Epochs are timed in turn, round by round, and the median is kept; an epoch of `enmf` and `gdns` is a pass over
 the users, of the others one over the interactions. For packs of `rns` it is the epoch divided by T. Memory is that of the whole
 process of two epochs with a ranking and a checkpoint.
-Prints both, and writes `gdns.csv` and `gdns.provenance.json` into --out.
+Prints both, and writes `gdns.csv`, row by row as they are measured, and `gdns.provenance.json` into --out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 # isort: split
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -23,10 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from machine import describe, write
-from rich.console import Console
-from rich.table import Table
+from machine import Record, describe
 from workload import Ours, interleaved
 
 from hapens_bench.config import compose_config
@@ -101,15 +99,17 @@ def main() -> None:
     args = parser.parse_args()
     machine = describe("cpu")
     set_threads(args.threads)
-    rows = [row for name in args.time for row in times(name, args.rounds)]
-    rows += [row for name in args.packs for row in packs(name, args.pack_sizes, args.rounds)]
-    rows += [row for name in args.memory for row in memory(name)]
-    table = Table("dataset", "what", "sampler", "value", "times rns")
-    for row in rows:
+    record = Record(args.out / "gdns", machine, threads=args.threads, rounds=args.rounds)
+    parts = [
+        *(times(name, args.rounds) for name in args.time),
+        *(packs(name, args.pack_sizes, args.rounds) for name in args.packs),
+        *(memory(name) for name in args.memory),
+    ]
+    print("dataset, what, sampler, value, times rns")
+    for row in itertools.chain.from_iterable(parts):
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        table.add_row(row["dataset"], row["what"], row["sampler"], f"{row['value']:.3g}", ratio)
-    Console().print(table)
-    write(pd.DataFrame(rows), args.out / "gdns", machine, threads=args.threads, rounds=args.rounds)
+        print(f"{row['dataset']:10} {row['what']:28} {row['sampler']:8} {row['value']:8.3g} {ratio:>8}", flush=True)
+        record.add(row)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
 
-Prints seconds and ratios, and writes `graph.csv` and `graph.provenance.json` into --out. A product is one with the whole normalised
+Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and `graph.provenance.json` into
+--out. A product is one with the whole normalised
 adjacency matrix, its seconds those of one trial; all ways are timed in turn, round by round, and the median is kept.
 """
 
@@ -17,11 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from machine import describe, write
-from rich.console import Console
-from rich.table import Table
+from machine import Record, describe
 from scipy.sparse import csr_matrix
 from workload import Ours, interleaved, other, real, timed
 
@@ -147,16 +145,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=20, help="of an epoch that are timed against another library's")
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=list(SECTIONS))
     args = parser.parse_args()
-    rows = []
+    record = Record(args.out / "graph", describe("cpu"), rounds=args.rounds)
+    print(f"{args.dataset}, D = {D}: case, threads, way, seconds, ratio")
     for threads in args.threads:
         set_threads(threads)
-        rows += [found for section in args.only for found in SECTIONS[section](args, threads)]
-    columns = ("case", "threads", "way", "seconds", "ratio")
-    table = Table(*columns, title=f"{args.dataset}, D = {D}")
-    for found in rows:
-        table.add_row(*(f"{found[c]:.3g}" if isinstance(found[c], float) else str(found[c] or "") for c in columns))
-    Console().print(table)
-    write(pd.DataFrame(rows), args.out / "graph", describe("cpu"), rounds=args.rounds)
+        for section in args.only:
+            for found in SECTIONS[section](args, threads):
+                ratio = f"{found['ratio']:.2f}" if found["ratio"] else ""
+                print(f"{found['case']:24} {threads} {found['way']:48} {found['seconds']:8.3g} {ratio:>8}", flush=True)
+                record.add(found)
 
 
 if __name__ == "__main__":

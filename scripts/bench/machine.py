@@ -30,12 +30,40 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
+class Record:
+    """<path>.csv, which holds every row from the moment it was measured, and <path>.provenance.json beside it.
+
+    A run that is cut off leaves the rows that it had; each file is replaced whole.
+    """
+
+    def __init__(self, path: Path, machine: dict[str, Any], **more: Any) -> None:
+        self.path, self.rows = path, list[dict[str, Any]]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, **more}
+        self._replace("provenance.json", json.dumps(provenance, indent=1) + "\n")
+        self._replace("csv", "")
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Write a row down, with those before it."""
+        self.rows.append(row)
+        self._replace("csv", self.frame.to_csv(index=False))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows so far."""
+        return pd.DataFrame(self.rows)
+
+    def _replace(self, end: str, text: str) -> None:
+        temporary = Path(f"{self.path}.{end}.tmp")
+        temporary.write_text(text)
+        temporary.replace(f"{self.path}.{end}")
+
+
 def write(frame: pd.DataFrame, path: Path, machine: dict[str, Any], **more: Any) -> None:
-    """Write <path>.csv and, with the command and what else is to be known of the numbers, <path>.provenance.json."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(f"{path}.csv", index=False)
-    provenance = {"command": " ".join(["python", *sys.argv]), "machine": machine, **more}
-    Path(f"{path}.provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    """Write the rows of a frame as `Record` does."""
+    record = Record(path, machine, **more)
+    for row in frame.to_dict("records"):
+        record.add(row)
 
 
 def best(work: Any, sync: Any, rounds: int = 9) -> float:

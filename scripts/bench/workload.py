@@ -47,16 +47,21 @@ class Ours:
         return self.now() - begun
 
     def steps(self, n: int) -> float:
-        """Train n steps; give the seconds of one."""
+        """Train n steps of whole batches, going on with the next epoch where one ends; return the seconds of one."""
         if not self.done:
             self.epoch_of(1)
-        self.loop.k.zero_()
+        loop, whole = self.loop, self.loop.train.shape[1] // self.loop.B
+        loop.k.zero_()
         begun = self.now()
         for k in range(n):
-            if self.loop.graph:
-                self.loop.graph.replay()
+            place = k % whole
+            if k and not place:
+                loop.epoch += 1
+                loop.k.zero_()
+            if loop.graph:
+                loop.graph.replay()
             else:
-                self.loop.step(slice(k * self.loop.B, (k + 1) * self.loop.B))
+                loop.step(slice(place * loop.B, (place + 1) * loop.B))
         return (self.now() - begun) / n
 
     def epoch_of(self, n: int) -> None:
@@ -102,11 +107,11 @@ class Ours:
         """Prepare the ranking of the test users, five metrics at two cut-offs."""
         return ranking(self.config, self.split, self.device)
 
-    def rank(self, ranking: Ranking) -> float:
-        """Rank for all test users of trial 0; give the seconds."""
+    def rank(self, ranking: Ranking, T: int = 1) -> float:
+        """Rank for all test users of the first T trials; return the seconds."""
         model = self.pack.model.encode().detach()
         begun = self.now()
-        ranking.evaluate(model.queries[:1], model.items[:1])
+        ranking.evaluate(model.queries[:T], model.items[:T])
         return self.now() - begun
 
 

@@ -1,0 +1,150 @@
+"""Every sampler, loss and model, captured on an emulated CUDA device: no sync in the step, no device mixed, equal bits.
+
+A case trains two epochs, drops a trial, rebuilds the loop and trains a third; the plain torch path on the CPU must
+have the same history and the same parameters.
+"""
+
+import itertools
+
+import pytest
+import torch
+
+from hapens_bench.config import conf_dir
+from hapens_bench.launch.job import load_split
+from hapens_bench.training.stage import Stage, ranking
+from tests.conftest import make_config
+from tests.models.cases import CASES as MODELS
+from tests.samplers.cases import CASES as SAMPLERS
+from tests.training.emulated import DEVICE, OnDevice, Violation, installed
+
+SMALL = [
+    "dataset.users=80",
+    "dataset.items=300",
+    "trainer.batch_size=64",
+    "trainer.lr=0.01",
+    "trainer.epochs=4",
+    "model.D=8",
+    "tuned=none",
+]
+SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")} | {"hapens": ["sampler.M=4"]}
+READINGS = {  # what changes the code of a step, beside the defaults
+    "rns": [
+        ["trainer.optimizer=adagrad"],
+        ["trainer.reduction=sum"],
+        ["trainer.drop_last=false"],
+        ["trainer.bitmap_mb=0"],
+    ],
+    "pns": [["trainer.bitmap_mb=0"]],
+    "ssm": [["model.similarity=cosine"]],
+    "dns_mn": [["sampler.N=8"]],
+    "softmax": [["loss=bpr_sum"]],
+    "gdns": [["sampler.reading=b"], ["sampler.reading=c"], ["sampler.select=hardness"], ["loss.pairs=matched"]],
+    "srns": [["sampler.memory=persistent"]],
+    "aobpr": [["sampler.spread=variance"], ["trainer.bitmap_mb=0"]],
+    "dens": [["sampler.warmup=3"]],
+    "worst_case": [["loss.maximum=exact"]],
+    "irgan_minimax": [["sampler.pretrain=0"], ["sampler.pretrain=1"]],
+}
+LOSSES = sorted(path.stem for path in (conf_dir() / "loss").glob("*.yaml"))
+
+
+def own_loss(sampler):
+    return make_config(f"sampler={sampler}", "tuned=none")["loss"]["name"]
+
+
+def cases():
+    """Every sampler on MF with its readings, every model of the contract with DNS, every loss that DNS or ENMF may have."""
+    for name in sorted(SAMPLERS):
+        for how in ([], *READINGS.get(name, [])):
+            yield [f"sampler={name}", *SCRATCH.get(name, []), *how]
+    for model, _, keys in MODELS.values():
+        how = [f"model.{key}={value[0] if isinstance(value, list) else value}" for key, value in keys.items()]
+        yield ["sampler=dns", f"model={model}", *how]
+    used = {own_loss(name) for name in SAMPLERS}
+    for loss in sorted(set(LOSSES) - used):
+        yield ["sampler=rns", f"loss={loss}"]
+
+
+def products():
+    """Every sampler with every other model, dropout on."""
+    models = {
+        "gmf": ["model.user_dropout=0.1"],
+        "lightgcn": ["model.message_dropout=0.2", "model.node_dropout=0.2"],
+        "ngcf": ["model.variant=authors", "model.message_dropout=0.2"],
+    }
+    for name, (model, how) in itertools.product(sorted(SAMPLERS), models.items()):
+        yield [f"sampler={name}", *SCRATCH.get(name, []), f"model={model}", *how]
+
+
+def train(configs, split, device):
+    """Train, and rank; return the pack, the history and the metrics."""
+    stage = Stage("held", configs[0], split, device)
+    pack = stage.pack(configs)
+    loop = stage.loop(pack)
+    assert loop.uncaptured is None, loop.uncaptured
+    rows = [loop.run(epoch) for epoch in range(2)]
+    pack.keep([0, 2])
+    loop = stage.loop(pack)
+    rows.append(loop.run(2))
+    encoded = pack.model.encode().detach()
+    found = ranking(configs[0], split, device).evaluate(encoded.queries, encoded.items)
+    return pack, loop, rows, [result.mean() for result in found]
+
+
+def check(overrides, tmp_path):
+    base = [*SMALL, f"paths.cache={tmp_path}", *overrides]
+    configs = [make_config(*base, f"seed={t}") for t in range(3)]
+    split = load_split(configs[0])
+    with installed():
+        theirs, loop, captured, ranked = train(configs, split, DEVICE)
+    assert loop.graph is not None and len(loop.graph.calls) > 100
+    plain = [{**c, "trainer": {**c["trainer"], "engine": "reference"}} for c in configs]
+    mine, _, rows, expected = train(plain, split, torch.device("cpu"))
+    assert str(captured) == str(rows) and ranked == expected  # text: nan is equal to itself
+    for name, p in mine.parameters().items():
+        assert torch.equal(p, theirs.parameters()[name].inner), name
+
+
+@pytest.mark.parametrize("overrides", list(cases()), ids=" ".join)
+def test_a_captured_step_is_the_plain_one(overrides, tmp_path):
+    check(overrides, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", list(products()), ids=" ".join)
+def test_every_sampler_is_captured_with_every_model(overrides, tmp_path):
+    check(overrides, tmp_path)
+
+
+def test_the_emulated_device_catches_what_cuda_refuses():
+    with installed():
+        from tests.training.emulated import record
+
+        x = torch.ones(3).to(DEVICE)
+        assert isinstance(x, OnDevice)
+        with pytest.raises(Violation, match="mixed"):
+            x + torch.ones(3)
+        with pytest.raises(Violation, match=r"\.numpy"):
+            x.numpy()
+        for syncing in (
+            lambda: float(x.sum()),
+            lambda: x[x > 0],
+            lambda: x.nonzero(),
+            lambda: x.cpu(),
+            lambda: torch.tensor([1.0]).to(DEVICE),
+            lambda: x.tolist(),
+        ):
+            with pytest.raises(Violation, match="waits for the device"):
+                record(syncing, DEVICE)
+            syncing()  # outside a recording it only waits
+
+        counter, total, n = torch.zeros(()).to(DEVICE), torch.zeros(()).to(DEVICE), 2
+
+        def step():
+            counter.add_(1)
+            total.add_(counter * n)
+
+        tape = record(step, DEVICE)
+        n = 100  # baked in: a replay does not see it
+        tape.replay()
+        assert (float(counter), float(total)) == (2, 6)
