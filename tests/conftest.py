@@ -17,6 +17,12 @@ from hapens_bench.kernels.cpu import set_threads
 SHIPPED, compose = config.conf_dir(), config.unresolved
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of `-m gpu` read the folder of these tests only: a borrowed GPU has torch, and not what other tests import."""
+    elsewhere = collection_path.suffix == ".py" and collection_path.parent.name != "gpu"
+    return True if config.option.markexpr == "gpu" and elsewhere else None
+
+
 @functools.cache
 def once(overrides: tuple[str, ...]) -> DictConfig:
     """Compose, and keep the result out of the collector's way: a pack collects garbage twice, each time among all there is."""

@@ -120,6 +120,15 @@ def test_a_member_of_an_archive_is_read_and_never_written(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "log"]
 
 
+def test_gpu_tests_stand_in_their_own_folder():
+    """`pytest -m gpu` reads no other: see tests/conftest.py."""
+    folder = Path(__file__).parent
+    marked = [
+        path for path in folder.rglob("test_*.py") if "mark.gpu" in path.read_text() and path.name != "test_safety.py"
+    ]
+    assert marked and {path.parent.name for path in marked} == {"gpu"}
+
+
 def test_every_address_is_https():
     files = [
         file

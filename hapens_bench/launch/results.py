@@ -82,4 +82,4 @@ def show_failures(jobs: Sequence[Job], console: Console) -> None:
         return
     console.print(f"\n{len(missing)} of {len(jobs)} jobs are not done; to run them again:")
     for job in missing:
-        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, soft_wrap=True)
+        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, markup=False, soft_wrap=True)

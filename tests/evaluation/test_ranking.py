@@ -113,18 +113,6 @@ def test_results_do_not_depend_on_the_chunk_size_where_kernels_tile(engine):
     assert all(torch.equal(results[0].values[m], other.values[m]) for other in results[1:] for m in METRICS)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_same_on_a_gpu():
-    users, items, known, targets = case(4, 3)  # small whole numbers: scores are exact on any device
-    cuda = torch.device("cuda")
-    here = FullRanking(known, targets, U, I, METRICS, CPU, 1).evaluate(users, items)
-    there = FullRanking(known, targets, U, I, METRICS, cuda, 1).evaluate(users.cuda(), items.cuda())
-    for mine, theirs in zip(here, there, strict=True):
-        assert torch.equal(mine.users, theirs.users)
-        assert all(torch.allclose(mine.values[m], theirs.values[m], rtol=0, atol=1e-12) for m in METRICS)
-
-
 def test_no_targets_give_no_users(engine):
     users, items, known, _ = case(0, None)
     results = FullRanking(known, np.zeros((0, 2), dtype=np.int64), U, I, METRICS, CPU, 1, engine).evaluate(users, items)

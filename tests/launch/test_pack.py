@@ -99,7 +99,7 @@ def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
 
 
 def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(three, tmp_path, monkeypatch):
-    def killed(trial, split):
+    def killed(trial, split, device):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hapens_bench.launch.run.finish", killed)

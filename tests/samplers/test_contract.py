@@ -155,6 +155,22 @@ def test_trained_parameters_get_gradients_and_are_kept_and_saved_by_trial(case):
             assert torch.equal(p[0], parameters[key][1])
 
 
+def table_bytes(name, U, I):
+    """The bytes that sampler `name` takes for U users and I items, as measured and as it says."""
+    pairs = np.array([[u, u % I] for u in range(U)])
+    encoded = Encoded(torch.zeros(T, U, D), torch.zeros(T, I, D))
+    sampler = ready(build_sampler(sections(name), [1, 2, 3], D, U, I), encoded, Positives(pairs, U, I))
+    held = sum(x.nbytes for x in (*sampler.parameters(), *sampler.buffers())) // T
+    return held, sampler.n_bytes(sections(name)[0], D, U, I)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_how_much_memory_its_tables_take(name):
+    (small, said), (large, said_of_large) = table_bytes(name, 40, 60), table_bytes(name, 90, 250)
+    assert large - small == said_of_large - said, "what grows with users or items is not what n_bytes says"
+    assert said <= small
+
+
 def choose(encoded, batch, pool, rng, *overrides):
     """Draw with one setting for all trials."""
     return make([make_config(*overrides)["sampler"]] * T, [1, 2, 3]).draw(batch, encoded, pool, rng).items

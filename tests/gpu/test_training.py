@@ -5,6 +5,8 @@ import torch
 
 from hapens_bench.data.load import load
 from hapens_bench.training.trainer import Trainer
+from tests.samplers.cases import CASES as SAMPLERS
+from tests.training.test_emulated import SCRATCH
 from tests.training.test_trainer import make_trials
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -15,7 +17,7 @@ def train(tmp_path, variants, device, *overrides):
     trials = make_trials(tmp_path, variants, "sampler=ahns", "trainer.eval_every=1", *overrides)
     split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
     Trainer(trials, split, torch.device(device)).run()
-    assert all(trial.failure is None for trial in trials)
+    assert all(trial.failure is None and trial.progress.uncaptured is None for trial in trials)
     return [[row["train/loss"] for row in trial.progress.rows] for trial in trials]
 
 
@@ -54,6 +56,15 @@ def test_captured_generators_train_as_on_the_cpu_for_an_epoch(tmp_path, sampler)
     variants, overrides = [["seed=1"], ["seed=2", "sampler.lr=0.02"]], [f"sampler={sampler}", *game, "trainer.epochs=2"]
     captured = train(tmp_path / "captured", variants, "cuda", *overrides)
     assert far(captured, train(tmp_path / "cpu", variants, "cpu", *overrides)) < 1e-3
+
+
+@pytest.mark.parametrize("model", ["mf", "lightgcn", "ngcf"])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_every_sampler_is_captured_and_trains_as_on_the_cpu(tmp_path, sampler, model):
+    how = [f"sampler={sampler}", *SCRATCH.get(sampler, []), f"model={model}", "trainer.batch_size=64", "tuned=none"]
+    variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
+    captured = train(tmp_path / "captured", variants, "cuda", *how, "trainer.epochs=2")
+    assert far(captured, train(tmp_path / "cpu", variants, "cpu", *how, "trainer.epochs=2")) < 1e-3
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
