@@ -122,11 +122,9 @@ def test_a_member_of_an_archive_is_read_and_never_written(tmp_path):
 
 def test_gpu_tests_stand_in_their_own_folder():
     """`pytest -m gpu` reads no other: see tests/conftest.py."""
-    folder = Path(__file__).parent
-    marked = [
-        path for path in folder.rglob("test_*.py") if "mark.gpu" in path.read_text() and path.name != "test_safety.py"
-    ]
-    assert marked and {path.parent.name for path in marked} == {"gpu"}
+    tests = [path for path in Path(__file__).parent.rglob("test_*.py") if path != Path(__file__)]
+    assert not [path for path in tests if path.parent.name != "gpu" and "mark.gpu" in path.read_text()]
+    assert all("pytestmark = marks" in path.read_text() for path in tests if path.parent.name == "gpu")
 
 
 def test_every_address_is_https():

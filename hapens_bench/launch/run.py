@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import platform
 import subprocess
 import sys
@@ -240,13 +241,16 @@ def make_sinks(config: Config) -> list[Sink]:
 
 @lru_cache(maxsize=1)
 def git_sha() -> str:
-    """Give the commit of the checkout the package runs from, with `-dirty` for changes, or its version."""
+    """Return the commit of the checkout the package runs from, with `-dirty` for changes, or its version.
+
+    Where the files came without their history, HAPENS_COMMIT may name the commit.
+    """
     home = Path(hapens_bench.__file__).parent.parent
     try:
         call = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return f"version {hapens_bench.__version__}"
+        return os.environ.get("HAPENS_COMMIT") or f"version {hapens_bench.__version__}"
 
 
 def versions() -> dict[str, str]:

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from figure import draw
-from machine import Record, ceilings, describe
+from machine import Record, best, ceilings, describe
 from workload import Ours, interleaved, other, real, synthetic, timed
 
-from hapens_bench.config import conf_dir
+from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.launch.devices import activate, pick_device
 from hapens_bench.launch.size import peak_bytes
 from hapens_bench.samplers.pool import draw_pool
@@ -179,6 +179,45 @@ def packs(args: argparse.Namespace) -> Iterator[Row]:
             yield row("pack", f"{dataset} ahns", "T = 1, plain torch, uncaptured", seconds, alone.epoch())
 
 
+def trials(args: argparse.Namespace) -> Iterator[Row]:
+    """Trials an hour of AHNS, shuffling and evaluation included; the ratio is to trials one at a time, captured."""
+    usual = compose_config([])["trainer"]
+    epochs, evaluations = usual["epochs"], -(-usual["epochs"] // usual["eval_every"])
+    for dataset in args.pack_datasets:
+        split, base = real(dataset), None
+        one, *more = args.pack_sizes
+        for T, engine in ((one, "auto"), (1, "reference"), *((T, "auto") for T in more)):
+            ours = Ours(split, SETTINGS["ahns"], T, device=args.device, engine=engine)
+            ranking = ours.ranking()
+            ours.epoch_of(2)
+            ours.rank(ranking, T)
+            epoch, rank = ours.epoch, lambda o=ours, r=ranking, T=T: o.rank(r, T)
+            found = interleaved({"epoch": epoch, "rank": rank}, args.rounds)
+            hourly = 3600 * T / (epochs * found["epoch"] + evaluations * found["rank"])
+            base = base or hourly
+            way = f"T = {T}" + (", plain torch" if engine == "reference" else "")
+            yield row("trials an hour", f"{dataset} ahns", way, hourly, base)
+
+
+def precision(args: argparse.Namespace) -> Iterator[Row]:
+    """Seconds of ranking's product for 4,096 users, and of 2^20 scores, by the precision; the ratio is to float32."""
+    device, allowed = torch.device(args.device), torch.backends.cuda.matmul.allow_tf32
+    split = real(args.datasets[0])
+    users, items = (torch.randn(n, 64, device=device) for n in (4096, split.n_items))
+    index = torch.randint(0, split.n_items, (4096, 256), device=device)
+    sync = torch.cuda.synchronize if args.device == "cuda" else lambda: None
+    times: dict[str, dict[str, float]] = {"product": {}, "scores": {}}
+    for name in ("float32", "TF32", "bfloat16"):
+        torch.backends.cuda.matmul.allow_tf32 = name == "TF32"
+        u, v = (x.bfloat16() if name == "bfloat16" else x for x in (users, items))
+        times["product"][name] = best(lambda u=u, v=v: u @ v.T, sync)
+        times["scores"][name] = best(lambda u=u, v=v: (v[index] * u[:, None]).sum(-1), sync)
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    for case, found in times.items():
+        for name, seconds in found.items():
+            yield row("precision", case, name, seconds, found["float32"])
+
+
 def growth(args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of a DNS step as M, items and users double; the ratio is to the size before."""
     base = {"M": 32, "items": 20_000, "users": 20_000}
@@ -213,12 +252,14 @@ def shares(rows: list[Row], machine: dict[str, Any], datasets: list[str]) -> Ite
     """Give the share of the machine's ceilings that Adam and ranking reach, in float32 with D = 64; more than 1 is the cache."""
     values = {(r["section"], r["case"], r["way"]): r.get("value") for r in rows}
     for dataset in datasets:
-        split = real(dataset)
         adam = values.get(("step", f"{dataset} ahns", "Adam"))
+        user = values.get(("evaluation", dataset, "ours"))
+        if not adam and not user:
+            continue
+        split = real(dataset)
         if adam:
             moved = 8 * 4 * 64 * (split.n_users + split.n_items)  # read p, m, v, g; write p, m, v, g
             yield row("share", dataset, "Adam, of streaming", moved / adam / 1e9 / machine["streaming GB/s"], None)
-        user = values.get(("evaluation", dataset, "ours"))
         if user:
             rate = 2 * 64 * split.n_items / user / 1e9 / machine["GEMM 256x64 @ 64x10429 GFLOP/s"]
             yield row("share", dataset, "ranking, of matrix products", rate, None)
@@ -239,8 +280,10 @@ SECTIONS = {
     "step": split_of_a_step,
     "samplers": samplers,
     "packs": packs,
+    "trials": trials,
     "growth": growth,
     "memory": memory,
+    "precision": precision,
 }
 
 

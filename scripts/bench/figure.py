@@ -18,7 +18,9 @@ TITLES = {
     "step": "parts of an AHNS step",
     "sampler": "step of each sampler: times RNS",
     "pack": "a trial in a pack of T: times alone",
+    "trials an hour": "trials an hour in packs of T: times one at a time",
     "growth": "step, each size against half of it",
+    "precision": "by precision: times float32",
     "memory": "memory of evaluation, MiB",
 }
 

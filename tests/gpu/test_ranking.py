@@ -6,11 +6,13 @@ import torch
 
 from hapens_bench.evaluation.candidates import CandidateRanking
 from hapens_bench.evaluation.ranking import FullRanking
-from hapens_bench.kernels import Engine
+from hapens_bench.kernels import pick_engine
 from tests.evaluation.conftest import random_vectors
+from tests.gpu import DEVICE, marks
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = marks
 CPU = torch.device("cpu")
+ENGINE = pick_engine("auto", torch.device(DEVICE))
 METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
 U, I, D, T = 700, 500, 4, 5
 
@@ -34,9 +36,9 @@ def same(here, there):
 def test_full_ranking(together):
     users, items, known, targets = scene(3)
     here = FullRanking(known, targets, U, I, METRICS, CPU, 1).evaluate(users, items)
-    ranking = FullRanking(known, targets, U, I, METRICS, torch.device("cuda"), 1, Engine.CUDA)
+    ranking = FullRanking(known, targets, U, I, METRICS, torch.device(DEVICE), 1, ENGINE)
     ranking.together = together
-    same(here, ranking.evaluate(users.cuda(), items.cuda()))
+    same(here, ranking.evaluate(users.to(DEVICE), items.to(DEVICE)))
 
 
 def test_candidate_ranking():
@@ -44,5 +46,5 @@ def test_candidate_ranking():
     targets = targets[np.unique(targets[:, 0], return_index=True)[1]]
     negatives = np.random.default_rng(1).integers(0, I, (U, 20))
     here = CandidateRanking(targets, negatives, METRICS, CPU, 1).evaluate(users, items)
-    there = CandidateRanking(targets, negatives, METRICS, torch.device("cuda"), 1, Engine.CUDA)
-    same(here, there.evaluate(users.cuda(), items.cuda()))
+    there = CandidateRanking(targets, negatives, METRICS, torch.device(DEVICE), 1, ENGINE)
+    same(here, there.evaluate(users.to(DEVICE), items.to(DEVICE)))
