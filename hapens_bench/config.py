@@ -68,6 +68,8 @@ CAME_LATER: dict[str, dict[str, Any]] = {
         "best_model": False,
     },
     "protocol": {"mask": "train+valid"},
+    "hapens_bench.models.mf.MF": {"init": "xavier", "std": 1},
+    "hapens_bench.losses.hard_bpr.HardBPR": {"form": "plus"},
 }  # what runs before there was the key did, by section, or by class of a component
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),

@@ -182,9 +182,9 @@ def test_a_run_id_ignores_what_cannot_change_the_result():
 def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone():
     config = make_config("dataset=tools", "sampler=ahns")
     assert run_id(config) == "c4bf935120fb" and config_id(config) == "b06cd9629e2f"
-    sections = {name: config[name] for name in ("protocol", "trainer")}
+    sections = {name: config[name] for name in ("protocol", "model", "loss", "trainer")}
     later = {name: came_later(name, section) for name, section in sections.items()}
-    assert all(later.values())
+    assert set(later["model"]) == {"init", "std"} and later["protocol"] and later["trainer"]
     earlier = dict(config)
     for name, section in sections.items():
         earlier[name] = {k: v for k, v in section.items() if k not in later[name]}
@@ -195,11 +195,12 @@ def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone():
         "trainer.reduction=sum",
         "trainer.initial_accumulator=0.1",
         "protocol.mask=train",
+        "model.init=normal",
     ):
         assert run_id(make_config("dataset=tools", "sampler=ahns", other)) != run_id(config)
 
 
-# What these configs hashed to before protocol.mask was there.
+# What these configs hashed to before protocol.mask, model.init of MF and loss.form were there.
 IDS = {
     "dataset=gowalla protocol=sdns": ("fa6300e654b9", "369d5c65aa5a", "345c95a1385c"),
     "dataset=tmall protocol=ahns": ("12aa88c8831e", "324ce12c9821", "7690b7e57834"),
