@@ -59,13 +59,18 @@ CANNOT_CHANGE_RESULTS = (
     "checkpoint_seconds",
     "keep_checkpoint",
 )
-CAME_LATER = {
-    "optimizer": "adam",
-    "initial_accumulator": 0,
-    "reduction": "mean",
-    "user_hardness": False,
-    "best_model": False,
-}  # what runs before there was the key did
+CAME_LATER: dict[str, dict[str, Any]] = {
+    "trainer": {
+        "optimizer": "adam",
+        "initial_accumulator": 0,
+        "reduction": "mean",
+        "user_hardness": False,
+        "best_model": False,
+    },
+    "protocol": {"mask": "train+valid"},
+    "hapens_bench.models.mf.MF": {"init": "xavier", "std": 1},
+    "hapens_bench.losses.hard_bpr.HardBPR": {"form": "plus"},
+}  # what runs before there was the key did, by section, or by class of a component
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
@@ -145,9 +150,15 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     # The addresses of the files change nothing; the run notes the hash of what was in them.
     if "sources" in kept["dataset"]:
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
-    trainer = CAME_LATER | kept["trainer"]
-    kept["trainer"] = {k: v for k, v in trainer.items() if k not in CANNOT_CHANGE_RESULTS}
+    for name in ("protocol", *COMPONENTS, "trainer"):
+        kept[name] = came_later(name, kept[name]) | kept[name]
+    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
     return kept
+
+
+def came_later(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the keys that a section has not always had, with what was done before."""
+    return CAME_LATER.get(str(section.get("_target_", name)), {})
 
 
 def run_id(config: Mapping[str, Any]) -> str:
@@ -162,16 +173,19 @@ def config_id(config: Mapping[str, Any]) -> str:
 
 def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
-    trainer = {k: v for k, v in kept["trainer"].items() if k not in CAME_LATER or v != CAME_LATER[k]}
+    first = dict(kept)
+    for name in ("protocol", *COMPONENTS, "trainer"):
+        known = came_later(name, kept[name]).items()
+        first[name] = {key: value for key, value in kept[name].items() if (key, value) not in known}
     later = ("start", "first") if kept["sampler"].get("start") == "scratch" else ()
-    sampler = {k: v for k, v in kept["sampler"].items() if k not in later}
-    return {**kept, "trainer": trainer, "sampler": sampler}
+    first["sampler"] = {k: v for k, v in first["sampler"].items() if k not in later}
+    return first
 
 
 def split_id(config: Mapping[str, Any]) -> str:
     """Hash what decides which pairs are trained on and which are judged: the data set and the protocol, less what is measured."""
     measured = ("selection", "metrics", "monitor", "ranking", "name")
-    kept = identity(config)
+    kept = _as_first_written(identity(config))
     protocol = {k: v for k, v in kept["protocol"].items() if k not in measured}
     return _digest({"dataset": kept["dataset"], "protocol": protocol})
 
@@ -241,6 +255,11 @@ def check(config: Mapping[str, Any]) -> None:
         for name in protocol["metrics"]:
             parse_metric(name.removeprefix(FULL))
         found += _ranking_problems(protocol)
+    if protocol["mask"] == "train" and "valid_refit" in protocol["selection"]:
+        found.append(
+            "protocol.selection has valid_refit, which trains on validation items, but with "
+            "protocol.mask=train they stay candidates; leave valid_refit out"
+        )
     for key in ("user_hardness", "best_model"):
         if config["trainer"].get(key) and "valid" not in protocol["selection"]:
             found.append(f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]")

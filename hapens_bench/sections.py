@@ -16,6 +16,7 @@ PROTOCOL_KEYS = {
     "filter": Key(dict),
     "split": Key(dict),
     "valid": Key(dict),
+    "mask": Key(str, choices=("train+valid", "train")),
     "ranking": Key(str),
     "metrics": Key(list),
     "monitor": Key(str),

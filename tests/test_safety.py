@@ -20,6 +20,7 @@ from hapens_bench.errors import UserError
 from hapens_bench.tracking.run_folder import RunFolder
 
 PACKAGE = Path(hapens_bench.__file__).parent
+UNPICKLES = PACKAGE / "data" / "unpickling.py"  # the only one; see tests/data/test_unpickling.py
 RUNS_CODE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN = {
     "eval",
@@ -80,7 +81,7 @@ def test_the_search_finds_what_is_unsafe(line):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_trusts_a_file(path):
-    assert unsafe(path.read_text()) == []
+    assert unsafe(path.read_text()) == (["pickle"] if path == UNPICKLES else [])
 
 
 class Trap:

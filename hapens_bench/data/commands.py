@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hapens_bench.config import compose_config, conf_dir
 from hapens_bench.data.interactions import Split
-from hapens_bench.data.load import choose_source, load
+from hapens_bench.data.load import choose_source, keeps_split, load, named_source
 from hapens_bench.data.sources import SourceFile, cache_dir, checksums, fetch_file, find_file, mirror_dir, wrong_with
 from hapens_bench.errors import UserError
 
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
     action("list", "what there is, where it comes from, and what lies here", run_list)
     fetch = action("fetch", "get a data set's files", run_fetch)
     fetch.add_argument("name")
-    fetch.add_argument("--source", help="which of its sources (default: the published split, else dataset.source)")
+    fetch.add_argument("--source", help="which source (default: author, else dataset.source)")
     action("verify", "check the files that lie here", run_verify).add_argument("name", nargs="?")
     stats = action("stats", "sizes beside the paper's, and what differs", run_stats)
     stats.add_argument("name")
@@ -87,14 +87,13 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:
-    """Get the files of one source of a data set; by default those that the ahns protocol reads."""
+    """Get the files of one source of a data set; by default those of a paper's authors."""
     dataset = read(arguments.name)
     if "sources" not in dataset:
         CONSOLE.print(f"{arguments.name} is generated; there is nothing to fetch")
         return 0
-    chosen = dataset | ({"source": arguments.source} if arguments.source else {})
-    source = choose_source(chosen, {"author_split": arguments.source is None, "split": {"kind": "random"}})
-    for section in source["files"].values():
+    name = arguments.source or ("author" if "author" in dataset["sources"] else dataset["source"])
+    for section in named_source(dataset, name)["files"].values():
         CONSOLE.print(str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True)
     return 0
 
@@ -146,6 +145,8 @@ def run_stats(arguments: argparse.Namespace) -> int:
         CONSOLE.print(what, highlight=False, soft_wrap=True)
     CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
     drawn = (protocol.get("subset") or {}).get("users")
+    if "sources" in dataset and keeps_split(choose_source(dataset, protocol), protocol):
+        drawn = None  # a published split is taken whole
     if drawn is not None:
         users = f"{drawn:,} users, drawn with seed {protocol['subset']['seed']}"
         if ours["users"] < drawn:

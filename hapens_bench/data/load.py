@@ -21,7 +21,7 @@ from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_p
 from hapens_bench.data.negatives import draw_negatives
 from hapens_bench.data.noise import add_noise
 from hapens_bench.data.parsing import DAMAGED
-from hapens_bench.data.readers import READERS, VERSION, Published
+from hapens_bench.data.readers import KINDS, READERS, VERSION, Published
 from hapens_bench.data.sources import SourceFile, fetch_file
 from hapens_bench.errors import UserError
 
@@ -106,15 +106,35 @@ def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, 
 
 
 def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the published split where the protocol wants one and there is one of its kind, else what `dataset.source` names."""
+    """Pick the published split where the protocol wants one that is there, else `dataset.source`.
+
+    A published split by time is named by `dataset.source`, because logs can be split by time, too.
+    """
     sources, name, kind = dataset["sources"], dataset["source"], protocol["split"]["kind"]
-    if protocol["author_split"] and kind == "random" and "author" in sources:
+    if kind == "random" and "author" in sources and keeps_split(sources["author"], protocol):
         name = "author"
     if protocol["author_split"] and kind == "leave_one_out":
         name = next((variant for variant, source in sources.items() if source["reader"] == kind), name)
+    return named_source(dataset, name)
+
+
+def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Give a source of a data set, with its name as `variant`.
+
+    Raises:
+        UserError: when there is none of that name.
+    """
+    sources = dataset["sources"]
     if name not in sources:
         raise UserError(f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}")
     return dict(sources[name]) | {"variant": name}
+
+
+def keeps_split(source: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
+    """Tell whether a protocol takes the split of a source's files as it is."""
+    kind = protocol["split"]["kind"]
+    wanted = kind == "leave_one_out" or bool(protocol["author_split"])
+    return wanted and KINDS.get(source["reader"]) == kind
 
 
 def _unpinned(source: Mapping[str, Any], cache: Path, mirror: Path | None) -> list[tuple[int, int]]:
@@ -136,8 +156,7 @@ def _parse(
                 f"the pairs in {' and '.join(map(str, paths.values()))} have sha256 {read.pairs_sha256}, "
                 f"but {source['pairs_sha256']} was expected; remove them and fetch them again"
             )
-        kind = protocol["split"]["kind"]
-        if read.kind == kind and (kind == "leave_one_out" or protocol["author_split"]):
+        if keeps_split(source, protocol):
             return _with_negatives(_checked(_published(name, read, protocol)), protocol, read.negatives)
         read = read.as_log()
     return _with_negatives(_checked(_split(name, read, protocol, None)), protocol)
@@ -154,7 +173,7 @@ def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split
         train = without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
         return Split(name, read.n_users, read.n_items, train, valid, test)
     train = without(sort_pairs(read.train), test, read.n_items)
-    if read.kind == "leave_one_out":
+    if protocol["split"]["kind"] == "leave_one_out":
         held = splits.one_per_user(train, protocol["valid"]["seed"])
     else:
         held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])

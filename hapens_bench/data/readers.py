@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
 from hapens_bench.data.parsing import DAMAGED, is_whole, read_npz, read_table, require_arrays, whole_numbers
 from hapens_bench.data.sources import read_bytes
+from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
 
 VERSION = 3  # part of the cache key: raise it when what is made of the same files changes
@@ -24,7 +25,7 @@ Paths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Published:
-    """A split that was published with the data; `kind` is "random" or "leave_one_out" (one test pair a user).
+    """A split that was published with the data; of which kind its reader's splits are says `KINDS`.
 
     Shape:
         train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
@@ -36,7 +37,6 @@ class Published:
     n_users: int
     n_items: int
     valid: IntArray | None = None
-    kind: str = "random"
     negatives: IntArray | None = None
 
     def as_log(self) -> Interactions:
@@ -100,7 +100,7 @@ def ncf(paths: Paths) -> Published:
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
         if parts[part].min() < 0:
             raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
-    return replace(_published(paths, parts["train"], parts["test"]), kind="leave_one_out")
+    return _published(paths, parts["train"], parts["test"])
 
 
 def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
@@ -147,6 +147,12 @@ def read_adjacency(path: Path) -> IntArray:
     return joined
 
 
+def consumed(paths: Paths) -> Published:
+    """Read the three `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
+    train, valid, test = (read_lists(paths[part]) for part in ("train", "valid", "test"))
+    return _published(paths, train, test, valid)
+
+
 def user_behavior(paths: Paths) -> Interactions:
     """Read Taobao's `UserBehavior.csv` (user, item, category, behaviour, seconds; no header); every behaviour counts."""
     columns = ["user", "item", "category", "behaviour", "time"]
@@ -182,6 +188,14 @@ def events(paths: Paths) -> Interactions:
     return from_frame(pd.DataFrame(columns))
 
 
+def in_order(paths: Paths) -> Interactions:
+    """Read a gathered `ml1m_order.npz` (user, item): rows in order of time; places are times."""
+    arrays = read_npz(paths["log"], ("user", "item"))
+    n = arrays["user"].size
+    columns = {name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item")}
+    return from_frame(pd.DataFrame(columns | {"time": np.arange(n)}))
+
+
 def leave_one_out(paths: Paths) -> Published:
     """Read a gathered leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
 
@@ -208,11 +222,29 @@ def leave_one_out(paths: Paths) -> Published:
                 f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
             )
     _refuse_gaps(path, pairs, n_users, n_items)
-    return Published(train, test, n_users, n_items, valid, "leave_one_out", negatives)
+    return Published(train, test, n_users, n_items, valid, negatives)
 
 
 READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
-    f.__name__: f for f in (movielens, amazon, ncf, adjacency, user_behavior, tmall, events, leave_one_out)
+    f.__name__: f
+    for f in (
+        movielens,
+        amazon,
+        ncf,
+        adjacency,
+        consumed,
+        user_behavior,
+        tmall,
+        events,
+        in_order,
+        leave_one_out,
+    )
+}
+KINDS = {  # of the splits that readers find in the files
+    "adjacency": "random",
+    "consumed": "chronological",
+    "leave_one_out": "leave_one_out",
+    "ncf": "leave_one_out",
 }
 
 
@@ -230,11 +262,16 @@ def from_frame(table: pd.DataFrame) -> Interactions:
     )
 
 
-def _published(paths: Paths, train: IntArray, test: IntArray) -> Published:
-    both = np.concatenate([train, test])
-    n_users, n_items = int(both[:, 0].max()) + 1, int(both[:, 1].max()) + 1
-    _refuse_gaps(paths["train"], both, n_users, n_items)
-    return Published(train, test, n_users, n_items)
+def _published(
+    paths: Paths,
+    train: IntArray,
+    test: IntArray,
+    valid: IntArray | None = None,
+) -> Published:
+    pairs = np.concatenate([train, test] + ([] if valid is None else [valid]))
+    n_users, n_items = int(pairs[:, 0].max()) + 1, int(pairs[:, 1].max()) + 1
+    _refuse_gaps(paths["train"], pairs, n_users, n_items)
+    return Published(train, test, n_users, n_items, valid)
 
 
 def _refuse_gaps(path: Path, pairs: IntArray, n_users: int, n_items: int) -> None:

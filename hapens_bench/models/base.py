@@ -201,11 +201,12 @@ def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Paramet
     return nn.Parameter((streams.uniform(counter, n, D) * 2 - 1) * bound)
 
 
-def normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Parameter:
+def normal(streams: Streams, counter: int, n: int, D: int, std: float | Tensor) -> nn.Parameter:
     """Draw T tables from N(0, std^2) (Box and Muller, Ann. Math. Stat. 1958).
 
     Shape:
-        -> [T, n, D], from the outputs counter .. counter + 2*n*D - 1 of each trial's stream.
+        std: a number, or [T, 1, 1] -> [T, n, D], from the outputs counter .. counter + 2*n*D - 1
+        of each trial's stream.
     """
     radius, angle = streams.uniform(counter, 2, n, D).unbind(1)
     return nn.Parameter(std * (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle))

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.nn import functional as F
 
 from hapens_bench.checks import Key
-from hapens_bench.models.base import Encoded, Model, init_streams, xavier_uniform
+from hapens_bench.models.base import Encoded, Model, init_streams, normal, xavier_uniform
 from hapens_bench.models.dropout import Noise
 
 
 class MF(Model):
     """Matrix factorisation: s_ui = <e_u, e_i>, without biases, or its cosine.
 
-    Xavier-uniform on the user and the item table separately, as in the code of MixGCF (KDD 2021), DENS (WSDM 2023) and
-    AHNS (AAAI 2024).
+    `init: xavier` is uniform on the user and the item table separately, as in the code of MixGCF
+    (KDD 2021), DENS (WSDM 2023) and AHNS (AAAI 2024); `normal` is N(0, std^2), with std = 1 that of
+    SDNS's authors (arXiv 2211.13912).
 
     Shape:
-        user: [T, U, D]; item: [T, I, D].
+        user: [T, U, D]; item: [T, I, D]; std: [T, 1, 1].
     """
 
-    keys = {"D": Key(int, low=1, shared=True), "similarity": Key(str, choices=("dot", "cosine"), shared=True)}
+    keys = {
+        "D": Key(int, low=1, shared=True),
+        "similarity": Key(str, choices=("dot", "cosine"), shared=True),
+        "init": Key(str, choices=("xavier", "normal"), shared=True),
+        "std": Key(float, above=0),
+    }
 
-    def __init__(self, D: int, similarity: str, seeds: list[int], n_users: int, n_items: int) -> None:
+    def __init__(
+        self,
+        D: int,
+        similarity: str,
+        init: str,
+        std: Tensor,
+        seeds: list[int],
+        n_users: int,
+        n_items: int,
+    ) -> None:
         super().__init__()
         self.cosine = similarity == "cosine"
         streams = init_streams(seeds)
-        self.user = xavier_uniform(streams, 0, n_users, D)
-        self.item = xavier_uniform(streams, n_users * D, n_items, D)
+        if init == "normal":
+            self.user = normal(streams, 0, n_users, D, std)
+            self.item = normal(streams, 2 * n_users * D, n_items, D, std)
+        else:
+            self.user = xavier_uniform(streams, 0, n_users, D)
+            self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def encode(self, noise: Noise | None = None) -> Encoded:
         """Give the two tables, for cosine with rows of length 1."""

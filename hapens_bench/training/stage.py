@@ -34,7 +34,7 @@ class Stage:
     def __init__(self, name: str, config: Config, split: Split, device: torch.device) -> None:
         self.settings, self.split, self.device = config["trainer"], split, device
         self.engine = pick_engine(self.settings["engine"], device)
-        pairs = split.train if name == "held" else split.full_train
+        pairs = train_pairs(name, config["protocol"], split)
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
         truth += [] if split.relabelled is None else [split.relabelled]
         self.train = torch.from_numpy(pairs).to(device)
@@ -69,13 +69,22 @@ class Stage:
         return EpochLoop(pack, self.train, self.positives, self.false_negatives, self.settings, self.engine)
 
 
+def train_pairs(stage: str, protocol: Mapping[str, Any], split: Split) -> IntArray:
+    """Give what a stage trains on, which is also what is masked where it is judged.
+
+    `held` trains on the train part, `full` on the validation part too, unless `protocol.mask`
+    leaves that among the candidates.
+    """
+    return split.train if stage == "held" or protocol["mask"] == "train" else split.full_train
+
+
 def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> Ranking:
     """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`.
 
     Under candidate ranking, metrics whose names begin with `full/` are of the full ranking.
     """
-    judged = (split.train, split.valid) if stage == "held" else (split.full_train, split.test)
     settings, protocol = config["trainer"], config["protocol"]
+    judged = train_pairs(stage, protocol, split), split.valid if stage == "held" else split.test
     memory, engine = settings["eval_memory_mb"], pick_engine(settings["engine"], device)
 
     def full(metrics: list[str]) -> FullRanking:

@@ -32,7 +32,8 @@ class Watcher(Protocol):
 class Trainer:
     """Trains T trials that share data, protocol, model shape, batch size and sampler class.
 
-    Stage `held` trains on the train part and is judged on the validation part, stage `full` trains on both and is judged on test;
+    Stage `held` trains on the train part and is judged on the validation part, stage `full` trains
+    on both, or on what `protocol.mask` says, and is judged on test;
     every trial goes through the stages that its selections need. A trial that is over leaves the pack at once, `end` is told, and the
     others go on without it.
     """

@@ -30,7 +30,7 @@ def test_an_unknown_data_set_is_told_in_one_sentence(hapens):
 
 def test_an_unknown_source_is_told_in_one_sentence(hapens):
     code, text = hapens("fetch", "ml-1m", "--source", "row")
-    assert code == 2 and "ml-1m has author, raw, gathered" in text
+    assert code == 2 and "ml-1m has author, raw, gathered, order" in text
 
 
 def test_a_file_behind_a_login_is_told_with_the_way_to_get_it(hapens, monkeypatch):
@@ -71,15 +71,43 @@ def test_stats_of_leave_one_out_stand_beside_srns(hapens, mirror):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("taobao", "same protocol, different subset: all 13,256 users, because there are fewer than 22,976"),
-        ("tmall", "same protocol, different subset: 10,000 users, drawn with seed 0"),
-        ("gowalla", "equal to SDNS Table 1"),
+        ("taobao", "different subset: all 13,256 users, because there are fewer than 22,976"),
+        ("tmall", "different subset: 10,000 users, drawn with seed 0"),
     ],
 )
-def test_stats_under_the_sdns_protocol_say_whose_users_they_are(hapens, mirror, name, said):
-    code, text = hapens("stats", name, "protocol=sdns")
+def test_stats_of_gathered_logs_under_sdns_say_whose_users_they_are(hapens, mirror, name, said):
+    code, text = hapens("stats", name, "protocol=sdns", "dataset.source=gathered")
     assert code == 0 and said in text and "under protocol sdns" in text
+    assert "split: chronological" in text and "differs from SDNS Table 1" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("taobao", ["22,976", "29,149", "439,305", "352,749", "47,846", "38,710"]),
+        ("tmall", ["10,000", "14,965", "461,899", "369,730", "45,671", "46,498"]),
+        ("gowalla", ["29,858", "40,981", "1,027,370"]),
+    ],
+)
+def test_stats_under_the_sdns_protocol_are_those_of_table_1(hapens, mirror, name, counts):
+    code, text = hapens("stats", name, "protocol=sdns")
+    assert code == 0 and "equal to SDNS Table 1" in text and all(count in text for count in counts)
+    assert "subset" not in text, "a published split is taken whole"
     assert f"split: {'random' if name == 'gowalla' else 'chronological'}" in text
+
+
+def test_stats_of_ml_1m_in_order_of_time(hapens, mirror):
+    code, text = hapens("stats", "ml-1m", "protocol=sdns", "dataset.source=order")
+    assert code == 0 and "equal to AHNS Table 1" in text and "split: chronological" in text
+
+
+def test_what_authors_published_is_fetched_unless_another_source_is_named(hapens, mirror):
+    files = {"tmall": "train_user_consumed.pkl", "tools": "train.txt", "pinterest": "_37501.npz"}
+    for name, file in files.items():
+        code, text = hapens("fetch", name)
+        assert code == 0 and file in text
+    code, text = hapens("fetch", "tmall", "--source", "gathered")
+    assert code == 0 and "events.npz" in text and "pkl" not in text
 
 
 def test_a_chronological_split_of_what_has_no_times_is_one_sentence(hapens, mirror):

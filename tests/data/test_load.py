@@ -12,7 +12,7 @@ import pytest
 
 from hapens_bench.data import planted, readers, sources
 from hapens_bench.data.commands import names
-from hapens_bench.data.load import load
+from hapens_bench.data.load import choose_source, load
 from hapens_bench.data.sources import SourceFile, fetch_file
 from hapens_bench.errors import UserError
 from tests.conftest import make_config
@@ -286,7 +286,8 @@ def test_leave_one_out_uses_the_published_items(mirror, tmp_path):
 
 
 def test_chronological_split_of_a_log_with_times(mirror, tmp_path):
-    config = make_config("dataset=taobao", "protocol.split.kind=chronological", "protocol.split.test=0.1")
+    rules = "protocol.split.kind=chronological", "protocol.split.test=0.1"
+    config = make_config("dataset=taobao", "dataset.source=gathered", *rules)
     split = load(config["dataset"], config["protocol"], tmp_path, mirror)
     total = len(split.train) + len(split.valid) + len(split.test)
     assert total == 318_333 and 0.08 < len(split.test) / total < 0.14
@@ -350,7 +351,8 @@ def test_sdns_of_planted_is_chronological(tmp_path):
 
 @pytest.mark.parametrize(("name", "users"), [("taobao", 13_256), ("tmall", 10_000), ("gowalla", 29_858)])
 def test_sdns_of_the_papers_sets(name, users, mirror, tmp_path):
-    config = make_config(f"dataset={name}", "protocol=sdns")
+    gathered = [] if name == "gowalla" else ["dataset.source=gathered"]
+    config = make_config(f"dataset={name}", "protocol=sdns", *gathered)
     split = load(config["dataset"], config["protocol"], tmp_path, mirror)
     counts = [np.bincount(part[:, 0], minlength=split.n_users) for part in (split.train, split.valid, split.test)]
     assert split.n_users == users
@@ -364,6 +366,39 @@ def test_sdns_of_the_papers_sets(name, users, mirror, tmp_path):
     assert n.min() >= 10 and all(part.min() >= 1 for part in counts)
     assert np.array_equal(counts[2], np.floor(0.1 * n + 0.5))
     assert np.array_equal(counts[1], np.floor((n - counts[2]) / 9 + 0.5))
+
+
+@pytest.mark.parametrize("name", ["taobao", "tmall"])
+def test_the_authors_split_is_read_for_splits_by_time_only(name, mirror, tmp_path):
+    def source(*overrides):
+        config = make_config(f"dataset={name}", *overrides)
+        return choose_source(config["dataset"], config["protocol"])["variant"]
+
+    assert source("protocol=sdns") == source("protocol.split.kind=chronological") == "author"
+    assert source() == source("protocol=clean") == source("protocol=gdns") == "gathered"
+    assert source("protocol=sdns", "dataset.source=gathered") == "gathered"
+    assert source("protocol=sdns", "dataset.source=raw") == "raw"
+    config = make_config(f"dataset={name}", "dataset.source=author")  # a random split of all pairs
+    split = load(config["dataset"], config["protocol"], tmp_path, mirror)
+    total = sum(map(len, (split.train, split.valid, split.test)))
+    assert total == config["dataset"]["paper"]["interactions"]
+    config = make_config(f"dataset={name}", "protocol=sdns", "protocol.author_split=false")
+    with pytest.raises(UserError, match="this data source has no times"):
+        load(config["dataset"], config["protocol"], tmp_path, mirror)
+
+
+def test_a_split_by_time_of_ml_1m_in_order(mirror, tmp_path):
+    config = make_config("dataset=ml-1m", "dataset.source=order", "protocol=sdns")
+    split = load(config["dataset"], config["protocol"], tmp_path, mirror)
+    with np.load(mirror / "ml1m_order" / "ml1m_order.npz", allow_pickle=False) as arrays:
+        user, item = arrays["user"], arrays["item"].tolist()
+        items = list(dict.fromkeys(item))  # by first appearance, as they are numbered
+        first = [items.index(i) for i, own in zip(item, user == user[0], strict=True) if own]
+    own = [part[part[:, 0] == 0, 1].tolist() for part in (split.train, split.valid, split.test)]
+    n = len(first)
+    assert [len(part) for part in own] == [n - 10, 5, 5] and n == 53
+    assert own == [sorted(first[:-10]), sorted(first[-10:-5]), sorted(first[-5:])]
+    assert (split.n_users, split.n_items) == (6040, 3706)
 
 
 def test_planted_is_deterministic_and_its_truth_covers_the_log(tmp_path):

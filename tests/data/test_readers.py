@@ -1,6 +1,8 @@
 import gzip
 import json
+import pickle
 import zipfile
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -77,6 +79,27 @@ def test_tmall_reads_its_header(tmp_path):
 def test_events_npz(tmp_path):
     np.savez(tmp_path / "e.npz", user=[5, 5, 2], item=[1, 0, 1], time=[3, 2, 1], behaviour=[0, 0, 0])
     assert rows(readers.events({"log": tmp_path / "e.npz"})) == [(0, 0, 3), (0, 1, 2), (1, 0, 1)]
+
+
+def test_consumed_keeps_ids_and_parts(tmp_path):
+    parts = {"train": {0: [3, 1], 2: [0]}, "valid": {0: [4], 2: []}, "test": {2: [1]}}
+    for part, lists in parts.items():
+        write(tmp_path / part, pickle.dumps(defaultdict(list, lists), protocol=3))
+    read = readers.consumed({part: tmp_path / part for part in parts})
+    assert read.train.tolist() == [[0, 3], [0, 1], [2, 0]]
+    assert (read.valid.tolist(), read.test.tolist()) == ([[0, 4]], [[2, 1]])
+    assert (read.n_users, read.n_items) == (3, 5), "item 4 is in the validation part alone"
+    write(tmp_path / "valid", pickle.dumps(defaultdict(list, {0: [10**6]}), protocol=3))
+    with pytest.raises(UserError, match="must have few gaps"):
+        readers.consumed({part: tmp_path / part for part in parts})
+
+
+def test_rows_in_order_get_their_places_for_times(tmp_path):
+    np.savez(tmp_path / "o.npz", user=np.array([7, 3, 7], "u2"), item=np.array([9, 9, 1], "u2"))
+    assert rows(readers.in_order({"log": tmp_path / "o.npz"})) == [(0, 0, 0), (1, 0, 1), (0, 1, 2)]
+    np.savez(tmp_path / "o.npz", user=[1, 2], item=[1])
+    with pytest.raises(UserError, match="2 whole numbers were expected"):
+        readers.in_order({"log": tmp_path / "o.npz"})
 
 
 def test_an_npz_with_a_pickle_is_refused(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +80,10 @@ GATHERED = {
     "valid_item_all55187": np.arange(5),
     "test_item_all55187": np.arange(5),
 }
+CONSUMED = {
+    part: pickle.dumps(defaultdict(list, {u: [(3 * u + k) % 11 for k in own] for u in range(5)}), 3)
+    for part, own in {"train": range(4), "valid": [5], "test": [7, 8]}.items()
+}
 ADJACENCY = b"0 1 2 3\n1 4 5\n2 6 7 10\n"
 RATINGS = lines("{u}::{i}::{r}::{t}\n")
 VALID: dict[str, list[Files]] = {
@@ -90,9 +96,11 @@ VALID: dict[str, list[Files]] = {
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
     "ncf_negatives": [{"log": lines("({u},{i})\t1\t2\t3\n")}],
     "adjacency": [{"train": ADJACENCY, "test": ADJACENCY}],
+    "consumed": [CONSUMED],
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
     "tmall": [{"log": b"user_id,item_id,cat_id,time_stamp\n" + lines("{u},{i},1,{t}\n")}],
     "events": [{"log": npz(pack, user=USERS, item=ITEMS, time=ITEMS)} for pack in (np.savez, np.savez_compressed)],
+    "in_order": [{"log": npz(user=USERS, item=ITEMS)}],
     "leave_one_out": [
         {"log": npz(**PUBLISHED)},
         {"log": npz(**GATHERED, shape=[5, 11])},
@@ -179,7 +187,8 @@ def read(case: tuple[str, Files]) -> int:
     assert reader in READERS
     sources = {"raw": {"reader": reader, "files": {name: {"name": name, "mirror": name} for name in files}}}
     dataset = {"name": "fuzzed", "source": "raw", "sources": sources}
-    rules = protocol("gdns" if reader in ("ncf", "leave_one_out") else "ahns")
+    fitting = {"ncf": "gdns", "leave_one_out": "gdns", "consumed": "sdns"}
+    rules = protocol(fitting.get(reader, "ahns"))
     no_cache = Path(next(iter(files))) / "cache"  # below a file there can be none
     return guarded(lambda: load(dataset, rules, no_cache, Path(".")) and 0)
 

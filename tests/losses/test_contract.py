@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hapens_bench.config import check, conf_dir
+from hapens_bench.config import check, conf_dir, run_id
 from hapens_bench.errors import UserError
 from hapens_bench.training.pack import build
 from tests.conftest import make_config
@@ -32,7 +32,11 @@ def soft_bpr(pos: float, negs: list[float]) -> float:
 
 def hard_bpr(pos: float, negs: list[float]) -> float:
     a, b, c = 0.5, -1.5, 0.6
-    return sum(-math.log((1 / (1 + math.exp(-(c * (pos - neg) + b))) + a) / (1 + a)) for neg in negs)
+    return sum(-math.log((a + sigmoid(c * (pos - neg) - b)) / (1 + a)) for neg in negs)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
 
 
 def hinge(pos: float, negs: list[float]) -> float:
@@ -126,6 +130,33 @@ def test_hard_bpr_is_bpr_or_soft_bpr_without_a_and_b_and_fades_for_the_hardest_w
         assert values.isfinite().all() and slope.isfinite().all() and (slope <= 0).all()
         hardest, hard = slope[0, 0].abs(), slope[0, 2].abs()
         assert hard > 0.05 and (hardest < 1e-6 if not overrides else hardest > 0.99)
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0.5, -1.0, 1.0), (1.0, 1.0, 0.8), (0.1, 0.4, 2.5)])
+def test_the_gradient_of_hard_bpr_is_that_of_its_formula(a, b, c):
+    """d/dx of -ln[(a + sigma(c x - b)) / (1 + a)], worked out by hand, in float64."""
+    keys = f"loss.a={a}", f"loss.b={b}", f"loss.c={c}"
+    loss = build([make_config("loss=hard_bpr", *keys)["loss"]]).double()
+    points = [-4.0, -1.0, 0.0, 0.7, 5.0]
+    x = torch.tensor([points], dtype=torch.float64, requires_grad=True)
+    values = loss(x, torch.zeros(1, 5, 1, dtype=torch.float64))
+    (slopes,) = torch.autograd.grad(values.sum(), x)
+    for point, value, slope in zip(points, values[0].tolist(), slopes[0].tolist(), strict=True):
+        p = sigmoid(c * point - b)
+        assert value == pytest.approx(-math.log((a + p) / (1 + a)), rel=1e-6)
+        assert slope == pytest.approx(-c * p * (1 - p) / (a + p), rel=1e-6)
+
+
+def test_hard_bpr_of_earlier_runs_has_the_other_sign_and_their_ids():
+    def config(*overrides):
+        return make_config("sampler=hard_bpr", *overrides)
+
+    minus, plus = config(), config("loss.b=-1", "loss.form=plus")
+    pos, neg = torch.tensor([[0.3, -2.0, 4.0]]), torch.tensor([[[1.1], [0.2], [5.0]]])
+    assert torch.equal(build([minus["loss"]])(pos, neg), build([plus["loss"]])(pos, neg))
+    earlier = {**plus, "loss": {k: v for k, v in plus["loss"].items() if k != "form"}}
+    assert run_id(earlier) == run_id(plus) == "3e37b942105b"
+    assert run_id(config("loss.b=-1")) != run_id(plus), "the same numbers in another formula"
 
 
 def test_a_pack_gives_each_trial_its_own_numbers():

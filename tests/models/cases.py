@@ -123,6 +123,7 @@ def ngcf(toy: Toy) -> Layers:
 # name: (model's YAML, the slow version, values of its keys; a list gives each of three trials its own)
 CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
     "mf": ("mf", mf, {}),
+    "mf from a normal": ("mf", mf, {"init": "normal", "std": [1.0, 0.1, 0.5]}),
     "gmf": ("gmf", gmf, {}),
     "gmf with dropout, from ENMF's start": ("gmf", gmf, {"init": "enmf", "user_dropout": [0.1, 0.0, 0.5]}),
     "lightgcn": ("lightgcn", lightgcn, {"L": 2}),

@@ -2,21 +2,38 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import rows
 from hapens_bench.models.mf import MF
 
 
+def make(D, seeds, n_users, n_items, similarity="dot", init="xavier", std=(1.0, 1.0)):
+    scale = torch.tensor(std[: len(seeds)]).view(-1, 1, 1)
+    return MF(D, similarity, init, scale, seeds, n_users, n_items)
+
+
 def test_initial_values_are_xavier_uniform_by_table_and_trial():
-    model = MF(D=16, similarity="dot", seeds=[1, 2], n_users=300, n_items=50)
+    model = make(16, [1, 2], 300, 50)
     for table, n in ((model.user, 300), (model.item, 50)):
         bound = math.sqrt(6 / (n + 16))
         assert table.shape == (2, n, 16)
         assert table.abs().max() <= bound and table.abs().max() > 0.98 * bound
         assert abs(float(table.detach().std()) - bound / math.sqrt(3)) < 0.03 * bound
     assert not torch.equal(model.user[0], model.user[1])
-    assert torch.equal(model.user[1:], MF(D=16, similarity="dot", seeds=[2], n_users=300, n_items=50).user)
+    assert torch.equal(model.user[1:], make(16, [2], 300, 50).user)
+
+
+def test_initial_values_are_normal_with_each_trials_deviation():
+    model = make(32, [1, 2], 3000, 500, init="normal", std=(1.0, 0.05))
+    for t, std in enumerate((1.0, 0.05)):
+        tables = [table[t].detach().flatten() for table in (model.user, model.item)]
+        for values in tables:
+            assert stats.kstest(values.double().numpy(), stats.norm(scale=std).cdf).pvalue > 1e-3
+        assert not torch.equal(tables[0][: len(tables[1])], tables[1]), "no number is drawn twice"
+    alone = make(32, [2], 3000, 500, init="normal", std=(0.05,))
+    assert torch.equal(alone.user, model.user[1:]) and torch.equal(alone.item, model.item[1:])
 
 
 def test_rows_looks_up_each_trials_own_table():
@@ -28,7 +45,7 @@ def test_rows_looks_up_each_trials_own_table():
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
 def test_scores_and_squares_equal_plain_loops(engine):
-    model = MF(D=4, similarity="dot", seeds=[1, 2], n_users=5, n_items=6)
+    model = make(4, [1, 2], 5, 6)
     users, positives = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
     negatives = torch.tensor([[[2, 3], [0, 0]], [[5, 1], [4, 4]]])
     model.engine = engine
@@ -46,7 +63,7 @@ def test_scores_and_squares_equal_plain_loops(engine):
 
 
 def test_cosine_scores_and_squares_of_the_raw_tables():
-    model = MF(D=4, similarity="cosine", seeds=[1, 2], n_users=5, n_items=6)
+    model = make(4, [1, 2], 5, 6, similarity="cosine")
     users, items = torch.tensor([[0, 4], [2, 2]]), torch.tensor([[1, 5], [0, 3]])
     encoded = model.encode()
     positive, _, _ = encoded.pairs(users, items, items[..., None])

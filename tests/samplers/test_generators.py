@@ -163,6 +163,6 @@ def test_without_perturbation_advirs_term_is_bpr_once_more():
 
 def test_a_generator_does_not_start_as_the_recommender_does():
     sampler = build_sampler([make_config("sampler=irgan")["sampler"]] * T, SEEDS, D, U, I)
-    model = MF(D, "dot", SEEDS, U, I)
+    model = MF(D, "dot", "xavier", torch.ones(T, 1, 1), SEEDS, U, I)
     assert not (sampler.generator.user == model.user).any() and not torch.equal(*sampler.generator.user)
     assert float(sampler.generator.item.detach().abs().max()) < math.sqrt(6 / (I + D))
