@@ -79,14 +79,14 @@ second_call() {
         step gowalla 30 bash -c 'train experiment=lightgcn_gowalla trainer.epochs=1 model.D=8 trainer.batch_size=65536'
         step tmall 60 bash -c 'train experiment=sdns_table2 dataset=tmall sampler=rns,sdns "seed=range(1)" trainer.epochs=1 model.D=8 trainer.batch_size=65536'
         step bench 60 bash -c 'bench --only packed_evaluation precision --datasets tools --rounds 1'
-        step profile 40 "$python3" scripts/gpu/profile.py --device "$device" --out "$out/profile.txt" --steps 3
+        step profile 40 "$python3" scripts/gpu/kernel_times.py --device "$device" --out "$out/profile.txt" --steps 3
         return
     fi
     step grid 200 bash scripts/gpu/grid.sh
     step gowalla 90 bash -c 'train experiment=lightgcn_gowalla trainer.eval_every=10'
     step tmall 110 bash -c 'train experiment=sdns_table2 dataset=tmall "seed=range(1)" trainer.checkpoint_seconds=0'
     step bench 70 bash -c 'bench --only growth memory packed_evaluation precision --datasets tools --rounds 2'
-    step profile 60 "$python3" scripts/gpu/profile.py --device "$device" --out "$out/profile.txt"
+    step profile 60 "$python3" scripts/gpu/kernel_times.py --device "$device" --out "$out/profile.txt"
 }
 
 if [ "$call" = 1 ]; then first_call; else second_call; fi

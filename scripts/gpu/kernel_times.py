@@ -1,6 +1,6 @@
 """Profile captured steps of AHNS on MF and RNS on LightGCN: the kernels by their time, and the bytes a second of a step.
 
-python scripts/gpu/profile.py --out profile.txt [--device cuda] [--steps 50]
+python scripts/gpu/kernel_times.py --out profile.txt [--device cuda] [--steps 50]
 """
 
 from __future__ import annotations
