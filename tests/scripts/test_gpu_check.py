@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 if not (ROOT / "scripts" / "gpu").is_dir():
@@ -22,12 +23,10 @@ LIMIT = 300  # seconds of both calls with SMALL=1, on two cores
 
 @pytest.fixture(scope="module")
 def packed(mirror):
-    subprocess.run(
-        ["bash", "scripts/gpu/pack.sh"],
-        cwd=ROOT,
-        check=True,
-        env={**os.environ, "HAPENS_MIRROR": str(mirror), "PYTHON": sys.executable},
-    )
+    with FileLock(ROOT / ".gpu.lock"):  # tests may run side by side
+        if not (ROOT / ".gpu" / "commit").exists():
+            environment = {**os.environ, "HAPENS_MIRROR": str(mirror), "PYTHON": sys.executable}
+            subprocess.run(["bash", "scripts/gpu/pack.sh"], cwd=ROOT, check=True, env=environment)
 
 
 def complete(out: Path) -> list[str]:
