@@ -2,6 +2,6 @@
 
 import sys
 
-from hapens_bench.cli import train
+from hapens_bench.cli.train import train
 
 sys.exit(train(sys.argv[1:]))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from hapens_bench import config
+from hapens_bench.config import compose as composing
 from hapens_bench.kernels.cpu import set_threads
 
-SHIPPED, compose = config.conf_dir(), config.unresolved
+SHIPPED, compose = composing.conf_dir(), composing.unresolved
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -33,11 +33,11 @@ def once(overrides: tuple[str, ...]) -> DictConfig:
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
     """Compose from the shipped files what was composed before only once: many tests look at the same tables and experiments."""
-    return copy.deepcopy(once(tuple(overrides))) if config.conf_dir() == SHIPPED else compose(overrides)
+    return copy.deepcopy(once(tuple(overrides))) if composing.conf_dir() == SHIPPED else compose(overrides)
 
 
-config.unresolved = unresolved  # before others import it
-make_shipped = config.once_for_each_choice(unresolved)
+composing.unresolved = unresolved  # before others import it
+make_shipped = composing.once_for_each_choice(unresolved)
 set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
@@ -51,4 +51,4 @@ def mirror() -> Path:
 
 def make_config(*overrides: str) -> dict:
     """Compose a config; what differs by values alone only once. Composing was two fifths of the suite's time."""
-    return make_shipped(overrides) if config.conf_dir() == SHIPPED else config.compose_config(overrides)
+    return make_shipped(overrides) if composing.conf_dir() == SHIPPED else composing.compose_config(overrides)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hapens_bench.cli import with_keys_of_swept_groups
+from hapens_bench.cli.train import with_keys_of_swept_groups
 from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 TINY = [

@@ -7,24 +7,16 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis import cells, experiments, figures
-from hapens_bench.config import (
-    TRAINER_KEYS,
-    came_later,
-    check,
-    component_class,
-    compose_config,
-    conf_dir,
-    config_id,
-    identity,
-    lacks_tuned_file,
-    once_for_each_choice,
-    run_id,
-    split_id,
-    unresolved,
-)
+from hapens_bench.analysis.figures import definition as figures
+from hapens_bench.analysis.tables import definition as cells
+from hapens_bench.config.components import component_class
+from hapens_bench.config.compose import compose_config, once_for_each_choice, unresolved
+from hapens_bench.config.identity import came_later, config_id, identity, run_id, split_id
+from hapens_bench.config.paths import conf_dir, lacks_tuned_file
 from hapens_bench.errors import UserError
+from hapens_bench.launch import experiments
 from hapens_bench.launch.run import make_sinks
+from hapens_bench.launch.validate import TRAINER_KEYS, check
 from hapens_bench.training.pack import build, build_sampler
 from hapens_bench.tune.plan import make_plan
 from tests.conftest import make_config

@@ -14,10 +14,10 @@ import torch
 from omegaconf import OmegaConf
 
 import hapens_bench
-from hapens_bench.config import conf_dir
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.data import readers
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 
 PACKAGE = Path(hapens_bench.__file__).parent
 UNPICKLES = PACKAGE / "data" / "unpickling.py"  # the only one; see tests/data/test_unpickling.py

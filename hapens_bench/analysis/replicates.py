@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 
 Run = Mapping[str, Any]
 

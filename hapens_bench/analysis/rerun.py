@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from hapens_bench.config import compose_config, conf_dir, identity
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.identity import identity
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from hapens_bench.checks import Key, problems
+from hapens_bench.config.keys import Key, problems
 from hapens_bench.data import filters, planted, power_law, splits
 from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs, without
 from hapens_bench.data.negatives import draw_negatives

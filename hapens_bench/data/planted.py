@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hapens_bench.checks import Key, problems
+from hapens_bench.config.keys import Key, problems
 from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
 from hapens_bench.errors import UserError
 

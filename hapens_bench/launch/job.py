@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from hapens_bench.config import check, component_class, lacks_tuned_file
+from hapens_bench.config.components import component_class
+from hapens_bench.config.paths import lacks_tuned_file
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
 from hapens_bench.launch.devices import pick_device
 from hapens_bench.launch.memory import check_memory
-from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.run_folder import ARTEFACTS, RunFolder, run_folder
+from hapens_bench.launch.validate import check
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import ARTEFACTS, RunFolder, run_folder
 
 Config = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hapens_bench.config import component_class
+from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
 

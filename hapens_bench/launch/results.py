@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hapens_bench.config import config_id
+from hapens_bench.config.identity import config_id
 from hapens_bench.launch.job import Job
 
 NAMED = ("dataset", "model", "sampler", "seed")  # overrides that have columns of their own, or none

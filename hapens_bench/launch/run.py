@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
 
-import hapens_bench
-from hapens_bench.config import split_id
+from hapens_bench.config.identity import split_id
 from hapens_bench.data.interactions import Split
 from hapens_bench.launch.devices import device_name, peak_memory
 from hapens_bench.launch.job import Config, Job, load_split
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import RunFolder
+from hapens_bench.runs.lock import RunBusy
+from hapens_bench.runs.provenance import git_sha, versions
 from hapens_bench.termination import Terminated, held
+from hapens_bench.tracking.background import LimitedSink, worker_of
 from hapens_bench.tracking.console import ConsoleSink, PackLine
-from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.limited import LimitedSink, worker_of
-from hapens_bench.tracking.lock import RunBusy
-from hapens_bench.tracking.run_folder import RunFolder
 from hapens_bench.tracking.sink import SafeSinks, Sink, describe
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial, first_below
@@ -237,28 +231,3 @@ def make_sinks(config: Config) -> list[Sink]:
     """Make the trackers that `logger` names, each limited in the time that it may take."""
     loggers = config["logger"].items()
     return [LimitedSink(name, partial(instantiate, section), worker_of(name)) for name, section in loggers]
-
-
-@lru_cache(maxsize=1)
-def git_sha() -> str:
-    """Return the commit of the checkout the package runs from, with `-dirty` for changes, or its version.
-
-    Where the files came without their history, HAPENS_COMMIT may name the commit.
-    """
-    home = Path(hapens_bench.__file__).parent.parent
-    try:
-        call = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("HAPENS_COMMIT") or f"version {hapens_bench.__version__}"
-
-
-def versions() -> dict[str, str]:
-    """Give the versions that a result may depend on."""
-    return {
-        "hapens_bench": hapens_bench.__version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-    }

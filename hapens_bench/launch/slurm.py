@@ -10,7 +10,8 @@ from typing import Any
 
 from hapens_bench.errors import UserError, needs
 from hapens_bench.launch.job import Job
-from hapens_bench.launch.pack import Carry, check_max_trials, shares
+from hapens_bench.launch.packing import shares
+from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
 from hapens_bench.termination import Terminated, listening
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from hapens_bench.launch.devices import pick_device
 from hapens_bench.launch.job import Job
+from hapens_bench.launch.packing import run_group
+from hapens_bench.runs.lock import RunBusy
 from hapens_bench.termination import Terminated, listening
-from hapens_bench.tracking.lock import RunBusy
 
 
 def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None) -> None:
@@ -102,7 +103,5 @@ def train_share(
 
     `device` None is the one that the trainer names.
     """
-    from hapens_bench.launch.pack import run_group
-
     run_group(jobs, pick_device(device or jobs[0].config["trainer"]["device"]), max_trials, threads)
     return [(job.state, job.reason) for job in jobs]

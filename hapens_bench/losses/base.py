@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.base import Negatives
 from hapens_bench.samplers.pool import Positives

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import Loss
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.losses.bpr import BPR
 
 

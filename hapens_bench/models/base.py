@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine, compiled, cpu
 from hapens_bench.models.dropout import Noise
 from hapens_bench.rng import Purpose, Streams

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded, Model, init_streams, truncated_normal
 from hapens_bench.models.dropout import Noise
 

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded, init_streams, normal, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.propagation import Propagation, Tables

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hapens_bench.models.base import xavier_uniform
+from hapens_bench.rng import Purpose, Streams
+
 
 class Linear(nn.Module):
     """x -> W x + b for each trial.
@@ -25,3 +28,11 @@ class Linear(nn.Module):
         rows = x.flatten(1, -2)
         mapped = torch.stack([torch.addmm(b, r, w.T) for b, r, w in zip(self.bias, rows, self.weight, strict=True)])
         return mapped.view(*x.shape[:-1], -1)
+
+
+class Gate(Linear):
+    """The linear map number `place` of a sampler, W Xavier-uniform and b zero."""
+
+    def __init__(self, seeds: list[int], place: int, D: int, D_out: int) -> None:
+        weight = xavier_uniform(Streams(seeds, Purpose.GATES), place * D * D, D_out, D)
+        super().__init__(weight, nn.Parameter(torch.zeros(len(seeds), 1, D_out)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.base import Encoded, init_streams, xavier_uniform
 from hapens_bench.models.graph import Graph

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded, Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph, Weights

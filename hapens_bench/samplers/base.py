@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
 from hapens_bench.samplers.pool import Positives

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded, xavier_uniform
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, place_by
-from hapens_bench.samplers.first import first_config, first_problems
+from hapens_bench.samplers.prerequisite import first_config, first_problems
 
 
 class Factors(nn.Module):

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
-from hapens_bench.samplers.first import first_config, first_problems
+from hapens_bench.samplers.prerequisite import first_config, first_problems
 
 STEPS = 24  # halvings of reading B's interval: as many as float32 tells apart
 NEUTRAL = 0.5  # the level that asks for uniform negatives

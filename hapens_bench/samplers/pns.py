@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler

@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hapens_bench.config import component_class
+from hapens_bench.config.components import component_class
 from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import GroupLoss, Loss
 from hapens_bench.models.base import Encoded, Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
+from hapens_bench.runs.folder import ARTEFACTS, run_folder
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
-from hapens_bench.tracking.run_folder import ARTEFACTS, run_folder
 from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
 from hapens_bench.training.optimizer import PackOptimizer

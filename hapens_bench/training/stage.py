@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.config import component_class
+from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import IntArray, Split
 from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
 from hapens_bench.evaluation.metrics import FULL
@@ -19,8 +19,8 @@ from hapens_bench.kernels import pick_engine
 from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.known_pairs import watch
 from hapens_bench.training.pack import Pack
-from hapens_bench.training.watched import watch
 
 Config = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.models.base import Encoded
-from hapens_bench.tracking.run_folder import ARTEFACTS
+from hapens_bench.runs.folder import ARTEFACTS
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack, trained
 from hapens_bench.training.stage import Stage, ranking

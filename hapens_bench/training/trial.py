@@ -9,17 +9,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from hapens_bench.config import config_id, run_id
+from hapens_bench.config.identity import config_id, run_id
 from hapens_bench.evaluation.ranking import PerUser
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tracking.sink import SafeSinks
-from hapens_bench.training.selection import BestEpoch
+from hapens_bench.training.best_epoch import BestEpoch
 
 STAGES = ("held", "full")
-
-
-class TrialFailed(Exception):
-    """A trial that cannot go on (a loss that is not a number, say); its pack-mates can."""
 
 
 @dataclass

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from hapens_bench.analysis.experiments import Planned
 from hapens_bench.errors import UserError
+from hapens_bench.launch.experiments import Planned
 from hapens_bench.launch.job import Job, prepare
-from hapens_bench.launch.pack import on_devices, train_jobs
+from hapens_bench.launch.sweep import on_devices, train_jobs
 from hapens_bench.termination import listening
 from hapens_bench.training.trial import curve, first_below
 from hapens_bench.tune.journal import open_journal

@@ -14,13 +14,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis.experiments import Planned, read_sweeper
-from hapens_bench.checks import Key, problems
-from hapens_bench.config import conf_file, config_id, once_for_each_choice, unresolved
+from hapens_bench.config.compose import once_for_each_choice, unresolved
+from hapens_bench.config.identity import config_id
+from hapens_bench.config.keys import Key, problems
+from hapens_bench.config.paths import conf_file
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
+from hapens_bench.launch.experiments import Planned, read_sweeper
 from hapens_bench.launch.job import Job
-from hapens_bench.tracking.run_folder import run_folder
+from hapens_bench.runs.folder import run_folder
 
 KEYS = {
     "experiment": Key(str),

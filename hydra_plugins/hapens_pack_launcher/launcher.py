@@ -12,9 +12,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hapens_bench.launch.pack import Carry, launch, on_devices
 from hapens_bench.launch.ray import on_ray
 from hapens_bench.launch.slurm import on_slurm
+from hapens_bench.launch.sweep import Carry, launch, on_devices
 
 
 class PackLauncher(Launcher):

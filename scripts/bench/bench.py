@@ -24,9 +24,10 @@ from figure import draw
 from machine import Record, best, ceilings, describe
 from workload import Ours, interleaved, other, real, synthetic, timed
 
-from hapens_bench.config import compose_config, conf_dir
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.launch.devices import activate, pick_device
-from hapens_bench.launch.size import peak_bytes
+from hapens_bench.launch.pack_size import peak_bytes
 from hapens_bench.samplers.pool import draw_pool
 
 sys.path.insert(0, str(Path(__file__).parent / "rivals"))

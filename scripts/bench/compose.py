@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 from machine import describe, write
 
-from hapens_bench.analysis.experiments import planned
-from hapens_bench.config import compose_config, once_for_each_choice, unresolved
+from hapens_bench.config.compose import compose_config, once_for_each_choice, unresolved
+from hapens_bench.launch.experiments import planned
 
 ROUNDS = 3
 

@@ -27,7 +27,7 @@ from typing import Any
 from machine import Record, describe
 from workload import Ours, interleaved
 
-from hapens_bench.config import compose_config
+from hapens_bench.config.compose import compose_config
 from hapens_bench.kernels.cpu import set_threads
 from hapens_bench.launch.job import load_split
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from hapens_bench.launch.devices import device_name
-from hapens_bench.launch.run import git_sha, versions
+from hapens_bench.runs.provenance import git_sha, versions
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hapens_bench.config import compose_config, once_for_each_choice, unresolved
+from hapens_bench.config.compose import compose_config, once_for_each_choice, unresolved
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import Ranking
 from hapens_bench.launch.job import load_split

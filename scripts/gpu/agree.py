@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from hapens_bench.config import compose_config
+from hapens_bench.config.compose import compose_config
 from hapens_bench.launch.devices import activate, pick_device
 from hapens_bench.launch.job import load_split
 from hapens_bench.training.stage import Stage

@@ -18,14 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from hapens_bench.analysis.activity import deciles
-from hapens_bench.analysis.drawing import save
-from hapens_bench.analysis.experiments import planned
-from hapens_bench.analysis.provenance import provenance
+from hapens_bench.analysis.figures.drawing import save
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.statistics import holm
+from hapens_bench.analysis.tables.activity import deciles
 from hapens_bench.data.noise import noisy_users
+from hapens_bench.launch.experiments import planned
 from hapens_bench.launch.job import Job, load_split
+from hapens_bench.runs.provenance import provenance
 
 SELECTION = "valid_refit"
 RESAMPLES = 2000  # of the users, for intervals

@@ -4,8 +4,8 @@ import math
 
 from omegaconf import OmegaConf
 
-from hapens_bench.config import config_id, run_id, split_id
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.config.identity import config_id, run_id, split_id
+from hapens_bench.runs.folder import RunFolder
 from tests.conftest import make_config
 
 EPOCHS = 12

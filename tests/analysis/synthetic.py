@@ -12,8 +12,8 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis.report import page
-from hapens_bench.config import config_id, run_id, split_id
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.config.identity import config_id, run_id, split_id
+from hapens_bench.runs.folder import RunFolder
 from tests.conftest import make_config
 
 METRICS = ("Recall@20", "NDCG@20", "NDCG@50", "Recall@50", "Precision@20", "HitRate@20", "MRR@20")

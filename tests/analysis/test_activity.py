@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import activity, cells
+from hapens_bench.analysis.tables import activity
+from hapens_bench.analysis.tables import definition as cells
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 
 METRICS = ["Recall@20", "NDCG@20"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hapens_bench import cli
-from hapens_bench.analysis import figures
+from hapens_bench.analysis.figures import definition
+from hapens_bench.cli import main
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 
@@ -15,8 +15,8 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 def trained(tmp_path_factory, mirror) -> pd.DataFrame:
     runs = tmp_path_factory.mktemp("runs")
     sweep = ["-m", "experiment=ahns_fig5", "dataset=tools", "sampler=rns,dns,ahns", f"paths.runs={runs}"]
-    assert cli.train(sweep) == 0
-    return figures.write_figure("ahns_fig5", runs, runs)[0]
+    assert main.train(sweep) == 0
+    return definition.write_figure("ahns_fig5", runs, runs)[0]
 
 
 @pytest.fixture(params=["tools", "phones", "sports", pytest.param("trained", marks=pytest.mark.accuracy)])

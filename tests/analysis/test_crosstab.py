@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench import cli
-from hapens_bench.analysis.crosstab import Layout, crosstab
-from hapens_bench.analysis.ledger import load
+from hapens_bench.analysis.tables.crosstab import Layout, crosstab
+from hapens_bench.cli import main
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
+from hapens_bench.runs.ledger import load
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_what_cannot_be_shown_is_told(runs, layout, words):
 
 def test_files_of_the_command(runs, tmp_path, capsys):
     arguments = ["table", "--rows", "sampler", "--cols", "metric,dataset", "--selection", "valid,test_peak"]
-    assert cli.main([*arguments, "--runs", str(runs[0]), "--out", str(tmp_path / "out")]) == 0
+    assert main.main([*arguments, "--runs", str(runs[0]), "--out", str(tmp_path / "out")]) == 0
     assert "best against" in capsys.readouterr().out
     stem = tmp_path / "out" / "sampler_by_metric_dataset"
     long = pd.read_csv(stem.with_suffix(".csv"))
@@ -95,8 +95,8 @@ def test_files_of_the_command(runs, tmp_path, capsys):
     header = stem.with_suffix(".md").read_text().splitlines()[2].split(" | ")
     assert header[1:3] == ["Recall@20 phones valid", "Recall@20 phones test_peak"]
     assert json.loads(stem.with_suffix(".provenance.json").read_text())["seeds"] == [0, 1, 2]
-    assert cli.main(["table"]) == 2 and cli.main(["table", "ahns_table2", "--rows", "sampler"]) == 2
-    assert cli.main(["table", "--rows", "sampler", "--activity", "--runs", str(runs[0])]) == 2
+    assert main.main(["table"]) == 2 and main.main(["table", "ahns_table2", "--rows", "sampler"]) == 2
+    assert main.main(["table", "--rows", "sampler", "--activity", "--runs", str(runs[0])]) == 2
 
 
 @pytest.mark.slow
@@ -105,7 +105,9 @@ def test_the_latex_compiles(runs, tmp_path):
         "pdflatex is not installed: apt-get install texlive-latex-recommended"
     )
     assert (
-        cli.main(["table", "--rows", "sampler", "--runs", str(runs[0]), "--selection", "valid", "--out", str(tmp_path)])
+        main.main(
+            ["table", "--rows", "sampler", "--runs", str(runs[0]), "--selection", "valid", "--out", str(tmp_path)]
+        )
         == 0
     )
     body = (tmp_path / "sampler_by_dataset_metric.tex").read_text()

@@ -9,11 +9,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from omegaconf import OmegaConf
 
-from hapens_bench import cli
-from hapens_bench.analysis import drawing, experiments, figures, indicators
-from hapens_bench.config import conf_dir
+from hapens_bench.analysis.figures import definition as figures
+from hapens_bench.analysis.figures import drawing, indicators
+from hapens_bench.cli import main
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.launch import experiments
+from hapens_bench.runs.folder import RunFolder
 from tests.analysis.runs import write_run
 
 NAMES = sorted(path.stem for path in (conf_dir() / "figure").glob("*.yaml"))
@@ -132,7 +134,7 @@ def test_text_is_large_enough_and_no_legend_lies_over_the_data(root, draw, name)
 def test_curves_are_read_from_histories_and_drawn(tmp_path, capsys):
     trials = experiments.planned("ahns_fig5", tmp_path / "runs")
     fill(trials[:4], history)
-    assert cli.main(["figure", "ahns_fig5", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]) == 0
+    assert main.main(["figure", "ahns_fig5", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]) == 0
     told = capsys.readouterr()
     assert "ahns_fig5.svg" in told.out and told.err.count("not run yet: python -m hapens_bench") == len(trials) - 4
     frame = pd.read_csv(tmp_path / "ahns_fig5.csv")
@@ -149,10 +151,10 @@ def test_an_experiment_is_filtered_too(tmp_path, capsys):
     trials = experiments.planned("ahns_fig5", tmp_path / "runs")
     fill(trials[:4], history)
     folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]
-    assert cli.main(["figure", "ahns_fig5", *folders, "--where", "dataset=tools", "sampler=dns,rns"]) == 0
+    assert main.main(["figure", "ahns_fig5", *folders, "--where", "dataset=tools", "sampler=dns,rns"]) == 0
     assert not capsys.readouterr().err  # what is not run yet lies outside the filter
     assert set(pd.read_csv(tmp_path / "ahns_fig5.csv")["sampler"]) == {"rns", "dns"}
-    assert cli.main(["figure", "ahns_fig5", *folders, "--where", "dataset=phones"]) == 2
+    assert main.main(["figure", "ahns_fig5", *folders, "--where", "dataset=phones"]) == 2
     assert "none of the 4 trials of experiment 'ahns_fig5' has been run; the first: python" in capsys.readouterr().err
 
 
@@ -427,12 +429,12 @@ def test_nothing_to_draw_is_told(tmp_path):
 
 def test_from_the_command_line(root, tmp_path, capsys):
     folders = ["--runs", str(root), "--out", str(tmp_path)]
-    assert cli.main(["figure", "hardness", *folders, "--where", "sampler=dns", "seed=0", "--stage", "held"]) == 0
+    assert main.main(["figure", "hardness", *folders, "--where", "sampler=dns", "seed=0", "--stage", "held"]) == 0
     assert "48 points; written:" in capsys.readouterr().out
     frame = pd.read_csv(tmp_path / "hardness.csv")
     assert set(frame["sampler"]) == {"dns"} and set(frame["n"]) == {1}
     for words in (["--where", "sampler=none"], ["--where", "some.key=1"], ["--where", "tools"]):
-        assert cli.main(["figure", "hardness", *folders, *words]) == 2
+        assert main.main(["figure", "hardness", *folders, *words]) == 2
         told = capsys.readouterr().err
         assert told.startswith("error: --where") and told.count("\n") == 1
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis.budget_curves import AS_RUN, budget_curve, budget_curves
-from hapens_bench.analysis.gaps import answers, gaps, last_quarter
+from hapens_bench.tune.budget_curves import AS_RUN, budget_curve, budget_curves
+from hapens_bench.tune.gaps import answers, gaps, last_quarter
 
 
 def frame_of(**values):

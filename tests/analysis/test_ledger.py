@@ -5,8 +5,8 @@ import time
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import ledger
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs import ledger
+from hapens_bench.runs.folder import RunFolder
 
 
 def make_run(root, name="a", seed=0, state="done") -> RunFolder:

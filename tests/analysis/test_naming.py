@@ -1,6 +1,6 @@
 """Settings are named by the keys in which they differ, and by no others."""
 
-from hapens_bench.analysis.naming import differing, names, values
+from hapens_bench.analysis.labels import differing, names, values
 
 
 def config(M, trained, seed=0):

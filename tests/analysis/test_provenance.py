@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapens_bench.analysis.provenance import program
+from hapens_bench.runs.provenance import program
 
 
 @pytest.mark.parametrize(

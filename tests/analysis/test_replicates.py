@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from hapens_bench.analysis.replicates import Replicates, compare, standing
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 
 
 @pytest.fixture

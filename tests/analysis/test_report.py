@@ -5,12 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hapens_bench.analysis import ledger, style
+from hapens_bench.analysis.figures import style
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.report import page
-from hapens_bench.analysis.report.settings import MOST, compared, settings_of
+from hapens_bench.analysis.report.leaderboard import MOST, compared, settings_of
 from hapens_bench.analysis.statistics import holm
-from hapens_bench.config import conf_dir
+from hapens_bench.config.paths import conf_dir
+from hapens_bench.runs import ledger
 from tests.analysis.synthetic import METRICS, made, make_run
 
 SAMPLERS = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import ledger
 from hapens_bench.analysis.report import page as report
+from hapens_bench.runs import ledger
 from tests.analysis.chromium import opened
 from tests.analysis.synthetic import METRICS, make_run
 

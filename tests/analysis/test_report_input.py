@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hapens_bench import cli
 from hapens_bench.analysis.report import page
+from hapens_bench.cli import main
 from tests.analysis.synthetic import METRICS, made, make_run
 
 HOSTILE = "<img src=x onerror='hacked=1'></script><script>alert(1)</script>&amp;\u2028\u2029\ud800{{data}}"
@@ -156,13 +156,13 @@ def test_the_command_line_writes_it_and_says_what_is_missing(tmp_path, capsys):
     bad = make_run(tmp_path / "runs", seed=1)
     (bad.path / "summary.json").write_text("{")
     out = tmp_path / "results" / "report.html"
-    assert cli.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert main.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
     told = capsys.readouterr()
     assert "1 finished runs, 0 not finished" in told.out and f"skipped {bad.path}: summary.json" in told.err
     assert out.read_text().startswith("<!doctype html>")
-    assert cli.main(["report", "--runs", str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert main.main(["report", "--runs", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert (
-        cli.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(bad.path / "summary.json" / "x.html")]) == 2
+        main.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(bad.path / "summary.json" / "x.html")]) == 2
     )
     assert capsys.readouterr().err.count("error: ") == 2
 

@@ -6,7 +6,9 @@ import shlex
 import pytest
 
 from hapens_bench.analysis.rerun import rerun_command, written
-from hapens_bench.config import compose_config, conf_dir, run_id
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.identity import run_id
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from tests.analysis.synthetic import config_of, made, make_run
 

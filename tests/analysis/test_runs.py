@@ -1,8 +1,9 @@
 import pytest
 
-from hapens_bench import cli
-from hapens_bench.config import compose_config, run_id
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.cli import main
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.identity import run_id
+from hapens_bench.runs.folder import RunFolder
 from tests.analysis.synthetic import config_of, make_run
 
 
@@ -24,7 +25,7 @@ def runs(tmp_path):
 
 
 def call(*arguments) -> int:
-    return cli.main(["runs", *map(str, arguments)])
+    return main.main(["runs", *map(str, arguments)])
 
 
 def test_list_names_every_finished_run_and_counts_the_others(runs, capsys):

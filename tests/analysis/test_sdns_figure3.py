@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis import figures
-from hapens_bench.analysis.experiments import planned
-from hapens_bench.config import config_id, run_id
+from hapens_bench.analysis.figures import definition
+from hapens_bench.config.identity import config_id, run_id
 from hapens_bench.errors import UserError
+from hapens_bench.launch.experiments import planned
 
 PANEL = "valid/Recall@50"
 H = [8, 16, 32, 64]
@@ -26,7 +26,7 @@ H = [8, 16, 32, 64]
 def falls(runs: Path, out: Path, dataset: str) -> pd.DataFrame:
     """Give for each sampler and H the peak, the end value (percent) and the fall from one to the other, as a share of the peak."""
     try:
-        frame, notes = figures.write_figure("sdns_fig3", runs, out, {"dataset": [dataset]})
+        frame, notes = definition.write_figure("sdns_fig3", runs, out, {"dataset": [dataset]})
     except UserError as error:
         pytest.skip(str(error))
     if missing := [note for note in notes if note.startswith("not run yet")]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hapens_bench.analysis import selecting
-from hapens_bench.analysis.settings import lines
+from hapens_bench.analysis import query
+from hapens_bench.analysis.figures.lines import lines
 from hapens_bench.errors import UserError
 from tests.analysis.runs import write_run
 
@@ -20,7 +20,7 @@ def root(tmp_path_factory):
 
 
 def kept(root, *words) -> list[str]:
-    found, notes = selecting.from_ledger(root, selecting.parse_where(words))
+    found, notes = query.from_ledger(root, query.parse_where(words))
     assert not notes
     names = ((one.config["dataset"]["name"], one.config["sampler"], one.config["seed"]) for one in found)
     return [f"{dataset} {sampler['name']} {sampler.get('M')} {seed}" for dataset, sampler, seed in names]
@@ -76,27 +76,27 @@ def test_what_no_run_has_is_told(root, word, message):
 
 def test_a_folder_without_runs_says_why(tmp_path):
     with pytest.raises(UserError, match=r"there is no finished run below .*nowhere$"):
-        selecting.from_ledger(tmp_path / "nowhere", {})
+        query.from_ledger(tmp_path / "nowhere", {})
     folder = write_run(tmp_path)
     folder.write_summary({"run_id": "old"})
     folder.write_status("done")
     with pytest.raises(UserError, match=r"there is no finished run below .*; skipped .*summary.json lacks config_id"):
-        selecting.from_ledger(tmp_path, {})
+        query.from_ledger(tmp_path, {})
 
 
 def test_a_run_that_cannot_be_read_is_named(tmp_path):
     folder = write_run(tmp_path)
     (folder.path / "history.parquet").unlink()
-    (one,), _ = selecting.from_ledger(tmp_path, {})
+    (one,), _ = query.from_ledger(tmp_path, {})
     with pytest.raises(UserError, match=f"{folder.path}: history.parquet cannot be read"):
         _ = one.history
     (folder.path / "config.yaml").write_text("[")
     with pytest.raises(UserError, match=f"{folder.path}: config.yaml is damaged"):
-        selecting.from_ledger(tmp_path, {"seed": ["0"]})
+        query.from_ledger(tmp_path, {"seed": ["0"]})
 
 
 def test_seeds_are_one_line_and_settings_are_not(root):
-    runs, _ = selecting.from_ledger(root, {"sampler": ["dns", "rns"]})
+    runs, _ = query.from_ledger(root, {"sampler": ["dns", "rns"]})
     assert one_line(runs) == [("phones", "rns", "", 1), ("tools", "dns", "M=4", 2), ("tools", "dns", "M=16", 2)]
     assert one_line(runs, varied=lambda run: ["sampler.M"])[1] == ("tools", "dns", "", 4)
 
@@ -105,7 +105,7 @@ def test_settings_are_named_by_all_they_differ_in_with_as_many_digits_as_it_take
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010001")
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010002")
     write_run(tmp_path, "sampler=dns", "loss=bpr_sum", "trainer.lr=0.0010002", "protocol.selection=[valid]")
-    runs, _ = selecting.from_ledger(tmp_path, {})
+    runs, _ = query.from_ledger(tmp_path, {})
     assert {line[2] for line in one_line(runs)} == {
         "loss=bpr, lr=0.0010001",
         "loss=bpr, lr=0.0010002",
@@ -116,7 +116,7 @@ def test_settings_are_named_by_all_they_differ_in_with_as_many_digits_as_it_take
 def test_a_protocol_has_panels_of_its_own(tmp_path):
     for protocol in ("ahns", "clean"):
         write_run(tmp_path, "sampler=dns", f"protocol={protocol}")
-    runs, _ = selecting.from_ledger(tmp_path, {})
+    runs, _ = query.from_ledger(tmp_path, {})
     assert [line.place for line in lines(runs, 10, lambda run: ())] == [
         ("planted", "mf", "ahns"),
         ("planted", "mf", "clean"),
@@ -124,10 +124,10 @@ def test_a_protocol_has_panels_of_its_own(tmp_path):
 
 
 def test_too_many_lines_are_refused_with_the_keys_to_choose_by(root):
-    runs, _ = selecting.from_ledger(root, {"protocol": ["ahns"]})
+    runs, _ = query.from_ledger(root, {"protocol": ["ahns"]})
     assert len(one_line(runs, most=2)) == 3
     write_run(root, "dataset=tools", "sampler=rns")
-    runs, _ = selecting.from_ledger(root, {"protocol": ["ahns"]})
+    runs, _ = query.from_ledger(root, {"protocol": ["ahns"]})
     with pytest.raises(
         UserError, match=r"3 settings would be drawn on tools, and at most 2 .* --where, by sampler, sampler\.M$"
     ):
@@ -137,6 +137,6 @@ def test_too_many_lines_are_refused_with_the_keys_to_choose_by(root):
 def test_runs_on_different_data_are_refused(tmp_path):
     write_run(tmp_path, "seed=0")
     write_run(tmp_path, "seed=1", data_hash="other")
-    runs, _ = selecting.from_ledger(tmp_path, {})
+    runs, _ = query.from_ledger(tmp_path, {})
     with pytest.raises(UserError, match=r"the runs on planted were made on different data \(h, other\)"):
         one_line(runs)

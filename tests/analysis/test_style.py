@@ -5,9 +5,9 @@ from itertools import combinations
 
 import pytest
 
-from hapens_bench.analysis.figures import KINDS
-from hapens_bench.analysis.style import DASHES, LOOKS, MARKERS, line
-from hapens_bench.config import conf_dir
+from hapens_bench.analysis.figures.definition import KINDS
+from hapens_bench.analysis.figures.style import DASHES, LOOKS, MARKERS, line
+from hapens_bench.config.paths import conf_dir
 
 
 def lightness(colour: str) -> float:

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hapens_bench.analysis import cells, comparisons, experiments, tables
-from hapens_bench.config import config_id
+from hapens_bench.analysis.tables import comparisons, paper
+from hapens_bench.analysis.tables import definition as cells
+from hapens_bench.config.identity import config_id
 from hapens_bench.errors import UserError
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.launch import experiments
+from hapens_bench.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -72,8 +74,8 @@ def test_means_deviations_and_differences(definition, by_name, fake_run):
     runs += [fake_run(by_name["tools", "rns"], 9, 0.9) | {"config_id": "another setting"}]
     filled = cells.fill(definition, runs)
     assert sum(len(cell.runs) for cell in filled) == 4
-    table = tables.long_table(definition, filled)
-    assert list(table.columns) == tables.COLUMNS
+    table = paper.long_table(definition, filled)
+    assert list(table.columns) == paper.COLUMNS
     row = table[(table.sampler == "rns") & (table.metric == "Recall@20")].iloc[0]
     assert (row["n"], row["paper"]) == (3, 5.53)
     assert row["mean"] == pytest.approx(5.5) and row["std"] == pytest.approx(0.1)
@@ -93,7 +95,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     runs = [fake_run(by_name["tools", "dns"], s, 0.06, converged=s == 0) for s in range(2)]
     runs += [fake_run(by_name["tools", "rns"], s, 0.05) for s in range(2)]
     runs += [fake_run(by_name["tools", "ahns_p2"], s, 0.07 + 0.001 * s) for s in range(2)]
-    written = tables.write_table("ahns_table2", runs, tmp_path)
+    written = paper.write_table("ahns_table2", runs, tmp_path)
     markdown = (tmp_path / "ahns_table2.md").read_text()
     assert "| tools | dns | test_peak | 2 | 6.66 | <u>6.00 ± 0.00 !</u> | -9.9 |" in markdown
     assert "| tools | rns | test_peak | 2 | 5.53 | 5.00 ± 0.00 | -9.6 |" in markdown
@@ -104,7 +106,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
     assert written.orders["tau"].tolist() == [1.0, 1.0, 1.0]
     csv = pd.read_csv(tmp_path / "ahns_table2.csv")
-    assert list(csv.columns) == tables.COLUMNS and len(csv) == 9
+    assert list(csv.columns) == paper.COLUMNS and len(csv) == 9
     assert csv.set_index("sampler")["converged"].groupby("sampler").all().to_dict() == {
         "rns": True,
         "dns": False,
@@ -172,7 +174,7 @@ def runs_of(definition: dict, values: dict[str, float], place: Path) -> list[dic
 
 def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
     runs = runs_of(cells.read_definition("sdns_table2"), {"rns": 0.03, "dns": 0.04, "sdns": 0.05}, tmp_path)
-    written = tables.write_table("sdns_table2", runs, tmp_path)
+    written = paper.write_table("sdns_table2", runs, tmp_path)
     markdown = (tmp_path / "sdns_table2.md").read_text()
     assert "same protocol, different subset" in markdown.splitlines()[0] and "is the order of the methods" in markdown
     assert "| tmall | sdns | valid | 1 | 10.51 | **5.00" in markdown
@@ -182,8 +184,8 @@ def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
 
 def test_a_table_without_printed_numbers_has_no_columns_for_them(tmp_path, monkeypatch):
     definition = cells.read_definition("hapens_table") | {"overrides": ["protocol=ahns", "tuned=none"]}
-    monkeypatch.setattr(tables, "read_definition", lambda _: definition)
-    written = tables.write_table("hapens_table", runs_of(definition, {"ahns": 0.03}, tmp_path), tmp_path)
+    monkeypatch.setattr(paper, "read_definition", lambda _: definition)
+    written = paper.write_table("hapens_table", runs_of(definition, {"ahns": 0.03}, tmp_path), tmp_path)
     assert written.header == ["dataset", "sampler", "selection", "n", "Recall@20", "NDCG@20", "Recall@50"]
     assert {len(line) for line in written.lines} == {len(written.header)} and written.orders.empty
     said = (tmp_path / "hapens_table.md").read_text()
@@ -198,6 +200,6 @@ def test_runs_on_different_data_are_not_averaged(definition, by_name, fake_run):
 
 def test_nothing_to_show_is_told(tmp_path):
     with pytest.raises(UserError, match="no finished run"):
-        tables.write_table("ahns_table2", [], tmp_path)
+        paper.write_table("ahns_table2", [], tmp_path)
     with pytest.raises(UserError, match="choose one of ahns_table2"):
         cells.read_definition("nope")

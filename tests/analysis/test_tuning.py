@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from hapens_bench import cli
-from hapens_bench.analysis import experiments, tuning
-from hapens_bench.config import compose_config, conf_dir
+from hapens_bench.cli import main
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
+from hapens_bench.launch import experiments
+from hapens_bench.tune import choose
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def own_conf(tmp_path, monkeypatch):
     for module in (
         "hapens_bench.config",
         "hapens_bench.cli",
-        "hapens_bench.analysis.tuning",
+        "hapens_bench.tune.choose",
     ):
         monkeypatch.setattr(f"{module}.conf_dir", lambda: conf)
     return conf
@@ -35,20 +37,20 @@ def own_conf(tmp_path, monkeypatch):
 def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     runs, out = tmp_path / "runs", tmp_path / "tuning"
     sweep = ["-m", "experiment=tune_small", f"paths.runs={runs}"]
-    assert cli.train([*sweep, "sampler=rns"]) == 0
+    assert main.train([*sweep, "sampler=rns"]) == 0
     with pytest.raises(
         UserError, match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench"
     ):
-        tuning.write_choice(["tune_small"], "mine", runs, [], [], [], out)
+        choose.write_choice(["tune_small"], "mine", runs, [], [], [], out)
     with pytest.raises(UserError, match="tune_small has no sampler 'ahns'; choose of rns dns"):
-        tuning.write_choice(["tune_small"], "mine", runs, [], ["ahns"], [], out)
-    alone = tuning.write_choice(["tune_small"], "alone", runs, [], ["rns"], [], out)
+        choose.write_choice(["tune_small"], "mine", runs, [], ["ahns"], [], out)
+    alone = choose.write_choice(["tune_small"], "alone", runs, [], ["rns"], [], out)
     assert (
         list(alone.chosen["sampler"]) == ["rns"] and not (own_conf / "tuned" / "alone" / "planted-mf-dns.yaml").exists()
     )
-    assert cli.train(sweep) == 0
+    assert main.train(sweep) == 0
     assert "6 jobs: 3 done, 3 to run" in capsys.readouterr().out
-    code = cli.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
+    code = main.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
     assert code == 0 and "planted, 3 trials each: dns" in capsys.readouterr().out
     trials = pd.read_csv(out / "tune_small" / "planted.csv")
     assert trials.groupby("sampler").size().to_dict() == {"rns": 3, "dns": 3}
@@ -78,30 +80,30 @@ def test_two_experiments_are_one_budget(own_conf, tmp_path, capsys):
     (own_conf / "experiment" / "tune_more.yaml").write_text("# @package _global_\n" + head)
     runs, out = tmp_path / "runs", tmp_path / "tuning"
     for name in ("tune_small", "tune_more"):
-        assert cli.train(["-m", f"experiment={name}", f"paths.runs={runs}"]) == 0
+        assert main.train(["-m", f"experiment={name}", f"paths.runs={runs}"]) == 0
     folders = ["--runs", str(runs), "--out", str(out)]
-    assert cli.main(["choose", "tune_small,tune_more", "mine", *folders]) == 0
+    assert main.main(["choose", "tune_small,tune_more", "mine", *folders]) == 0
     trials = pd.read_csv(out / "tune_small" / "planted.csv")
     assert trials.groupby("sampler")["trial"].apply(list).to_dict() == {"rns": [0, 1, 2, 3, 4], "dns": [0, 1, 2, 3, 4]}
     assert trials.groupby("sampler")["setting"].nunique().tolist() == [5, 5]
-    assert cli.main(["choose", "tune_small,tune_more", "mine", "--trials", "2,1", *folders]) == 0
+    assert main.main(["choose", "tune_small,tune_more", "mine", "--trials", "2,1", *folders]) == 0
     assert len(pd.read_csv(out / "tune_small" / "planted.csv")) == 6
-    assert cli.main(["choose", "tune_small,tune_more", "mine", "--trials", "2", *folders]) == 2
+    assert main.main(["choose", "tune_small,tune_more", "mine", "--trials", "2", *folders]) == 2
 
 
 def test_nothing_run_and_unknown_names_are_told(own_conf, tmp_path, capsys):
     with pytest.raises(UserError, match="none of its trials has been run"):
-        tuning.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], [], tmp_path)
+        choose.write_choice(["tune_small"], "mine", tmp_path / "runs", [], [], [], tmp_path)
     with pytest.raises(UserError, match=r"there is no experiment 'nope'; choose one of .*tune_ahns"):
         experiments.planned("nope", tmp_path)
     with pytest.raises(UserError, match=r"tune_small has no data set 'tools,phones'; choose of planted$"):
         experiments.planned("tune_small", tmp_path, ["tools,phones"])
-    assert cli.main(["choose", "tune_small", "../up"]) == 2
-    assert cli.main(["choose", "tune_small", "mine", "--trials", "0"]) == 2
+    assert main.main(["choose", "tune_small", "../up"]) == 2
+    assert main.main(["choose", "tune_small", "mine", "--trials", "0"]) == 2
     assert "takes a whole number above 0 for each of tune_small" in capsys.readouterr().err
 
 
 def test_what_a_setting_changed():
     base = {"model": {"D": 64}, "loss": {}, "sampler": {"M": 8}, "trainer": {"lr": 0.001, "l2": 0.1}}
     new = {"model": {"D": 64}, "loss": {}, "sampler": {"M": 16, "a": 1}, "trainer": {"lr": 0.002, "l2": 0.1}}
-    assert tuning.changed(new, base) == {"sampler": {"M": 16, "a": 1}, "trainer": {"lr": 0.002}}
+    assert choose.changed(new, base) == {"sampler": {"M": 16, "a": 1}, "trainer": {"lr": 0.002}}

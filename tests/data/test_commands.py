@@ -1,17 +1,16 @@
 import pytest
 
-from hapens_bench import cli
-from hapens_bench.data import commands
+from hapens_bench.cli import data, main
 
 
 @pytest.fixture
 def hapens(tmp_path, monkeypatch, capsys):
     """Run `hapens data ...` on an empty cache; gives exit code and what was printed."""
     monkeypatch.setenv("HAPENS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(commands.CONSOLE, "width", 300)
+    monkeypatch.setattr(data.CONSOLE, "width", 300)
 
     def run(*arguments):
-        code = cli.main(["data", *arguments])
+        code = main.main(["data", *arguments])
         said = capsys.readouterr()
         return code, said.out + said.err
 
@@ -20,7 +19,7 @@ def hapens(tmp_path, monkeypatch, capsys):
 
 def test_list_names_every_data_set(hapens):
     code, text = hapens("list")
-    assert code == 0 and all(name in text for name in commands.names())
+    assert code == 0 and all(name in text for name in data.names())
 
 
 def test_an_unknown_data_set_is_told_in_one_sentence(hapens):

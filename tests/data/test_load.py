@@ -10,8 +10,8 @@ import numpy as np
 import pooch
 import pytest
 
+from hapens_bench.cli.data import names
 from hapens_bench.data import planted, readers, sources
-from hapens_bench.data.commands import names
 from hapens_bench.data.load import choose_source, load
 from hapens_bench.data.sources import SourceFile, fetch_file
 from hapens_bench.errors import UserError

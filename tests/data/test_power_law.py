@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hapens_bench.config import run_id
+from hapens_bench.config.identity import run_id
 from hapens_bench.data import power_law
 from hapens_bench.data.interactions import sort_pairs
 from hapens_bench.data.load import load

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapens_bench.cli import train
-from hapens_bench.config import conf_dir
+from hapens_bench.cli.train import train
+from hapens_bench.config.paths import conf_dir
 from tests.conftest import make_config
 from tests.faults.bounded import Bounded, Outcome, cases
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapens_bench.cli import guarded
+from hapens_bench.cli.errors import guarded
 from hapens_bench.data.load import load
 from hapens_bench.data.readers import READERS, ncf_negatives
 from tests.conftest import make_config

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hapens_bench.tracking.run_folder import FOUND, RunFolder
+from hapens_bench.runs.folder import FOUND, RunFolder
 from tests.faults.conftest import TRIALS, kill, workers
 
 pytestmark = pytest.mark.faults

@@ -8,7 +8,7 @@ from hydra.core.utils import JobStatus
 
 from hapens_bench.errors import UserError
 from hapens_bench.kernels import cpu
-from hapens_bench.launch import devices, memory, size
+from hapens_bench.launch import devices, memory, pack_size
 from hapens_bench.launch.results import uncaptured
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
@@ -87,7 +87,7 @@ def test_a_first_step_that_fails_costs_its_own_trials_only(tmp_path, monkeypatch
         return plain(self, batch, positives)
 
     monkeypatch.setattr(Pack, "step", step)
-    monkeypatch.setattr(size, "cache_bytes", lambda: 10**9)
+    monkeypatch.setattr(pack_size, "cache_bytes", lambda: 10**9)
     gdns = ["sampler=gdns", "sampler.M=64", "trainer.batch_size=32"]
     returns, jobs = sweep(tmp_path, [gdns, gdns, ["sampler=rns"], ["sampler=rns"]])
     assert [r.status == JobStatus.COMPLETED for r in returns] == [False, False, True, True]
@@ -99,7 +99,7 @@ def test_a_first_step_that_fails_costs_its_own_trials_only(tmp_path, monkeypatch
 
 def test_tables_of_a_sampler_count_before_anything_is_trained(monkeypatch):
     config = make_config("dataset.users=80", "dataset.items=300", "sampler=gdns", "trainer.batch_size=32", "tuned=none")
-    split = size.load_split(config)
+    split = pack_size.load_split(config)
     needed = 3 * 4 * 64 * (split.n_users + split.n_items) + 2 * 4 * split.n_users * split.n_items
     for free, fits in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
@@ -118,6 +118,6 @@ def test_free_memory_is_read_after_the_cache_is_emptied_and_graphs_count(monkeyp
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: reserved.update(peak=reserved["now"]))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved["now"])
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: reserved["peak"])
-    monkeypatch.setattr(size, "dry_step", lambda configs, split, device: reserved.update(peak=100 * len(configs)))
-    assert size.largest_pack(config, 64, cuda) == 1 + int((0.85 * 1000 - 100) // 100)
+    monkeypatch.setattr(pack_size, "dry_step", lambda configs, split, device: reserved.update(peak=100 * len(configs)))
+    assert pack_size.largest_pack(config, 64, cuda) == 1 + int((0.85 * 1000 - 100) // 100)
     assert calls[:2] == ["empty", "free"]

@@ -10,12 +10,13 @@ import pytest
 from hydra.core.utils import JobStatus
 from hydra.errors import MissingConfigException
 
-from hapens_bench.cli import sentence
+from hapens_bench.cli.errors import sentence
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import Job
-from hapens_bench.launch.pack import group, on_devices, shares
+from hapens_bench.launch.packing import group, shares
 from hapens_bench.launch.ray import on_ray
 from hapens_bench.launch.slurm import on_slurm
+from hapens_bench.launch.sweep import on_devices
 from tests.conftest import make_config
 from tests.launch import fake_slurm
 from tests.launch.test_pack import SMALL, assert_equal, sweep

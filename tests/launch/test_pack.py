@@ -7,12 +7,13 @@ import torch
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
-from hapens_bench.config import run_id
+from hapens_bench.config.identity import run_id
 from hapens_bench.errors import UserError
-from hapens_bench.launch import size
+from hapens_bench.launch import pack_size
 from hapens_bench.launch.job import Job
-from hapens_bench.launch.pack import group, launch, on_devices, shares
-from hapens_bench.tracking.files import Files
+from hapens_bench.launch.packing import group, shares
+from hapens_bench.launch.sweep import launch, on_devices
+from hapens_bench.runs.files import Files
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
@@ -122,7 +123,7 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(tmp_path, mon
         steps.append((self.size, int(batch.step)))
         return plain(self, batch, positives)
 
-    monkeypatch.setattr("hapens_bench.launch.pack.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
     monkeypatch.setattr(Pack, "step", step)
     returns, jobs = sweep(tmp_path / "tight", [[]] * 5)
     assert all(r.status == JobStatus.COMPLETED for r in returns)
@@ -143,7 +144,7 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
             raise torch.OutOfMemoryError("no room")
         plain(self, pack, *rest)
 
-    monkeypatch.setattr("hapens_bench.launch.pack.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
     monkeypatch.setattr(EpochLoop, "__init__", set_up)
     returns, jobs = sweep(tmp_path / "tight", variants)
     assert begun[:3] == [3, 2, 1]
@@ -178,7 +179,7 @@ def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, 
             raise ValueError("seed 3 is cursed")
         plain(self, configs, *rest)
 
-    monkeypatch.setattr("hapens_bench.launch.pack.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
     monkeypatch.setattr(Pack, "__init__", build)
     returns, jobs = sweep(tmp_path, [[]] * 6)
     assert [r.status == JobStatus.COMPLETED for r in returns] == [True, True, True, False, True, True]
@@ -233,35 +234,35 @@ def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path,
 def test_size_follows_free_memory(monkeypatch):
     config, cpu = make_config(*SMALL, "sampler=dns"), torch.device("cpu")
     peaks = iter([100, 130] * 3)
-    monkeypatch.setattr(size, "peak_bytes", lambda work, device: next(peaks))
-    monkeypatch.setattr(size, "step_bytes", lambda *_: 1)
-    monkeypatch.setattr(size, "cache_bytes", lambda: 10**6)
+    monkeypatch.setattr(pack_size, "peak_bytes", lambda work, device: next(peaks))
+    monkeypatch.setattr(pack_size, "step_bytes", lambda *_: 1)
+    monkeypatch.setattr(pack_size, "cache_bytes", lambda: 10**6)
     for free, expected in ((10_000, 64), (2 * 130, 5), (10, 1)):
-        monkeypatch.setattr(size, "free_bytes", lambda device, free=free: free)
-        assert size.largest_pack(config, 64, cpu) == expected
+        monkeypatch.setattr(pack_size, "free_bytes", lambda device, free=free: free)
+        assert pack_size.largest_pack(config, 64, cpu) == expected
     peaks = iter([100, 130])
-    monkeypatch.setattr(size, "free_bytes", lambda device: 10_000)
-    monkeypatch.setattr(size, "cache_bytes", lambda: 95)  # on a CPU the cache bounds a pack too
-    monkeypatch.setattr(size, "step_bytes", lambda *_: 30)
-    assert size.largest_pack(config, 64, cpu) == 3
+    monkeypatch.setattr(pack_size, "free_bytes", lambda device: 10_000)
+    monkeypatch.setattr(pack_size, "cache_bytes", lambda: 95)  # on a CPU the cache bounds a pack too
+    monkeypatch.setattr(pack_size, "step_bytes", lambda *_: 30)
+    assert pack_size.largest_pack(config, 64, cpu) == 3
 
 
 def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_epochs_order():
     config, cpu = make_config("dataset.users=4000", "dataset.items=500", "sampler=rns"), torch.device("cpu")
-    split = size.load_split(config)
+    split = pack_size.load_split(config)
     tables = 4 * (split.n_users + split.n_items) * config["model"]["D"]
     order = 16 * len(split.full_train)
-    found = size.step_bytes(config, split, cpu)
+    found = pack_size.step_bytes(config, split, cpu)
     assert 4 * tables <= found < 4 * tables + order, (found / tables, order / tables)
 
 
 def test_a_dry_step_measures_memory_and_more_trials_take_more():
     config, cpu = make_config("dataset.users=4000", "dataset.items=4000", "sampler=dns"), torch.device("cpu")
-    split = size.load_split(config)
-    one, eight = (size.peak_bytes(lambda T=T: size.dry_step([config] * T, split, cpu), cpu) for T in (1, 8))
+    split = pack_size.load_split(config)
+    one, eight = (pack_size.peak_bytes(lambda T=T: pack_size.dry_step([config] * T, split, cpu), cpu) for T in (1, 8))
     table = 4 * 64 * 8_000  # bytes of one trial's parameters, of which a step holds several
     assert eight - one > 7 * 3 * table
-    assert size.free_bytes(cpu) > 10 * 2**20
+    assert pack_size.free_bytes(cpu) > 10 * 2**20
 
 
 def test_several_devices_and_a_worker_that_is_killed(tmp_path):

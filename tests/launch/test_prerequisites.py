@@ -9,12 +9,15 @@ import torch
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
-from hapens_bench.config import check, conf_dir, run_id
-from hapens_bench.errors import UserError
+from hapens_bench.config.identity import run_id
+from hapens_bench.config.paths import conf_dir
+from hapens_bench.errors import TrialFailed, UserError
 from hapens_bench.launch.job import Job, load_split
-from hapens_bench.launch.pack import group, run_single
+from hapens_bench.launch.packing import group
+from hapens_bench.launch.sweep import run_single
+from hapens_bench.launch.validate import check
 from hapens_bench.training.stage import Stage, ranking
-from hapens_bench.training.trial import Trial, TrialFailed
+from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
 from tests.launch.test_pack import SMALL, assert_equal, sweep
 

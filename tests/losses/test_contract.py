@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from hapens_bench.config import check, conf_dir, run_id
+from hapens_bench.config.identity import run_id
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
+from hapens_bench.launch.validate import check
 from hapens_bench.training.pack import build
 from tests.conftest import make_config
 

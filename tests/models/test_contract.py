@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hapens_bench.config import component_class, conf_dir
+from hapens_bench.config.components import component_class
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph

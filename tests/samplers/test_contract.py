@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hapens_bench.config import conf_dir
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams

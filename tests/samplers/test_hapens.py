@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from hapens_bench.config import check
 from hapens_bench.errors import UserError
+from hapens_bench.launch.validate import check
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, place_by

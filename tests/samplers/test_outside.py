@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 MODULE = '''
-from hapens_bench.checks import Key
+from hapens_bench.config.keys import Key
 from hapens_bench.samplers.base import Sampler, pick
 
 

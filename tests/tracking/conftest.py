@@ -1,12 +1,12 @@
 import pytest
 
-from hapens_bench.tracking import limited, sink, trackio
+from hapens_bench.tracking import background, sink, trackio
 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
     """What a process says or makes once is said and made for each test."""
-    for memory in (limited.worker_of, sink.warn_once, trackio.tell):
+    for memory in (background.worker_of, sink.warn_once, trackio.tell):
         memory.cache_clear()
 
 

@@ -10,9 +10,9 @@ import torch
 
 from hapens_bench.launch.job import Job
 from hapens_bench.launch.run import begin, make_sinks, run_pack
-from hapens_bench.tracking import limited
-from hapens_bench.tracking.limited import LimitedSink, Worker
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
+from hapens_bench.tracking import background
+from hapens_bench.tracking.background import LimitedSink, Worker
 from hapens_bench.tracking.sink import SafeSinks
 from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
@@ -133,7 +133,7 @@ def test_a_tracker_that_is_not_installed_costs_one_warning(caplog, tmp_path, mon
 
 def test_a_tracker_that_hangs_cannot_hold_the_process_at_its_exit(tmp_path):
     code = (
-        "import threading; from hapens_bench.tracking.limited import LimitedSink, Worker\n"
+        "import threading; from hapens_bench.tracking.background import LimitedSink, Worker\n"
         "from tests.tracking.test_limited import Noting\n"
         "try:\n    LimitedSink('noting', lambda: Noting(hangs_at='start'), Worker(0.1)).start(None)\n"
         "except TimeoutError:\n    print('given up')"
@@ -166,7 +166,7 @@ def jobs(folder, *loggers):
     ids=str,
 )
 def test_the_files_of_a_run_are_the_same_whatever_its_tracker_does(tmp_path, monkeypatch, caplog, logger):
-    monkeypatch.setattr(limited, "LIMIT", 1)
+    monkeypatch.setattr(background, "LIMIT", 1)
     monkeypatch.setattr(Noting, "made", [])
     with_tracker, without = jobs(tmp_path / "with", logger), jobs(tmp_path / "without")
     for pack in (with_tracker, without):

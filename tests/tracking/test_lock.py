@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from hapens_bench.tracking import lock
-from hapens_bench.tracking.lock import RunBusy, hold
+from hapens_bench.runs import lock
+from hapens_bench.runs.lock import RunBusy, hold
 
 
 def leave_lease(folder, machine, age):

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from hapens_bench.cli import main
+from hapens_bench.cli.main import main
 from hapens_bench.launch.job import Job
 from hapens_bench.launch.run import run_pack
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tracking.trackio import TrackioSink
 from tests.conftest import make_config
 from tests.tracking.readers import curve, trackio_runs, wandb_synced

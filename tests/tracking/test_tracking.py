@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.lock import RunBusy
-from hapens_bench.tracking.run_folder import ARTEFACTS, FOUND, RunFolder
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import ARTEFACTS, FOUND, RunFolder
+from hapens_bench.runs.lock import RunBusy
 from hapens_bench.tracking.sink import SafeSinks
 
 
@@ -38,7 +38,7 @@ def test_json_is_strict(tmp_path):
 
 def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from hapens_bench.tracking.run_folder import RunFolder\n"
+        "import sys, time; from pathlib import Path; from hapens_bench.runs.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -54,7 +54,7 @@ def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path)
 def test_what_a_kill_leaves_half_written_is_removed_by_the_next_holder(tmp_path):
     RunFolder(tmp_path).write_summary({"a": 1})
     code = (
-        "import os, sys; from pathlib import Path; from hapens_bench.tracking.run_folder import RunFolder\n"
+        "import os, sys; from pathlib import Path; from hapens_bench.runs.folder import RunFolder\n"
         "os.replace = lambda *names: os.kill(os.getpid(), 9)\n"
         "folder = RunFolder(Path(sys.argv[1]))\nwith folder.lock():\n    folder.write_summary({'a': 2})"
     )
@@ -207,7 +207,7 @@ def test_the_trials_of_a_pack_that_lose_a_tracker_for_the_same_reason_say_so_onc
 
 def test_logger_none_imports_no_tracker(tmp_path):
     code = (
-        "import sys; from hapens_bench.cli import train; "
+        "import sys; from hapens_bench.cli.train import train; "
         f"rc = train(['debug=fast', 'dataset.users=50', 'trainer.batch_size=64', 'paths.runs={tmp_path}']); "
         "assert rc == 0, rc; assert not {'wandb', 'trackio'} & set(sys.modules)"
     )

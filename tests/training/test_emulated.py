@@ -9,7 +9,7 @@ import itertools
 import pytest
 import torch
 
-from hapens_bench.config import conf_dir
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.launch.job import load_split
 from hapens_bench.training.stage import Stage, ranking
 from tests.conftest import make_config

@@ -1,4 +1,4 @@
-from hapens_bench.training.selection import BestEpoch
+from hapens_bench.training.best_epoch import BestEpoch
 
 
 def test_equal_counts_as_improvement_and_patience_runs_out():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hapens_bench.config import check
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
+from hapens_bench.launch.validate import check
 from hapens_bench.training.stage import Stage, ranking, train_pairs
 from tests.conftest import make_config
 from tests.training.test_trainer import SMALL, train

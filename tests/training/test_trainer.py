@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hapens_bench.data.load import load
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tracking.sink import SafeSinks
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial

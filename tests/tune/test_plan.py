@@ -2,7 +2,7 @@
 
 import pytest
 
-from hapens_bench import cli
+from hapens_bench.cli import main
 from hapens_bench.errors import UserError
 from hapens_bench.tune.plan import make_plan
 
@@ -17,7 +17,7 @@ def test_every_search_of_conf_is_made(name):
 
 
 def test_random_points_are_those_of_the_budget_sweeper_and_tpe_begins_with_them():
-    from hapens_bench.analysis.experiments import planned
+    from hapens_bench.launch.experiments import planned
 
     found = make_plan("ahns", ["tune.algorithm=random", "dataset=tools", "sampler=rns,dns", "tune.n_trials=5"])
     for study in found.studies:
@@ -99,7 +99,7 @@ def test_a_grid_holds_each_point_once_in_an_order_that_a_longer_budget_keeps():
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, typed, words):
     runs = [f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}"]
-    assert cli.main(["tune", "ahns", *TWO, *runs, *typed, f"tune.out={tmp_path}"]) == 2
+    assert main.main(["tune", "ahns", *TWO, *runs, *typed, f"tune.out={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("error: ") == 1 and error.strip().count("\n") == 0
     assert not list(tmp_path.rglob("status.json"))
@@ -113,8 +113,8 @@ def test_grids_of_different_sizes_are_refused_and_a_common_part_is_taken():
 
 
 def test_an_unknown_search_and_a_missing_optuna_are_told(capsys, monkeypatch):
-    assert cli.main(["tune", "nope"]) == 2
+    assert main.main(["tune", "nope"]) == 2
     assert "there is no tune 'nope'; choose one of ahns, ahns_paper, gdns" in capsys.readouterr().err
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert cli.main(["tune", "ahns"]) == 2
+    assert main.main(["tune", "ahns"]) == 2
     assert capsys.readouterr().err == "error: hapens tune needs optuna: pip install 'hapens_bench[tune]'\n"

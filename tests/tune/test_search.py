@@ -9,10 +9,10 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hapens_bench import cli
-from hapens_bench.config import conf_dir
-from hapens_bench.launch.pack import on_devices, train_jobs
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.cli import main
+from hapens_bench.config.paths import conf_dir
+from hapens_bench.launch.sweep import on_devices, train_jobs
+from hapens_bench.runs.folder import RunFolder
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.tune import loop
 from hapens_bench.tune.plan import make_plan
@@ -113,7 +113,7 @@ def test_a_search_interrupted_in_the_middle_of_a_batch_ends_alike(whole, tmp_pat
 
     monkeypatch.setattr(loop, "train_jobs", interrupted)
     arguments = ["tune", "ahns", *typed(tmp_path, *PRUNED), f"tune.out={tmp_path}"]
-    assert cli.main(arguments) == 130
+    assert main.main(arguments) == 130
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("status.json")}
     assert finished
     monkeypatch.setattr(loop, "train_jobs", train_jobs)
@@ -133,7 +133,7 @@ def test_a_trial_interrupted_between_its_epochs_goes_on_from_its_checkpoint(whol
 
     monkeypatch.setattr(EpochLoop, "run", interrupted)
     overrides = [*PRUNED, "trainer.checkpoint_seconds=0"]
-    assert cli.main(["tune", "ahns", *typed(tmp_path, *overrides), f"tune.out={tmp_path}"]) == 130
+    assert main.main(["tune", "ahns", *typed(tmp_path, *overrides), f"tune.out={tmp_path}"]) == 130
     assert epochs[-1] > 0, "the interruption is meant to be in the middle of a trial"
     capsys.readouterr()
     same(search(tmp_path, *overrides)[1], frame)
@@ -160,11 +160,11 @@ def test_a_journal_that_cannot_be_read_or_is_in_use_is_named(tmp_path, capsys):
     arguments = ["tune", "ahns", *typed(tmp_path, *PRUNED), f"tune.out={tmp_path}"]
     for content in ("no journal\n", '{"op_code": 77}\n', '{"op_code": 4, "worker_id": "a", "trial_id": 9}\n[]\n'):
         journal.write_text(content)
-        assert cli.main(arguments) == 2
+        assert main.main(arguments) == 2
         error = capsys.readouterr().err
         assert f"{journal} cannot be read" in error and "move it away" in error and error.count("\n") == 1
     with FileLock(journal.with_suffix(".lock")):
-        assert cli.main(arguments) == 2
+        assert main.main(arguments) == 2
     assert "another process is tuning with" in capsys.readouterr().err
 
 
@@ -186,7 +186,7 @@ def test_no_test_metric_is_read_and_no_other_stage_trained(tmp_path, monkeypatch
     monkeypatch.setattr(RunFolder, "read_summary", lambda self: NoTest(plain(self)))
     monkeypatch.setattr(RunFolder, "read_frame", _guarded(RunFolder.read_frame))
     arguments = ["tune", "ahns", *typed(tmp_path, *PRUNED), "tune.setting=mine", f"tune.out={tmp_path}"]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     with pytest.raises(AssertionError, match="a test metric was read"):
         next(RunFolder(p.parent) for p in tmp_path.rglob("summary.json")).read_summary()["selection"]["valid"]["test"]
     assert (own_conf / "tuned" / "mine" / "planted-mf-dns.yaml").exists()
@@ -229,7 +229,7 @@ def test_failed_trials_are_part_of_the_budget(tmp_path, own_conf, capsys):
     text = path.read_text().replace("trainer.lr: tag(log, interval(5e-4, 1e-2))", 'trainer.lr: "0.01,1e38"')
     path.write_text(text)
     arguments = ["tune", "ahns", *typed(tmp_path, *SMALL), "sampler=rns", f"tune.out={tmp_path}"]
-    assert cli.main([*arguments, "tune.algorithm=random"]) == 0
+    assert main.main([*arguments, "tune.algorithm=random"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "2 of 6 trials failed; they are part of the budget" in printed and "trainer.lr=1e+38 seed=0" in printed
     trials = pd.read_csv(tmp_path / "ahns_random" / "planted.csv")
@@ -239,7 +239,7 @@ def test_failed_trials_are_part_of_the_budget(tmp_path, own_conf, capsys):
     curve = pd.read_csv(tmp_path / "ahns_random" / "planted_budget.csv")
     assert curve["expected"].iloc[0] == pytest.approx(trials["value"].fillna(0).mean(), rel=1e-4) and len(curve) == 6
     path.write_text(text.replace("0.01,1e38", "1e37,1e38"))
-    assert cli.main([*arguments, "tune.n_trials=2"]) == 2
+    assert main.main([*arguments, "tune.n_trials=2"]) == 2
     assert "no trial of rns on planted came to its end: the loss is" in capsys.readouterr().err
 
 
@@ -248,10 +248,10 @@ def test_from_search_to_tuned_files(tmp_path, own_conf, capsys):
         tmp_path, *SMALL, "sampler=rns,dns", "tune.algorithm=random", "tune.pruner=none", "tune.n_trials=3"
     )
     arguments = ["tune", "ahns", *overrides, f"tune.out={tmp_path}/out"]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert not (own_conf / "tuned" / "mine").exists()
     assert "tune.setting=NAME writes conf/tuned/NAME" in capsys.readouterr().out
-    assert cli.main([*arguments, "tune.setting=mine"]) == 0
+    assert main.main([*arguments, "tune.setting=mine"]) == 0
     printed = capsys.readouterr().out
     assert "jobs:" not in printed, "nothing is trained again"
     assert "Would more tuning of rns have closed the gap?" in printed and "3 trials each" in printed
@@ -266,5 +266,5 @@ def test_from_search_to_tuned_files(tmp_path, own_conf, capsys):
     for suffix in ("_budget.svg", "_budget.png", "_budget.csv", "_gaps.csv", ".provenance.json"):
         assert (tmp_path / "out" / "ahns_random" / f"planted{suffix}").stat().st_size > 200
     swept = ["-m", "experiment=tune_ahns", *[o for o in overrides if not o.startswith("tune.")]]
-    assert cli.train([*swept, "hydra.sweeper.n_trials=3"]) == 0
+    assert main.train([*swept, "hydra.sweeper.n_trials=3"]) == 0
     assert "6 jobs: 6 done, 0 to run" in capsys.readouterr().out, "a sweep of the same budget has the same runs"

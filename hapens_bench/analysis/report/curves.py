@@ -12,9 +12,9 @@ import pandas as pd
 from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from hapens_bench.analysis.replicates import Run
-from hapens_bench.analysis.report.settings import Setting
-from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.analysis.report.leaderboard import Setting
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import RunFolder
 
 HARDNESS = ("ratio", "percentile", "sigmoid", "false_negative_rate")
 JUDGED = {"held": "valid/", "full": "test/"}  # what the metrics of a stage are measured on

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from hapens_bench import __version__
-from hapens_bench.analysis.ledger import Ledger, load
+from hapens_bench.analysis.figures.style import line
 from hapens_bench.analysis.report.curves import curves
-from hapens_bench.analysis.report.settings import KEYS, Setting, leaderboard, metrics_of, settings_of
+from hapens_bench.analysis.report.leaderboard import KEYS, Setting, leaderboard, metrics_of, settings_of
 from hapens_bench.analysis.report.significance import significance
 from hapens_bench.analysis.rerun import rerun_command
-from hapens_bench.analysis.style import line
 from hapens_bench.errors import UserError
-from hapens_bench.launch.run import git_sha
+from hapens_bench.runs.ledger import Ledger, load
+from hapens_bench.runs.provenance import git_sha
 
 SCRIPTS = ("base.js", "leaderboard.js", "chart.js", "curves.js", "significance.js", "details.js", "main.js")
 OF_A_RUN = ("run_id", "folder", "git_sha", "epochs_trained", "train_seconds", "peak_memory_mb")

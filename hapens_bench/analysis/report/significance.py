@@ -13,10 +13,10 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from hapens_bench.analysis.replicates import Run
-from hapens_bench.analysis.report.settings import Setting, compared, metrics_of
+from hapens_bench.analysis.report.leaderboard import Setting, compared, metrics_of
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users_together
-from hapens_bench.tracking.files import DamagedRun
-from hapens_bench.tracking.run_folder import RunFolder
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import RunFolder
 
 UNREADABLE = "a users.parquet cannot be used: no test"
 

@@ -1,0 +1,1 @@
+"""Figures: what they show, the frames behind them, and how they are drawn."""

@@ -1,0 +1,130 @@
+"""Figures of conf/figure: what each is made of, and the files that are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators
+from hapens_bench.analysis.figures.lines import Definition, lines
+from hapens_bench.analysis.query import Finished, Where, from_experiment, from_ledger
+from hapens_bench.config.paths import conf_file
+from hapens_bench.errors import UserError
+from hapens_bench.runs.provenance import provenance
+
+CHOICES = {"band": ("seeds", "negatives"), "stage": drawing.STAGES, "selection": drawing.SELECTIONS}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to draw: `keys` and `optional` ones of its YAML, how many lines a panel may have, which config keys a line runs over."""
+
+    tabulate: Callable[..., frames.Found]
+    draw: Callable[..., Figure]
+    keys: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    most: int = 10
+    varied: Callable[[Definition, Finished], Collection[str]] = lambda definition, run: ()
+
+
+KINDS = {
+    "curves": Kind(frames.curves, drawing.draw_curves, frozenset({"panels", "band"}), frozenset({"stage", "noisy"})),
+    "phase": Kind(frames.phase, drawing.draw_phase, frozenset({"stage", "x", "label", "metric"})),
+    "bars": Kind(frames.bars, drawing.draw_bars, frozenset({"stage", "base"}), most=30),
+    "grid": Kind(
+        frames.grid,
+        drawing.draw_grid,
+        frozenset({"selection", "x", "y", "metric"}),
+        most=4,
+        varied=lambda definition, run: (definition["x"], definition["y"]),
+    ),
+    "pool": Kind(
+        frames.pool,
+        drawing.draw_pool,
+        frozenset({"selection", "panels"}),
+        frozenset({"x"}),
+        varied=lambda definition, run: (frames.pool_key(definition, run),),
+    ),
+    "indicators": Kind(indicators.indicators, indicators.draw_indicators, frozenset({"panels"}), most=4),
+    "ranks": Kind(
+        critical_difference.ranks, critical_difference.draw_ranks, frozenset({"selection", "metric"}), most=30
+    ),
+}
+
+
+def read_definition(name: str) -> dict[str, Any]:
+    """Read conf/figure/<name>.yaml.
+
+    Raises:
+        UserError: when there is no such figure, or it has not the keys of its kind.
+    """
+    path = conf_file("figure", name)
+    found = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(found, dict)
+    definition = {str(k): v for k, v in found.items()}
+    kind = KINDS.get(definition.get("kind", ""))
+    if kind is None:
+        raise UserError(f"{path}: kind is {definition.get('kind')!r}, but it takes one of {', '.join(KINDS)}")
+    needed, optional = {"title", "kind", *kind.keys}, {"experiment", "most", *kind.optional}
+    if wrong := needed.difference(definition) | set(definition).difference(needed, optional):
+        raise UserError(
+            f"{path}: {', '.join(sorted(wrong))} is missing or unknown; kind {definition['kind']} "
+            f"takes {', '.join(sorted(needed))} and, as you like, {', '.join(sorted(optional))}"
+        )
+    for key, choices in CHOICES.items():
+        if key in definition and definition[key] not in choices:
+            raise UserError(f"{path}: {key} is {definition[key]!r}, but it takes one of {', '.join(map(str, choices))}")
+    return definition
+
+
+def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
+    """Read a figure's definition, with the stage and the selection that were asked for in place of its own.
+
+    Raises:
+        UserError: when the figure has no stage, or shows one selection and several were asked for.
+    """
+    definition = read_definition(name)
+    kind = KINDS[definition["kind"]]
+    if stage is not None:
+        if "stage" not in kind.keys | kind.optional:
+            raise UserError(f"figure {name} shows what runs report, not their epochs, so it takes no --stage")
+        definition["stage"] = stage
+    if "selection" in where and "selection" in kind.keys:
+        if len(where["selection"]) > 1:
+            raise UserError(f"figure {name} shows one selection, and --where names {', '.join(where['selection'])}")
+        definition["selection"] = where["selection"][0]
+    return definition
+
+
+def write_figure(
+    name: str, runs: Path, out: Path, where: Where | None = None, stage: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Write <out>/<name>.svg, .png, .csv and .provenance.json; give the data, and notes on what is missing in them.
+
+    Raises:
+        UserError: when no finished run belongs to the figure, or its runs cannot be drawn together.
+    """
+    where = where or {}
+    definition = chosen(name, where, stage)
+    kind = KINDS[definition["kind"]]
+    if "experiment" in definition:
+        found, notes = from_experiment(definition["experiment"], runs, where)
+    else:
+        found, notes = from_ledger(runs, where)
+    kept, left_out = frames.usable(definition, found)
+    drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
+    frame, missing = kind.tabulate(definition, drawn)
+    origin = provenance([run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")])
+    figure = kind.draw(definition, frame)
+    drawing.entitle(figure, definition["title"], frame)
+    out.mkdir(parents=True, exist_ok=True)
+    drawing.save(figure, out / name)
+    frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
+    return frame, [*notes, *left_out, *missing]

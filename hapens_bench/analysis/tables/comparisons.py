@@ -1,0 +1,116 @@
+"""What a table says about its methods: the order against the paper's, and which differences survive a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from hapens_bench.analysis.formats import markdown_rows
+from hapens_bench.analysis.replicates import compare
+from hapens_bench.analysis.statistics import Paired, holm
+from hapens_bench.analysis.tables.definition import Cell
+
+
+def orders(table: pd.DataFrame) -> pd.DataFrame:
+    """Give Kendall's tau-b between our order of the methods and the paper's: dataset, metric, selection, methods, tau.
+
+    Fewer than three methods have no order worth a number and are left out, as are those without printed numbers or with one for all.
+    """
+    rows = []
+    for (dataset, metric, selection), part in table.groupby(["dataset", "metric", "selection"], sort=False):
+        if len(part) > 2 and part["paper"].notna().all() and part["paper"].nunique() > 1:
+            tau = kendalltau(part["mean"], part["paper"]).statistic
+            rows.append(
+                {"dataset": dataset, "metric": metric, "selection": selection, "methods": len(part), "tau": tau}
+            )
+    return pd.DataFrame(rows, columns=["dataset", "metric", "selection", "methods", "tau"])
+
+
+def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
+    """Test the method named by `compare` against each of the others, in percent points, by data set, metric and selection.
+
+    Over seeds: paired t and Wilcoxon on the seeds that both have. Over users: a sign-flip permutation test on each user's mean
+    over those seeds. Holm's correction is over the methods of a data set, metric and selection.
+    """
+    mine, rows = definition["compare"], []
+    run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
+    for dataset, selection, metric in product(definition["paper"], definition["selections"], definition["metrics"]):
+        part = []
+        for other in definition["samplers"]:
+            if other == mine or not {(dataset, mine), (dataset, other)} <= set(run):
+                continue
+            seeds, users = compare(run[dataset, mine], run[dataset, other], selection, metric)
+            if seeds.n:
+                key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine, "against": other}
+                part.append((key, seeds, users))
+        p_seeds, p_users = holm([s.p for _, s, _ in part]), holm([u.p for _, _, u in part])
+        rows += [_test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)]
+    return pd.DataFrame(rows)
+
+
+def _test_row(key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_users: float) -> dict[str, Any]:
+    return {
+        **key,
+        "seeds": s.n,
+        "difference": s.difference,
+        "seeds_low": s.low,
+        "seeds_high": s.high,
+        "p_t_holm": p_seeds,
+        "p_wilcoxon": s.p_wilcoxon,
+        "p_wilcoxon_least": s.p_least,
+        "users": u.n,
+        "users_low": u.low,
+        "users_high": u.high,
+        "p_users_holm": p_users,
+        "words": "; ".join(dict.fromkeys(w for w in (s.words, u.words) if w)),
+    }
+
+
+def orders_markdown(found: pd.DataFrame) -> list[str]:
+    """Write the orders as Markdown: a line for each data set and metric, a column for each selection."""
+    if found.empty:
+        return []
+    wide = found.pivot_table(index=["dataset", "metric", "methods"], columns="selection", values="tau", sort=False)
+    head = ["dataset", "metric", "methods", *wide.columns]
+    lines = [
+        [*map(str, index), *(f"{tau:+.2f}" for tau in row)]
+        for index, row in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    return ["## Order of the methods against the paper's (Kendall's τ)", "", *markdown_rows(head, lines), ""]
+
+
+def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
+    """Write the tests of one selection as Markdown."""
+    found = found[found["selection"] == selection] if len(found) else found
+    if found.empty:
+        return []
+    mine = found["sampler"].iloc[0]
+    head = ["dataset", "metric", "against", "seeds", "difference", "95% over seeds", "p (t, Holm)"]
+    head += ["95% over users", "p (users, Holm)", ""]
+    lines = []
+    for r in found.to_dict("records"):
+        line = [str(r[k]) for k in ("dataset", "metric", "against", "seeds")]
+        line += [f"{r['difference']:+.2f}", _span(r["seeds_low"], r["seeds_high"]), _p(r["p_t_holm"])]
+        lines.append([*line, _span(r["users_low"], r["users_high"]), _p(r["p_users_holm"]), r["words"]])
+    return [
+        f"## {mine} against the others, {selection}",
+        "",
+        "Differences in percent points; positive: better than the other. Over seeds: paired t test. Over users: sign-flip "
+        "permutation test on each user's mean over the same seeds. p-values are Holm-corrected over the methods of a data set "
+        "and metric. The exact Wilcoxon test of n seeds (in the CSV, with the other selections) cannot go below 2^(1-n).",
+        "",
+        *markdown_rows(head, lines),
+        "",
+    ]
+
+
+def _span(low: float, high: float) -> str:
+    return "–" if pd.isna(low) else f"{low:+.2f} … {high:+.2f}"
+
+
+def _p(value: float) -> str:
+    return "–" if pd.isna(value) else ("<0.001" if value < 0.001 else f"{value:.3f}")

@@ -1,0 +1,87 @@
+"""The cells of a paper's table, and the runs that fill them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hapens_bench.analysis.replicates import Replicates, Run
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.identity import config_id
+from hapens_bench.config.paths import conf_file, lacks_tuned_file
+from hapens_bench.errors import UserError
+
+
+@dataclass
+class Cell(Replicates):
+    """One data set x sampler of a table: how it is run, which runs are its replicates, and the runs found."""
+
+    dataset: str = ""
+    sampler: str = ""
+    overrides: list[str] = field(default_factory=list)
+    config_id: str = ""
+
+
+def read_definition(name: str) -> dict[str, Any]:
+    """Read conf/table/<name>.yaml; what it does not say, the table that `like` names says.
+
+    Where `paper` names another table, its printed numbers of `datasets` stand here too. A table without `paper` gets nan for its
+    `datasets`.
+
+    Raises:
+        UserError: when there is no such table.
+    """
+    definition = _written(name)
+    if "paper" not in definition:
+        nothing = [math.nan] * len(definition["metrics"])
+        definition["paper"] = {
+            dataset: dict.fromkeys(definition["samplers"], nothing) for dataset in definition["datasets"]
+        }
+    elif isinstance(definition["paper"], str):
+        printed = read_definition(definition["paper"])["paper"]
+        definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
+    return definition
+
+
+def _written(name: str) -> dict[str, Any]:
+    found = OmegaConf.to_container(OmegaConf.load(conf_file("table", name)), resolve=True)
+    assert isinstance(found, dict)
+    own = {str(k): v for k, v in found.items()}
+    return {**_written(own["like"]), **own} if "like" in own else own
+
+
+def cells(definition: Mapping[str, Any]) -> list[Cell]:
+    """Compose the config of every cell, so that runs are matched by identity and never by a label.
+
+    A cell whose tuned file is required and missing has no id, so no run fits it.
+    """
+    found = []
+    for dataset in definition["paper"]:
+        for sampler, overrides in definition["samplers"].items():
+            full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
+            config = compose_config(full)
+            identity = "" if lacks_tuned_file(config) else config_id(config)
+            found.append(Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity))
+    return found
+
+
+def fill(definition: Mapping[str, Any], runs: Sequence[Run]) -> list[Cell]:
+    """Give the cells with their runs.
+
+    Raises:
+        UserError: when the runs of a cell were made on different data.
+    """
+    found = cells(definition)
+    for cell in found:
+        cell.runs = [run for run in runs if run["config_id"] == cell.config_id]
+        hashes = sorted({run["data_hash"] for run in cell.runs})
+        if len(hashes) > 1:
+            raise UserError(
+                f"the runs of {cell.sampler} on {cell.dataset} were made on different data ({', '.join(hashes)}); "
+                "move the run folders of one of them away"
+            )
+    return found

@@ -1,0 +1,44 @@
+"""The command line. A command's module is imported when that command is typed: help is printed at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from hapens_bench import __version__
+from hapens_bench.cli.errors import guarded
+
+COMMANDS = {
+    "train": "train trials; takes Hydra overrides (see: hapens train --help)",
+    "data": "list, fetch, verify and describe the data sets",
+    "table": "print and write a table of the finished runs: a paper's, or your own rows and columns",
+    "figure": "draw curves, grids, bars or paths from the finished runs",
+    "report": "write one HTML file that shows every run",
+    "choose": "write each sampler's best trial of a tuning experiment into conf/tuned",
+    "runs": "list, show, compare and clear run folders",
+    "push": "fill a tracker from finished run folders",
+    "tune": "search for every sampler's best setting under equal budgets; the same command goes on with it",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 a failed trial, 2 a mistake in what was typed, 75 to be started again (SIGTERM)."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:
+        from hapens_bench.cli.train import train
+
+        return train(argv[1:])
+    parser = argparse.ArgumentParser(prog="hapens", description="Compare negative samplers, honestly and fast.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if argv[:1] == [name]:
+            importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
+    arguments = parser.parse_args(argv)
+    return guarded(lambda: arguments.run(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

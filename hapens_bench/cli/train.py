@@ -1,0 +1,80 @@
+"""`hapens train`: hand the overrides to Hydra and train; `python -m hapens_bench` is the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hapens_bench.cli.errors import guarded
+from hapens_bench.config.compose import plain
+from hapens_bench.config.paths import conf_dir
+from hapens_bench.errors import TrialFailed, UserError
+
+
+def train(argv: list[str]) -> int:
+    """Hand the overrides to Hydra and train."""
+    sys.argv = ["hapens train", *with_keys_of_swept_groups(argv)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
+
+    mistakes: list[Exception] = []  # of a single run: kept from Hydra, which would print them in its own way first
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def run(config: DictConfig) -> float | None:
+        from hapens_bench.launch.sweep import run_single
+
+        try:
+            return run_single(plain(config), list(HydraConfig.get().overrides.task))
+        except (UserError, TrialFailed) as error:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            mistakes.append(error)
+            return float("nan")
+
+    def run_and_tell() -> None:
+        try:
+            run()
+        except (ValueError, TypeError) as error:  # what Hydra has no exception of its own for: sampler=1, model=[1]
+            if not raised_in_hydra(error):
+                raise
+            raise UserError(f"Hydra cannot compose this command: {error}") from None
+        if mistakes:
+            raise mistakes[0]
+
+    return guarded(run_and_tell)
+
+
+def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
+    """Make `sampler.M=8` beside `sampler=dns,sdns` a sweep over one value.
+
+    Before a sweep Hydra composes what is not swept, with the default sampler, which need not have that key.
+    """
+    if not {"-m", "--multirun"} & set(argv):
+        return argv
+    parser = OverridesParser.create()
+    try:
+        parsed = [parser.parse_override(text) if re.match(r"\w[^=]*=.", text) else None for text in argv]
+    except HydraException:  # which Hydra itself tells better
+        return argv
+    swept = {override.key_or_group for override in parsed if override and override.is_sweep_override()}
+    return [
+        "{}=choice({})".format(*text.split("=", 1))
+        if override and not override.is_sweep_override() and override.key_or_group.partition(".")[0] in swept
+        else text
+        for text, override in zip(argv, parsed, strict=True)
+    ]
+
+
+def raised_in_hydra(error: Exception) -> bool:
+    """Tell whether an error comes from Hydra's own code, not from what it called."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("hydra.")

@@ -1,0 +1,108 @@
+"""`hapens tune`: search for each sampler's best setting, with equal budgets, on validation."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from hapens_bench.analysis.formats import Line, print_table
+from hapens_bench.errors import UserError
+from hapens_bench.runs.folder import RunFolder
+from hapens_bench.tune.choose import best, write_evidence, write_tuned
+from hapens_bench.tune.plan import Plan, make_plan, trial_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("name", help="of conf/tune, as ahns")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="tune.KEY=VALUE (conf/tune/default.yaml names them), and what hapens train -m takes: dataset=tools sampler=rns,dns",
+    )
+    parser.set_defaults(run=run_tune)
+
+
+def run_tune(arguments: argparse.Namespace) -> int:
+    """Search, write what was found, and print it."""
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("hapens tune needs optuna: pip install 'hapens_bench[tune]'")
+    plan = make_plan(arguments.name, arguments.overrides)
+    setting = plan.settings["setting"]
+    if setting is not None and not re.fullmatch(r"\w+", setting):
+        raise UserError(f"tune.setting is {setting!r}, but a setting is named by letters, digits and _")
+    from hapens_bench.tune.loop import chosen, search
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 110  # of a log file
+    frame = search(plan, console)
+    show_failed(frame, console)
+    found = best(frame)
+    folder = Path(plan.settings["out"]) / f"{plan.name}_{plan.settings['algorithm']}"
+    said = write_evidence(
+        frame.drop(columns=["command", "run_ids"]),
+        summaries(plan, frame),
+        folder,
+        plan.monitor,
+        plan.baseline,
+        plan.in_order,
+    )
+    if setting is not None:
+        command = " ".join(["hapens tune", plan.name, *arguments.overrides])
+        for row in found.to_dict("records"):
+            write_tuned(setting, chosen(plan, row), row, command, str(folder))
+    show(plan, frame, found, said)
+    written = f"conf/tuned/{setting}/*.yaml and " if setting is not None else ""
+    print(
+        f"written: {written}{folder}/" + ("" if setting is not None else "; tune.setting=NAME writes conf/tuned/NAME")
+    )
+    return 0
+
+
+def summaries(plan: Plan, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Read the summaries of the finished runs of a search, for their provenance; runs that were cleared away are left out."""
+    studies = {(study.dataset, study.sampler): study for study in plan.studies}
+    folders = [
+        RunFolder(trial_folder(studies[row["dataset"], row["sampler"]], run_id))
+        for row in frame.to_dict("records")
+        for run_id in row["run_ids"]
+    ]
+    return [folder.read_summary() for folder in folders if folder.is_done()]
+
+
+def show_failed(frame: pd.DataFrame, console: Console) -> None:
+    """Print the trials that failed, why, and the command that runs each again."""
+    failed = frame[frame["state"] == "failed"]
+    if len(failed):
+        console.print(f"{len(failed)} of {len(frame)} trials failed; they are part of the budget:")
+    for row in failed.to_dict("records"):
+        console.print(f"{row['sampler']} trial {row['trial']}: {row['reason']}\n    {row['command']}", soft_wrap=True)
+
+
+def show(plan: Plan, frame: pd.DataFrame, found: pd.DataFrame, said: list[str]) -> None:
+    """Print the best settings, what the budgets were spent on, and what they say of the baseline."""
+    lines: list[Line] = []
+    for row in found.to_dict("records"):
+        own = frame[(frame["dataset"] == row["dataset"]) & (frame["sampler"] == row["sampler"])]
+        counts = [str((own["state"] == state).sum()) for state in ("complete", "pruned", "failed")]
+        epoch = f"{row['epoch']:.0f}" + ("" if row["converged"] else " !")
+        spent = [str(own["epochs"].sum()), f"{own['seconds'].sum():.0f}"]
+        value = f"{100 * row['value']:.2f}"
+        lines.append(
+            [row["dataset"], row["sampler"], str(row["trials"]), *counts, *spent, row["setting"], value, epoch]
+        )
+    header = ["dataset", "sampler", "trials", "complete", "pruned", "failed", "epochs", "seconds"]
+    title = f"best by validation {plan.monitor}; {plan.settings['algorithm']}; !: in its last epoch (not converged)"
+    print_table(title, [*header, "best setting", "percent", "epoch"], lines)
+    if said:
+        print(f"Would more tuning of {plan.baseline} have closed the gap?")
+    for sentence in said:
+        print(f"- {sentence}")

@@ -1,0 +1,102 @@
+"""What identifies a run: the part of a resolved config that can change its result, and hashes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hapens_bench.config.components import COMPONENTS
+
+CANNOT_CHANGE_RESULTS = (
+    "device",
+    "engine",
+    "threads",
+    "eval_memory_mb",
+    "bitmap_mb",
+    "checkpoint_seconds",
+    "keep_checkpoint",
+)
+
+# Keys that there have not always been, with what runs did before: such a run keeps its id. An owner is a section, or
+# the class of a component.
+CAME_LATER: dict[str, Any] = {
+    "trainer.optimizer": "adam",
+    "trainer.initial_accumulator": 0,
+    "trainer.reduction": "mean",
+    "trainer.user_hardness": False,
+    "trainer.best_model": False,
+    "protocol.mask": "train+valid",
+    "hapens_bench.models.mf.MF.init": "xavier",
+    "hapens_bench.models.mf.MF.std": 1,
+    "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
+    "hapens_bench.samplers.irgan.IRGAN.start": "scratch",
+    "hapens_bench.samplers.rns_as.RNSAS.start": "scratch",
+    "hapens_bench.samplers.advir.AdvIR.start": "scratch",
+}
+MEANINGLESS_WITHOUT = {"first": "start"}  # a key that says nothing where another says what was done before
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the part of a resolved config that can change the result."""
+    kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
+    # The addresses of the files change nothing; the run notes the hash of what was in them.
+    if "sources" in kept["dataset"]:
+        kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
+    for name in ("protocol", *COMPONENTS, "trainer"):
+        kept[name] = came_later(name, kept[name]) | kept[name]
+    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}
+    return kept
+
+
+def came_later(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that a section has not always had, with what was done before."""
+    place = str(section.get("_target_", name))
+    split = (dotted.rpartition(".") for dotted in CAME_LATER)
+    return {key: CAME_LATER[f"{owner}.{key}"] for owner, _, key in split if owner in (place, name)}
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Hash the identity: equal ids mean equal results on the same data and code."""
+    return _digest(_as_first_written(identity(config)))
+
+
+def config_id(config: Mapping[str, Any]) -> str:
+    """Hash the identity less the seed: what replicates of one setting share."""
+    return _digest({k: v for k, v in _as_first_written(identity(config)).items() if k != "seed"})
+
+
+def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
+    first = dict(kept)
+    for name in ("protocol", *COMPONENTS, "trainer"):
+        known = came_later(name, kept[name])
+        same = {key for key, value in known.items() if kept[name].get(key) == value}
+        same |= {key for key, other in MEANINGLESS_WITHOUT.items() if other in same}
+        first[name] = {key: value for key, value in kept[name].items() if key not in same}
+    return first
+
+
+def split_id(config: Mapping[str, Any]) -> str:
+    """Hash what decides which pairs are trained on and which are judged: the data set and the protocol, less what is measured."""
+    measured = ("selection", "metrics", "monitor", "ranking", "name")
+    kept = _as_first_written(identity(config))
+    protocol = {k: v for k, v in kept["protocol"].items() if k not in measured}
+    return _digest({"dataset": kept["dataset"], "protocol": protocol})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def canonical(value: Any, below: float = math.inf) -> Any:
+    """Make numbers that compare equal (1 and 1.0) look equal, where they are smaller than `below`."""
+    if isinstance(value, Mapping):
+        return {str(k): canonical(v, below) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(v, below) for v in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < below:
+        return int(value)
+    return value

@@ -1,0 +1,37 @@
+"""Where the YAML defaults lie; read without importing Hydra, so that help is printed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hapens_bench.errors import UserError
+
+
+def conf_dir() -> Path:
+    """Return the folder of YAML defaults: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def conf_file(group: str, name: str) -> Path:
+    """Give conf/<group>/<name>.yaml; `default` is no choice of its own.
+
+    Raises:
+        UserError: when there is no such file.
+    """
+    path = conf_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "default"))
+        raise UserError(f"there is no {group} {name!r}; choose one of {known}")
+    return path
+
+
+def lacks_tuned_file(config: Mapping[str, Any]) -> str | None:
+    """Name the file of conf/tuned that a config's `tuned` requires and that does not exist, or nothing."""
+    tuned = config.get("tuned") or {}
+    names = [config[section]["name"] for section in ("dataset", "model", "sampler")]
+    path = conf_dir() / "tuned" / str(tuned.get("name")) / f"{'-'.join(names)}.yaml"
+    return f"conf/tuned/{path.parent.name}/{path.name}" if tuned.get("required") and not path.is_file() else None

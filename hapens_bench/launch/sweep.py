@@ -1,0 +1,148 @@
+"""What launchers share: all jobs of a sweep at once, grouped into packs, in waves. And the one for this machine's devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hapens_bench.config.compose import once_for_each_choice
+from hapens_bench.errors import TrialFailed, UserError
+from hapens_bench.launch.devices import activate, pick_device
+from hapens_bench.launch.job import Job, prepare
+from hapens_bench.launch.packing import group, run_group, shares
+from hapens_bench.launch.results import show_failures, show_results
+from hapens_bench.launch.run import give_up, run_pack
+from hapens_bench.launch.workers import run_on_workers
+from hapens_bench.termination import listening
+
+Carry = Callable[[Sequence[Sequence[Job]]], None]  # takes groups that may share packs to processes that train them
+POLL_SECONDS = 1.0  # between looks at a trial that another process trains
+
+
+def launch(
+    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], carry: Carry
+) -> list[JobReturn]:
+    """Run the jobs of a multirun; every job is composed and checked before the first one trains.
+
+    Raises:
+        UserError: when any job of the sweep cannot be trained; nothing has been trained then.
+    """
+    composed = once_for_each_choice(compose)
+    jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
+    prepare(jobs)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 110  # of a log file
+    with listening():
+        train_jobs(jobs, carry, console)
+    show_results(jobs, console)
+    show_failures(jobs, console)
+    return [_as_return(job) for job in jobs]
+
+
+def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
+    """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
+    first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
+    todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
+    needed = [job.prerequisite for job in todo if job.prerequisite is not None]
+    if needed:
+        console.print(f"{len(todo)} jobs need {len({job.folder.path for job in needed})} other trials first")
+        train_jobs(needed, carry, console)
+        for job in todo:
+            if job.prerequisite is not None and job.prerequisite.state != "done":
+                give_up(job)
+        todo = [job for job in todo if job.state == "to run"]
+    groups = group(todo)
+    done = sum(job.state == "done" for job in jobs)
+    console.print(f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs")
+    if groups:
+        carry(groups)
+    for job in jobs:
+        job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
+
+
+def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = None) -> Carry:
+    """Train on devices of this machine, one process each when there are several; by default all CUDA devices, else the CPU.
+
+    `max_trials` bounds a pack beyond what memory does.
+
+    Raises:
+        UserError: when there is no such device, or `max_trials` is below 1.
+    """
+    check_max_trials(max_trials)
+    for name in devices or ():
+        pick_device(name)
+
+    def carry(groups: Sequence[Sequence[Job]]) -> None:
+        names = devices_of([job for members in groups for job in members], devices)
+        if len(names) > 1:
+            return run_on_workers(shares(groups, len(names)), names, max_trials)
+        for members in groups:
+            run_group(members, pick_device(names[0]), max_trials)
+
+    return carry
+
+
+def check_max_trials(max_trials: int | None) -> None:
+    """Refuse a bound that no pack can keep."""
+    if max_trials is not None and max_trials < 1:
+        raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
+
+
+def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
+    """Run one trial and print its result; gives what an optimiser may look at (`Job.objective`).
+
+    Raises:
+        UserError: when it cannot be trained. TrialFailed: when it was, and failed.
+    """
+    job = Job(config, overrides)
+    prepare([job])
+    device = pick_device(config["trainer"]["device"])
+    activate(device, config["trainer"]["threads"])
+    with listening():
+        train_single(job, device)
+    if job.state != "done":
+        raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
+    show_results([job], Console())
+    return job.objective()
+
+
+def train_single(job: Job, device: torch.device) -> None:
+    """Train one job where it is not done, after the trial that it needs; where another process trains that one, wait for it."""
+    if job.state == "done":
+        return
+    needed = job.prerequisite
+    if needed is not None:
+        Console(stderr=True).print(f"first {needed.folder.path}", highlight=False, soft_wrap=True)
+        train_single(needed, device)
+        while needed.state == "busy":
+            time.sleep(POLL_SECONDS)
+            train_single(needed, device)
+        if needed.state != "done":
+            return give_up(job)
+    run_pack([job], device, single=True)
+
+
+def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
+    """Give the devices to train on: those asked for, the one that the trainer names, all CUDA devices, or the CPU."""
+    named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
+    if wanted:
+        return list(wanted)
+    if len(named) == 1:
+        return list(named)
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def _as_return(job: Job) -> JobReturn:
+    result = JobReturn(overrides=job.overrides)
+    if job.state == "done":
+        result.status, result.return_value = JobStatus.COMPLETED, job.objective()
+    else:
+        result.status, result.return_value = JobStatus.FAILED, TrialFailed(f"{job.command}: {job.reason}")
+    return result

@@ -1,0 +1,113 @@
+"""Whether a config makes sense: everything that can be said of it before data are read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hapens_bench.config.components import component_class
+from hapens_bench.config.compose import ROOT_KEYS
+from hapens_bench.config.keys import Key, problems
+from hapens_bench.config.paths import lacks_tuned_file
+from hapens_bench.errors import UserError
+from hapens_bench.evaluation.metrics import FULL, parse_metric
+from hapens_bench.launch.sections import section_problems
+from hapens_bench.losses.base import GroupLoss, Loss
+from hapens_bench.models.base import Model
+from hapens_bench.samplers.base import Sampler
+
+SELECTIONS = ("test_peak", "valid", "valid_refit")
+BASES: dict[str, tuple[type, ...]] = {"model": (Model,), "sampler": (Sampler,), "loss": (Loss, GroupLoss)}
+TRAINER_KEYS = {
+    "epochs": Key(int, low=1, shared=True),
+    "batch_size": Key(int, low=1, shared=True),
+    "drop_last": Key(bool, shared=True),
+    "optimizer": Key(str, choices=("adam", "adagrad"), shared=True),
+    "lr": Key(float, above=0),
+    "initial_accumulator": Key(float, low=0, shared=True),
+    "reduction": Key(str, choices=("mean", "sum"), shared=True),
+    "l2": Key(float, low=0),
+    "eval_every": Key(int, low=1, shared=True),
+    "patience": Key(int, low=1, optional=True, shared=True),
+    "hardness_pairs": Key(int, low=1, shared=True),
+    "user_hardness": Key(bool, shared=True),
+    "best_model": Key(bool, shared=True),
+    "device": Key(str),
+    "engine": Key(str, choices=("auto", "reference")),
+    "threads": Key(int, low=1, optional=True),
+    "eval_memory_mb": Key(float, above=0),
+    "bitmap_mb": Key(float, low=0),
+    "checkpoint_seconds": Key(float, low=0),
+    "keep_checkpoint": Key(bool),
+}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse a config that cannot be trained, before anything is read or written.
+
+    Raises:
+        UserError: with one sentence for each problem.
+    """
+    found = list(section_problems(config))
+    if found:
+        raise UserError("; ".join(found))
+    found += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
+    found += problems("trainer", TRAINER_KEYS, config["trainer"])
+    for section, bases in BASES.items():
+        cls = component_class(config[section])
+        if not inspect.isclass(cls) or not issubclass(cls, bases):
+            raise UserError(
+                f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
+            )
+        found += problems(section, component_class(config[section]).keys, config[section])
+    sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
+    if not found:
+        found += sampler.problems(config["sampler"])
+        if sampler.gives_weights(config["sampler"]) and not loss.weighted:
+            names = config["sampler"]["name"], config["loss"]["name"]
+            found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
+        if sampler.groups != loss.groups:
+            takes = {True: "user groups", False: "interactions"}
+            mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
+            found.append(f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}")
+    if missing := lacks_tuned_file(config):
+        found.append(f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it")
+    protocol = config["protocol"]
+    selection = Key(list, choices=SELECTIONS)
+    if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
+        found.append(f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}")
+    if not all(isinstance(name, str) for name in protocol["metrics"]):
+        found.append(f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of texts")
+    elif protocol["monitor"] not in protocol["metrics"]:
+        found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
+    else:
+        for name in protocol["metrics"]:
+            parse_metric(name.removeprefix(FULL))
+        found += _ranking_problems(protocol)
+    if protocol["mask"] == "train" and "valid_refit" in protocol["selection"]:
+        found.append(
+            "protocol.selection has valid_refit, which trains on validation items, but with "
+            "protocol.mask=train they stay candidates; leave valid_refit out"
+        )
+    for key in ("user_hardness", "best_model"):
+        if config["trainer"].get(key) and "valid" not in protocol["selection"]:
+            found.append(f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]")
+    if found:
+        raise UserError("; ".join(text.lstrip(".") for text in found))
+
+
+def _ranking_problems(protocol: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much of."""
+    ranking, key = protocol["ranking"], Key(str, choices=("full", "candidates"))
+    if not key.accepts(ranking):
+        yield f"protocol.ranking is {ranking!r}, but it takes {key.allowed()}"
+    elif ranking == "full" and any(name.startswith(FULL) for name in protocol["metrics"]):
+        yield f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking beside it; leave {FULL} out"
+    elif ranking == "candidates":
+        if protocol["split"]["kind"] != "leave_one_out":
+            yield "protocol.ranking=candidates needs one held-out item a user: protocol.split.kind=leave_one_out"
+        if protocol.get("candidates") is None:
+            yield "protocol.ranking=candidates needs protocol.candidates; take protocol=gdns"
+        if all(name.startswith(FULL) for name in protocol["metrics"]):
+            yield f"protocol.metrics has nothing but {FULL}...; take protocol.ranking=full"

@@ -1,0 +1,174 @@
+"""All run folders, read as one table; an index makes the second look at thousands of them quick."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hapens_bench.runs.files import DamagedRun
+from hapens_bench.runs.folder import RunFolder
+
+INDEX = ".ledger.json"
+OF_A_RUN = ["run_id", "config_id", "split_id", "dataset", "protocol", "model", "sampler", "seed"]
+COLUMNS = [
+    *OF_A_RUN,
+    "selection",
+    "epoch",
+    "converged",
+    "metric",
+    "value",
+    "validation",
+    "data_hash",
+    "git_sha",
+    "folder",
+]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What stands below a folder of runs.
+
+    `runs` are the summaries of finished runs, each with its `folder`; `unfinished` the folder, state (running, failed, pruned),
+    reason and time of the others; `skipped` names what could not be read, and why.
+    """
+
+    runs: list[dict[str, Any]]
+    unfinished: list[dict[str, Any]]
+    skipped: list[str]
+
+    def frame(self) -> pd.DataFrame:
+        """Give a row for each finished run, selection and metric; values are fractions, as in summary.json."""
+        rows = [
+            {
+                **{key: run.get(key) for key in (*OF_A_RUN, "validation", "data_hash", "git_sha", "folder")},
+                "selection": selection,
+                "epoch": report["epoch"],
+                "converged": report["converged"],
+                "metric": metric,
+                "value": value,
+            }
+            for run in self.runs
+            for selection, report in run["selection"].items()
+            for metric, value in report["test"].items()
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def load(root: Path) -> Ledger:
+    """Read all run folders below `root`, <dataset>/<model>/<sampler>/<run_id> each.
+
+    What was read is remembered in <root>/.ledger.json with the inode, size and time of the files it came from; run files are only
+    ever replaced whole, so an entry is used exactly as long as nothing has changed. An index that cannot be read or written costs
+    no more than time.
+    """
+    known = _read_index(root / INDEX)
+    entries: dict[str, dict[str, Any]] = {}
+    skipped = []
+    for path in _folders(root):
+        name = str(path.relative_to(root))
+        stamp = _stamp(path)
+        entry = known.get(name)
+        if entry is None or entry["stamp"] != stamp:
+            try:
+                entry = {"stamp": stamp, **_read(path)}
+            except DamagedRun as error:
+                skipped.append(f"{path}: {error}")
+                continue
+        entries[name] = entry
+    if entries != known:
+        _write_index(root / INDEX, entries)
+    read = [(str(root / name), entry) for name, entry in entries.items()]
+    runs = [{**entry["summary"], "folder": folder} for folder, entry in read if entry["summary"]]
+    unfinished = [{**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]]
+    return Ledger(runs, unfinished, skipped)
+
+
+def epochs(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Give the histories of runs as one table: a row an epoch, with the run's id, data set, model, sampler and seed."""
+    return _together(runs, "history")
+
+
+def users(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Give the per-user test metrics of runs as one table: a row for each run, selection and user."""
+    return _together(runs, "users")
+
+
+def _together(runs: Sequence[dict[str, Any]], name: str) -> pd.DataFrame:
+    frames = [
+        RunFolder(Path(run["folder"])).read_frame(name).assign(**{key: run[key] for key in OF_A_RUN}) for run in runs
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=OF_A_RUN)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    folder = RunFolder(path)
+    status = folder.read_status()
+    if status is None or status.get("state") not in ("done", "running", "failed", "pruned"):
+        raise DamagedRun(f"status.json says {status and status.get('state')!r}")
+    if status["state"] != "done":
+        return {"status": status, "summary": None}
+    summary = folder.read_summary()
+    missing = [key for key in (*OF_A_RUN, "selection", "data_hash", "git_sha") if key not in summary]
+    if missing:
+        raise DamagedRun(f"summary.json lacks {', '.join(missing)}")
+    wrong = [
+        key for key in (*OF_A_RUN, "data_hash", "git_sha") if type(summary[key]) is not (int if key == "seed" else str)
+    ]
+    reports = summary["selection"]
+    if not isinstance(reports, dict) or not all(map(_is_report, reports.values())):
+        wrong.append("selection")
+    if wrong:
+        raise DamagedRun(f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes")
+    return {"status": status, "summary": summary}
+
+
+def _is_report(report: Any) -> bool:
+    """Tell whether a selection's entry has an epoch, whether it converged, and test metrics (null: not a number)."""
+    if (
+        not isinstance(report, dict)
+        or type(report.get("epoch")) is not int
+        or type(report.get("converged")) is not bool
+    ):
+        return False
+    test = report.get("test")
+    return isinstance(test, dict) and all(value is None or type(value) in (int, float) for value in test.values())
+
+
+def _stamp(path: Path) -> list[list[int]]:
+    """Give inode, size and time of the two files an entry is made of; zeros where one is missing."""
+    found = []
+    for name in ("status.json", "summary.json"):
+        try:
+            stat = os.stat(path / name)
+            found.append([stat.st_ino, stat.st_size, stat.st_mtime_ns])
+        except OSError:
+            found.append([0, 0, 0])
+    return found
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Find the run folders in a stable order."""
+    return (path.parent for path in sorted(root.glob("*/*/*/*/status.json")))
+
+
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = all({"stamp", "status", "summary"} <= set(entry) for entry in found.values())
+        return found if whole else {}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write_index(path: Path, entries: dict[str, dict[str, Any]]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with contextlib.suppress(OSError):
+        temporary.write_text(json.dumps(entries), encoding="utf-8")
+        os.replace(temporary, path)
