@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hapens_bench.analysis.figures import definition
-from hapens_bench.cli import main
+from hapens_bench.cli import train
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 
@@ -15,7 +15,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 def trained(tmp_path_factory, mirror) -> pd.DataFrame:
     runs = tmp_path_factory.mktemp("runs")
     sweep = ["-m", "experiment=ahns_fig5", "dataset=tools", "sampler=rns,dns,ahns", f"paths.runs={runs}"]
-    assert main.train(sweep) == 0
+    assert train.train(sweep) == 0
     return definition.write_figure("ahns_fig5", runs, runs)[0]
 
 

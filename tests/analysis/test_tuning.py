@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from hapens_bench.cli import main
+from hapens_bench.cli import main, train
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
@@ -25,19 +25,15 @@ def own_conf(tmp_path, monkeypatch):
     text = text.replace("dataset: tools,phones", "dataset: planted").replace("rns,ssm,dns,mixgcf,dens,ahns", "rns,dns")
     text = text.replace("epochs: 300", "epochs: 5").replace("eval_every: 10", "eval_every: 2")
     (conf / "experiment" / "tune_small.yaml").write_text(text.replace("n_trials: 8", "n_trials: 3"))
-    for module in (
-        "hapens_bench.config",
-        "hapens_bench.cli",
-        "hapens_bench.tune.choose",
-    ):
-        monkeypatch.setattr(f"{module}.conf_dir", lambda: conf)
+    for module in ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose"):
+        monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
     return conf
 
 
 def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     runs, out = tmp_path / "runs", tmp_path / "tuning"
     sweep = ["-m", "experiment=tune_small", f"paths.runs={runs}"]
-    assert main.train([*sweep, "sampler=rns"]) == 0
+    assert train.train([*sweep, "sampler=rns"]) == 0
     with pytest.raises(
         UserError, match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench"
     ):
@@ -48,7 +44,7 @@ def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     assert (
         list(alone.chosen["sampler"]) == ["rns"] and not (own_conf / "tuned" / "alone" / "planted-mf-dns.yaml").exists()
     )
-    assert main.train(sweep) == 0
+    assert train.train(sweep) == 0
     assert "6 jobs: 3 done, 3 to run" in capsys.readouterr().out
     code = main.main(["choose", "tune_small", "mine", "--runs", str(runs), "--out", str(out)])
     assert code == 0 and "planted, 3 trials each: dns" in capsys.readouterr().out
@@ -80,7 +76,7 @@ def test_two_experiments_are_one_budget(own_conf, tmp_path, capsys):
     (own_conf / "experiment" / "tune_more.yaml").write_text("# @package _global_\n" + head)
     runs, out = tmp_path / "runs", tmp_path / "tuning"
     for name in ("tune_small", "tune_more"):
-        assert main.train(["-m", f"experiment={name}", f"paths.runs={runs}"]) == 0
+        assert train.train(["-m", f"experiment={name}", f"paths.runs={runs}"]) == 0
     folders = ["--runs", str(runs), "--out", str(out)]
     assert main.main(["choose", "tune_small,tune_more", "mine", *folders]) == 0
     trials = pd.read_csv(out / "tune_small" / "planted.csv")

@@ -87,7 +87,6 @@ def _serve(pipe: Connection, function: Callable[[Any], int], place: Path) -> Non
         "https_proxy": "http://127.0.0.1:9",
     }
     import hapens_bench.launch.sweep  # noqa: F401 - with torch and the compiled loops, before memory is bounded
-
     from hapens_bench.kernels import cpu
 
     cpu.prepare()

@@ -9,7 +9,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hapens_bench.cli import main
+from hapens_bench.cli import main, train
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.launch.sweep import on_devices, train_jobs
 from hapens_bench.runs.folder import RunFolder
@@ -48,7 +48,7 @@ def own_conf(tmp_path, monkeypatch):
     """A copy of conf/ that may be written to."""
     conf = tmp_path / "conf"
     shutil.copytree(conf_dir(), conf)
-    for module in ("config", "cli", "analysis.tuning"):
+    for module in ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose"):
         monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
     return conf
 
@@ -266,5 +266,5 @@ def test_from_search_to_tuned_files(tmp_path, own_conf, capsys):
     for suffix in ("_budget.svg", "_budget.png", "_budget.csv", "_gaps.csv", ".provenance.json"):
         assert (tmp_path / "out" / "ahns_random" / f"planted{suffix}").stat().st_size > 200
     swept = ["-m", "experiment=tune_ahns", *[o for o in overrides if not o.startswith("tune.")]]
-    assert main.train([*swept, "hydra.sweeper.n_trials=3"]) == 0
+    assert train.train([*swept, "hydra.sweeper.n_trials=3"]) == 0
     assert "6 jobs: 6 done, 0 to run" in capsys.readouterr().out, "a sweep of the same budget has the same runs"
