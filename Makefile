@@ -29,6 +29,7 @@ test: setup  ## Run the tests (set HAPENS_MIRROR for those that need real data)
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)

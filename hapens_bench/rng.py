@@ -35,7 +35,9 @@ class Purpose(IntEnum):
 def mix(x: Tensor) -> Tensor:
     """Scramble 64-bit words (the SplitMix64 finaliser); `x` is overwritten and returned."""
     for shift, factor in ((30, _MUL1), (27, _MUL2)):
-        x ^= (x >> shift) & ((1 << (64 - shift)) - 1)  # the mask makes the arithmetic shift a logical one
+        x ^= (x >> shift) & (
+            (1 << (64 - shift)) - 1
+        )  # the mask makes the arithmetic shift a logical one
         x *= factor
     x ^= (x >> 31) & ((1 << 33) - 1)
     return x
@@ -56,8 +58,12 @@ class Streams:
         c, c + 1, ... of each trial's own stream, in row-major order.
     """
 
-    def __init__(self, seeds: list[int], purpose: Purpose, device: torch.device | str = "cpu") -> None:
-        self.keys = torch.tensor([stream_key(seed, purpose) for seed in seeds], dtype=torch.int64, device=device)
+    def __init__(
+        self, seeds: list[int], purpose: Purpose, device: torch.device | str = "cpu"
+    ) -> None:
+        self.keys = torch.tensor(
+            [stream_key(seed, purpose) for seed in seeds], dtype=torch.int64, device=device
+        )
 
     def keep(self, trials: Tensor) -> None:
         """Keep the streams of the given trials only (indices on the trial axis)."""

@@ -21,7 +21,9 @@ from pathlib import Path
 def start(runs: Path, overrides: list[str]) -> subprocess.Popen:
     fixed = [f"paths.runs={runs}", "trainer.checkpoint_seconds=0", "trainer.device=cpu"]
     command = [sys.executable, "-m", "hapens_bench", *overrides, *fixed]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def summary(runs: Path) -> dict:
@@ -50,7 +52,9 @@ def main() -> int:
         while kills < options.kills:
             process = start(rough, overrides)
             try:  # so that, on average, all kills together leave half of the training to the last, undisturbed start
-                process.wait(timeout=chance.uniform(0, start_up + (whole - start_up) / options.kills))
+                process.wait(
+                    timeout=chance.uniform(0, start_up + (whole - start_up) / options.kills)
+                )
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -62,8 +66,13 @@ def main() -> int:
         if start(rough, overrides).wait() != 0:
             return 1
         first, second = summary(calm), summary(rough)
-    same = first["selection"] == second["selection"] and first["epochs_trained"] == second["epochs_trained"]
-    print(f"uninterrupted: {whole:.1f} s; killed {kills} times; metrics {'equal bit for bit' if same else 'DIFFER'}")
+    same = (
+        first["selection"] == second["selection"]
+        and first["epochs_trained"] == second["epochs_trained"]
+    )
+    print(
+        f"uninterrupted: {whole:.1f} s; killed {kills} times; metrics {'equal bit for bit' if same else 'DIFFER'}"
+    )
     if not same:
         print(json.dumps([first["selection"], second["selection"]], indent=1))
     return 0 if same else 1

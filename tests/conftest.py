@@ -33,7 +33,11 @@ def once(overrides: tuple[str, ...]) -> DictConfig:
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
     """Compose from the shipped files what was composed before only once: many tests look at the same tables and experiments."""
-    return copy.deepcopy(once(tuple(overrides))) if composing.conf_dir() == SHIPPED else compose(overrides)
+    return (
+        copy.deepcopy(once(tuple(overrides)))
+        if composing.conf_dir() == SHIPPED
+        else compose(overrides)
+    )
 
 
 composing.unresolved = unresolved  # before others import it
@@ -51,4 +55,8 @@ def mirror() -> Path:
 
 def make_config(*overrides: str) -> dict:
     """Compose a config; what differs by values alone only once. Composing was two fifths of the suite's time."""
-    return make_shipped(overrides) if composing.conf_dir() == SHIPPED else composing.compose_config(overrides)
+    return (
+        make_shipped(overrides)
+        if composing.conf_dir() == SHIPPED
+        else composing.compose_config(overrides)
+    )

@@ -23,16 +23,30 @@ TINY = [
 
 def hapens(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "hapens_bench.cli", *arguments]
-    variables = {**os.environ, "HAPENS_CACHE": str(folder / "cache"), "COLUMNS": "200", **environment}
+    variables = {
+        **os.environ,
+        "HAPENS_CACHE": str(folder / "cache"),
+        "COLUMNS": "200",
+        **environment,
+    }
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables)
 
 
 @pytest.mark.parametrize(
     ("typed", "handed_on"),
     [
-        ("-m sampler=dns,sdns sampler.M=8 trainer.lr=1", "-m sampler=dns,sdns sampler.M=choice(8) trainer.lr=1"),
-        ("--multirun sampler.M=8,9 model=mf,gmf model.D=8", "--multirun sampler.M=8,9 model=mf,gmf model.D=choice(8)"),
-        ("-m sampler=dns,sdns +sampler.M=8 sampler.q=", "-m sampler=dns,sdns +sampler.M=8 sampler.q="),
+        (
+            "-m sampler=dns,sdns sampler.M=8 trainer.lr=1",
+            "-m sampler=dns,sdns sampler.M=choice(8) trainer.lr=1",
+        ),
+        (
+            "--multirun sampler.M=8,9 model=mf,gmf model.D=8",
+            "--multirun sampler.M=8,9 model=mf,gmf model.D=choice(8)",
+        ),
+        (
+            "-m sampler=dns,sdns +sampler.M=8 sampler.q=",
+            "-m sampler=dns,sdns +sampler.M=8 sampler.q=",
+        ),
         ("-m sampler=dns sampler.M=8 seed=range(2)", "-m sampler=dns sampler.M=8 seed=range(2)"),
         ("sampler=dns,sdns sampler.M=8", "sampler=dns,sdns sampler.M=8"),
         ("-m sampler=dns, sampler.M=8", "-m sampler=dns, sampler.M=8"),
@@ -66,7 +80,9 @@ def test_one_run_leaves_the_promised_files(tmp_path):
 def test_a_sweep_typed_again_runs_only_what_is_missing(tmp_path):
     first = hapens(tmp_path, "train", "-m", *TINY, "sampler=sdns,dns", "seed=0,1", "sampler.M=3")
     assert first.returncode == 0 and "4 jobs: 0 done, 4 to run" in first.stdout, first.stderr
-    again = hapens(tmp_path, "train", "-m", *TINY, "sampler=sdns,dns,ahns", "seed=0,1", "sampler.M=3")
+    again = hapens(
+        tmp_path, "train", "-m", *TINY, "sampler=sdns,dns,ahns", "seed=0,1", "sampler.M=3"
+    )
     assert again.returncode == 0 and "6 jobs: 4 done, 2 to run" in again.stdout, again.stderr
     assert states(tmp_path) == ["done"] * 6
     assert all("  M: 3\n" in path.read_text() for path in tmp_path.glob("runs/**/config.yaml"))
@@ -107,15 +123,22 @@ def test_a_sweep_tells_two_trackers_everything(tmp_path, monkeypatch):
         for stage, rows in history.groupby("stage"):
             for column in ("train/loss", "hardness/ratio", "hardness/percentile_q90"):
                 expected = rows[column].tolist()
-                assert curve(in_trackio[folder.name]["logs"], f"{stage}/{column}") == expected and len(expected) == 3
-                assert curve(in_wandb["history"], f"{stage}/{column}") == pytest.approx(expected, rel=1e-12)
+                assert (
+                    curve(in_trackio[folder.name]["logs"], f"{stage}/{column}") == expected
+                    and len(expected) == 3
+                )
+                assert curve(in_wandb["history"], f"{stage}/{column}") == pytest.approx(
+                    expected, rel=1e-12
+                )
 
 
 def test_a_tracker_that_is_not_there_is_warned_of_once_and_costs_nothing_else(tmp_path):
     (tmp_path / "trackio.py").write_text("raise ImportError('no trackio on this machine')")
     done = hapens(tmp_path, "train", "-m", *TINY, "seed=0,1", "logger=trackio")
     assert done.returncode == 0 and states(tmp_path) == ["done"] * 2
-    warning = "trackio failed and is left out from here on: ImportError: no trackio on this machine\n"
+    warning = (
+        "trackio failed and is left out from here on: ImportError: no trackio on this machine\n"
+    )
     assert done.stderr.count(warning) == done.stderr.count("trackio") / 2 == 1
 
 

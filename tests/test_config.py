@@ -31,7 +31,9 @@ OF_A_SET = [path for path in YAMLS if path.parts[0] == "protocol" and len(path.p
 
 
 def test_all_files_are_accounted_for():
-    assert len(YAMLS) == len(OPTIONS) + len(TUNED) + len(OF_A_SET) + len(READ_BY_COMMANDS) + 1  # config.yaml
+    assert (
+        len(YAMLS) == len(OPTIONS) + len(TUNED) + len(OF_A_SET) + len(READ_BY_COMMANDS) + 1
+    )  # config.yaml
     assert len(YAMLS) >= 30
 
 
@@ -46,16 +48,26 @@ def test_every_option_composes_and_passes_the_checks(path):
     if group == "local":
         pytest.skip("a user's own defaults")
     tuned_there = ["dataset=tools"] if group in ("experiment", "tuned") else []
-    takers = {"whole_data": "enmf", "group_hinge": "gdns", "worst_case": "worst_case"}  # of losses over users
+    takers = {
+        "whole_data": "enmf",
+        "group_hinge": "gdns",
+        "worst_case": "worst_case",
+    }  # of losses over users
     of_groups = [f"sampler={takers[name]}"] if group == "loss" and name in takers else []
     config = make_config(*of_groups, f"{group}={name}", *tuned_there)
     check(config)
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
-        left = {"min": np.full(3, 0.7), "users": np.ones((30, 8), "f4"), "items": np.ones((20, 8), "f4")}
+        left = {
+            "min": np.full(3, 0.7),
+            "users": np.ones((30, 8), "f4"),
+            "items": np.ones((20, 8), "f4"),
+        }
         artefacts = [left] * 2  # of what comes first, for samplers that have it
         sections = [config[group]] * 2
-        build_sampler(sections, [0, 1], 8, 30, 20, artefacts) if group == "sampler" else build(sections)
+        build_sampler(sections, [0, 1], 8, 30, 20, artefacts) if group == "sampler" else build(
+            sections
+        )
     if group == "trainer":
         assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
     if "name" in config.get(group, {}):
@@ -65,7 +77,11 @@ def test_every_option_composes_and_passes_the_checks(path):
 @pytest.mark.parametrize("path", [p for p in READ_BY_COMMANDS if p.stem != "default"], ids=str)
 def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
     if path.parts[0] == "table":
-        found = [cell.config_id for cell in cells.cells(cells.read_definition(path.stem)) if cell.config_id]
+        found = [
+            cell.config_id
+            for cell in cells.cells(cells.read_definition(path.stem))
+            if cell.config_id
+        ]
         assert len(set(found)) == len(found) > 3
     elif path.parts[0] == "tune":
         studies = make_plan(path.stem, ["tune.n_trials=1"]).studies
@@ -82,10 +98,14 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
             check(one.job.config)
 
 
-@pytest.mark.parametrize("n_trials", [3, pytest.param(None, marks=pytest.mark.slow)])  # of a budget; None: all of it
+@pytest.mark.parametrize(
+    "n_trials", [3, pytest.param(None, marks=pytest.mark.slow)]
+)  # of a budget; None: all of it
 @pytest.mark.parametrize("path", [p for p in OPTIONS if p.parts[0] == "experiment"], ids=str)
 def test_every_trial_of_every_experiment_passes_the_checks(path, n_trials, tmp_path):
-    for one in experiments.planned(path.stem, tmp_path, n_trials=n_trials):  # composing takes a tenth of a second each
+    for one in experiments.planned(
+        path.stem, tmp_path, n_trials=n_trials
+    ):  # composing takes a tenth of a second each
         if lacks_tuned_file(one.job.config):
             with pytest.raises(UserError, match="tune first, then hapens choose writes it"):
                 check(one.job.config)
@@ -101,7 +121,10 @@ def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_comma
     for section, values in OmegaConf.to_container(OmegaConf.load(CONF / path)).items():
         for key, value in values.items():
             assert config["protocol"][section][key] == value != plain["protocol"][section][key]
-            assert make_config(*choice, f"protocol.{section}.{key}=null")["protocol"][section][key] is None
+            assert (
+                make_config(*choice, f"protocol.{section}.{key}=null")["protocol"][section][key]
+                is None
+            )
 
 
 @pytest.mark.parametrize("path", TUNED, ids=str)
@@ -132,7 +155,9 @@ def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
     assert list(config["logger"]) == trackers
     sinks = make_sinks(config)
     assert [sink.label for sink in sinks] == trackers
-    assert [type(sink.make()).__name__.lower() for sink in sinks] == [f"{name}sink" for name in trackers]
+    assert [type(sink.make()).__name__.lower() for sink in sinks] == [
+        f"{name}sink" for name in trackers
+    ]
 
 
 def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_says_otherwise(monkeypatch):
@@ -259,17 +284,32 @@ def test_a_whole_number_is_the_same_setting_however_it_is_written():
         ("trainer.l2=nan", "trainer.l2 is nan, but it takes a number at least 0"),
         ("trainer.epochs=1.5", "trainer.epochs is 1.5, but it takes a whole number at least 1"),
         ("trainer.drop_last=2", "trainer.drop_last is 2, but it takes true or false"),
-        ("trainer.patience=0", "trainer.patience is 0, but it takes a whole number at least 1 or null"),
+        (
+            "trainer.patience=0",
+            "trainer.patience is 0, but it takes a whole number at least 1 or null",
+        ),
         ("model.D=0", "model.D is 0, but it takes a whole number at least 1"),
         ("seed=-1", "seed is -1, but it takes a whole number at least 0"),
         ("resume=maybe", "resume is 'maybe', but it takes one of auto, force, never"),
         ("protocol.selection=[best]", "test_peak, valid, valid_refit"),
         ("protocol.selection=[]", "test_peak, valid, valid_refit"),
-        ("protocol.monitor=AUC", "protocol.monitor is 'AUC', but it must stand in protocol.metrics"),
+        (
+            "protocol.monitor=AUC",
+            "protocol.monitor is 'AUC', but it must stand in protocol.metrics",
+        ),
         ("protocol.metrics=[Recall@20,Foo@3]", "there is no metric 'Foo@3'"),
-        ("protocol.ranking=some", "protocol.ranking is 'some', but it takes one of full, candidates"),
-        ("protocol.ranking=candidates", "one held-out item a user: protocol.split.kind=leave_one_out"),
-        ("protocol.metrics=[Recall@20,full/Recall@20]", "protocol.metrics names full/..., but protocol.ranking=full"),
+        (
+            "protocol.ranking=some",
+            "protocol.ranking is 'some', but it takes one of full, candidates",
+        ),
+        (
+            "protocol.ranking=candidates",
+            "one held-out item a user: protocol.split.kind=leave_one_out",
+        ),
+        (
+            "protocol.metrics=[Recall@20,full/Recall@20]",
+            "protocol.metrics names full/..., but protocol.ranking=full",
+        ),
         ("protocol.metrics=[Recall@20,half/Recall@20]", "there is no metric 'half/Recall@20'"),
         ("+sampler.foo=1", "there is no key sampler.foo; sampler takes no keys"),
         ("sampler._target_=nowhere.Sampler", "cannot import 'nowhere.Sampler'"),
@@ -285,14 +325,22 @@ def test_candidate_ranking_needs_its_lists_and_a_metric_of_its_own():
     with pytest.raises(UserError, match=r"needs protocol\.candidates; take protocol=gdns"):
         check(make_config("protocol.ranking=candidates", "protocol.split.kind=leave_one_out"))
     with pytest.raises(UserError, match=r"nothing but full/\.\.\.; take protocol\.ranking=full"):
-        check(make_config("protocol=gdns", "protocol.metrics=[full/NDCG@3]", "protocol.monitor=full/NDCG@3"))
+        check(
+            make_config(
+                "protocol=gdns", "protocol.metrics=[full/NDCG@3]", "protocol.monitor=full/NDCG@3"
+            )
+        )
     check(make_config("protocol=gdns", "protocol.monitor=full/NDCG@20"))
 
 
 def test_samplers_of_user_groups_go_with_losses_over_users_only():
-    with pytest.raises(UserError, match="sampler=enmf works on user groups, but loss=bpr on interactions"):
+    with pytest.raises(
+        UserError, match="sampler=enmf works on user groups, but loss=bpr on interactions"
+    ):
         check(make_config("sampler=enmf", "loss=bpr"))
-    with pytest.raises(UserError, match="sampler=rns works on interactions, but loss=whole_data on user groups"):
+    with pytest.raises(
+        UserError, match="sampler=rns works on interactions, but loss=whole_data on user groups"
+    ):
         check(make_config("loss=whole_data"))
 
 
@@ -305,7 +353,9 @@ def test_a_setting_that_was_never_tuned_is_refused_not_run_untuned():
     tuned = make_config("dataset=tools", "sampler=dns", "tuned=equal")
     assert lacks_tuned_file(tuned) is None and tuned["trainer"]["l2"] > 0.01
     check(tuned)
-    with pytest.raises(UserError, match=r"tuned=equal needs conf/tuned/equal/planted-mf-dns\.yaml: tune first"):
+    with pytest.raises(
+        UserError, match=r"tuned=equal needs conf/tuned/equal/planted-mf-dns\.yaml: tune first"
+    ):
         check(make_config("dataset=planted", "sampler=dns", "tuned=equal"))
     check(make_config("dataset=planted", "sampler=dns", "tuned=paper"))
 
@@ -318,8 +368,12 @@ def test_overrides_that_differ_by_values_alone_are_composed_once():
         return unresolved(overrides)
 
     composed = once_for_each_choice(compose)
-    sweeps = [["sampler=dns", f"sampler.M={M}", f"seed={seed}"] for M in (4, 8) for seed in (0, 1, 7)]
-    assert [composed(overrides) for overrides in sweeps] == [compose_config(overrides) for overrides in sweeps]
+    sweeps = [
+        ["sampler=dns", f"sampler.M={M}", f"seed={seed}"] for M in (4, 8) for seed in (0, 1, 7)
+    ]
+    assert [composed(overrides) for overrides in sweeps] == [
+        compose_config(overrides) for overrides in sweeps
+    ]
     assert asked == [["sampler=dns"]]
     elsewhere = [[f"seed={seed}", "sampler=dns", "sampler.M=${seed}"] for seed in (2, 3)]
     assert [composed(overrides)["sampler"]["M"] for overrides in elsewhere] == [2, 3]
@@ -330,13 +384,34 @@ def test_overrides_that_differ_by_values_alone_are_composed_once():
     "overrides",
     [
         ["trainer.lr=1e-3", "trainer.lr=0.5", "seed=3", "resume=force"],
-        ["experiment=tune_hapens", "sampler=hapens", "dataset=tools", "trainer.l2=0.3", "sampler.M=null"],
+        [
+            "experiment=tune_hapens",
+            "sampler=hapens",
+            "dataset=tools",
+            "trainer.l2=0.3",
+            "sampler.M=null",
+        ],
         ["protocol.selection=[valid,valid_refit]", "paths.runs='a b/@c'", 'sampler.name="x=y, z"'],
-        ["sampler=hapens", "protocol.valid={share: 0.2}", "protocol.valid.share=0.3", "sampler.first.plain.sampler={}"],
-        ["sampler=hapens", "+sampler.first.worst_case.trainer.epochs=3", "sampler.first.worst_case.trainer.epochs=4"],
+        [
+            "sampler=hapens",
+            "protocol.valid={share: 0.2}",
+            "protocol.valid.share=0.3",
+            "sampler.first.plain.sampler={}",
+        ],
+        [
+            "sampler=hapens",
+            "+sampler.first.worst_case.trainer.epochs=3",
+            "sampler.first.worst_case.trainer.epochs=4",
+        ],
         ["sampler=dns", "sampler.M=3", "~sampler.M"],
         ["paths.runs=here", "paths={runs: there}"],
-        ["model=gmf", "tuned=paper", "dataset=ml-1m", "sampler=irgan", "trainer.epochs=${trainer.eval_every}"],
+        [
+            "model=gmf",
+            "tuned=paper",
+            "dataset=ml-1m",
+            "sampler=irgan",
+            "trainer.epochs=${trainer.eval_every}",
+        ],
         ["hydra.job.name=other", "hydra/launcher=basic", "trainer.device='${oc.env:HOME}'"],
         ["dataset.name=null", "model.D=0x10", "loss.name=true"],
     ],

@@ -41,7 +41,11 @@ def unsafe(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)]
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module)]
+            )
             found += [name for name in names if name.split(".")[0] in RUNS_CODE]
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
@@ -76,10 +80,14 @@ def unsafe(source: str) -> list[str]:
     ],
 )
 def test_the_search_finds_what_is_unsafe(line):
-    assert unsafe(line) and not unsafe("torch.load(p, weights_only=True)\nnp.load(p, allow_pickle=False)\nmodel.eval")
+    assert unsafe(line) and not unsafe(
+        "torch.load(p, weights_only=True)\nnp.load(p, allow_pickle=False)\nmodel.eval"
+    )
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_no_module_trusts_a_file(path):
     assert unsafe(path.read_text()) == (["pickle"] if path == UNPICKLES else [])
 
@@ -124,8 +132,12 @@ def test_a_member_of_an_archive_is_read_and_never_written(tmp_path):
 def test_gpu_tests_stand_in_their_own_folder():
     """`pytest -m gpu` reads no other: see tests/conftest.py."""
     tests = [path for path in Path(__file__).parent.rglob("test_*.py") if path != Path(__file__)]
-    assert not [path for path in tests if path.parent.name != "gpu" and "mark.gpu" in path.read_text()]
-    assert all("pytestmark = marks" in path.read_text() for path in tests if path.parent.name == "gpu")
+    assert not [
+        path for path in tests if path.parent.name != "gpu" and "mark.gpu" in path.read_text()
+    ]
+    assert all(
+        "pytestmark = marks" in path.read_text() for path in tests if path.parent.name == "gpu"
+    )
 
 
 def test_every_address_is_https():

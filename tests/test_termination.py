@@ -57,7 +57,9 @@ def test_what_was_interrupted_says_so_and_has_a_checkpoint_of_the_epoch_before(t
     assert '"reason": "interrupted"' in path.read_text()
     assert (path.parent / "checkpoint.pt").exists() and not (path.parent / ".lease").exists()
     (_,), (job,) = sweep(tmp_path, [[]], *SETTING)
-    assert job.folder.read_frame("history").query("stage == 'held'")["epoch"].tolist() == list(range(6))
+    assert job.folder.read_frame("history").query("stage == 'held'")["epoch"].tolist() == list(
+        range(6)
+    )
 
 
 @pytest.mark.faults
@@ -72,9 +74,24 @@ def test_after_sigterm_there_are_checkpoints_within_ten_seconds_and_the_exit_cod
         "trainer.epochs=2000",
         "trainer.patience=null",
     ]
-    more = ["trainer.checkpoint_seconds=1000", "tuned=none", f"paths.runs={tmp_path / 'runs'}", "trainer.threads=1"]
-    command = [sys.executable, "-m", "hapens_bench", "-m", *many, *more, f"hydra.launcher.devices={devices}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    more = [
+        "trainer.checkpoint_seconds=1000",
+        "tuned=none",
+        f"paths.runs={tmp_path / 'runs'}",
+        "trainer.threads=1",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "hapens_bench",
+        "-m",
+        *many,
+        *more,
+        f"hydra.launcher.devices={devices}",
+    ]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     begun = set()
     for line in process.stderr:
         begun |= {name for name in ("rns", "dns") if f"mf-{name}" in line and "epoch 5 " in line}
@@ -84,7 +101,9 @@ def test_after_sigterm_there_are_checkpoints_within_ten_seconds_and_the_exit_cod
     process.send_signal(signal.SIGTERM)
     stopped = set()
     for line in process.stderr:
-        stopped |= {name for name in begun if f"mf-{name}" in line and "stopped: interrupted" in line}
+        stopped |= {
+            name for name in begun if f"mf-{name}" in line and "stopped: interrupted" in line
+        }
         if stopped == begun:
             break
     assert stopped == begun and time.monotonic() - asked < 10

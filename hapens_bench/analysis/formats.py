@@ -22,7 +22,9 @@ class Entry:
 Line = Sequence[str | Entry]
 
 
-def to_markdown(title: str, header: Sequence[str], lines: Sequence[Line], below: Sequence[str]) -> str:
+def to_markdown(
+    title: str, header: Sequence[str], lines: Sequence[Line], below: Sequence[str]
+) -> str:
     """Write a Markdown page: a title, a table, and what stands below it."""
     return "\n".join([f"# {title}", "", *markdown_rows(header, lines), "", *below, ""])
 
@@ -35,7 +37,11 @@ def markdown_rows(header: Sequence[str], lines: Sequence[Line]) -> list[str]:
         text, place = (entry.text, entry.place) if isinstance(entry, Entry) else (entry, 0)
         return around[place].format(text.replace("|", r"\|"))
 
-    cells = [list(header), ["---"] * len(header), *([show(entry) for entry in line] for line in lines)]
+    cells = [
+        list(header),
+        ["---"] * len(header),
+        *([show(entry) for entry in line] for line in lines),
+    ]
     return ["| " + " | ".join(line) + " |" for line in cells]
 
 

@@ -13,7 +13,11 @@ Values = Mapping[str, str]
 
 def values(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, str]:
     """Give what identifies a setting, by dotted keys: all that can change its result, less the seed and the keys `without`."""
-    return {k: as_text(v) for k, v in sorted(flat(identity(config)).items()) if k != "seed" and k not in without}
+    return {
+        k: as_text(v)
+        for k, v in sorted(flat(identity(config)).items())
+        if k != "seed" and k not in without
+    }
 
 
 def differing(settings: Sequence[Values]) -> list[str]:
@@ -24,9 +28,15 @@ def differing(settings: Sequence[Values]) -> list[str]:
     """
     keys = dict.fromkeys(key for one in settings for key in one)
     found = [key for key in keys if len({one.get(key) for one in settings}) > 1]
-    found = [key for key in found if not (key.endswith("._target_") and key.replace("_target_", "name") in found)]
+    found = [
+        key
+        for key in found
+        if not (key.endswith("._target_") and key.replace("_target_", "name") in found)
+    ]
     others = [key for key in found if key != "protocol.selection"]
-    told, all_told = (len({tuple(one.get(key) for key in part) for one in settings}) for part in (others, found))
+    told, all_told = (
+        len({tuple(one.get(key) for key in part) for one in settings}) for part in (others, found)
+    )
     return others if told == all_told else found
 
 
@@ -36,7 +46,10 @@ def names(settings: Sequence[Values], keys: Sequence[str]) -> list[str]:
     short = [end if ends.count(end) == 1 else key for end, key in zip(ends, keys, strict=True)]
     for digits in (3, 6, 17):
         rows = [[_rounded(one.get(key, "unset"), digits) for key in keys] for one in settings]
-        found = [", ".join(f"{key}={value}" for key, value in zip(short, row, strict=True)) for row in rows]
+        found = [
+            ", ".join(f"{key}={value}" for key, value in zip(short, row, strict=True))
+            for row in rows
+        ]
         if len(set(found)) == len(found):
             break
     return found

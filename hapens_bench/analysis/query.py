@@ -55,7 +55,9 @@ class Finished:
         try:
             return read()
         except DamagedRun as error:
-            raise UserError(f"{self.folder.path}: {error}; move this run folder away, or train it again") from None
+            raise UserError(
+                f"{self.folder.path}: {error}; move this run folder away, or train it again"
+            ) from None
 
 
 def finished(runs: Sequence[Mapping[str, Any]]) -> list[Finished]:
@@ -101,7 +103,9 @@ def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
         raise UserError("; ".join([f"there is no finished run below {runs}", *notes[:1]]))
     short = [key for key in where if key in IN_SUMMARY]
     passing = [run for run in ledger.runs if all(_holds(run[key], where[key]) for key in short)]
-    found = passing or ledger.runs  # so that fewer configs are read; where none passes, `narrow` says why
+    found = (
+        passing or ledger.runs
+    )  # so that fewer configs are read; where none passes, `narrow` says why
     return narrow(finished(found), where), notes
 
 
@@ -118,7 +122,9 @@ def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished]
         raise UserError(
             f"none of the {len(jobs)} trials of experiment {name!r} has been run; the first: {jobs[0].command}"
         )
-    notes = [f"not run yet: {job.command}" for job, known in zip(jobs, is_done, strict=True) if not known]
+    notes = [
+        f"not run yet: {job.command}" for job, known in zip(jobs, is_done, strict=True) if not known
+    ]
     return [Finished(folder.read_summary(), folder) for folder in done], notes
 
 
@@ -133,12 +139,21 @@ def narrow(found: Sequence[C], where: Where) -> list[C]:
         values = [look_up(one.config, NAMES.get(key, key)) for one in left]
         if all(value is ... for value in values):
             section = key.partition(".")[0] + "."
-            known = sorted({name for one in left for name in flat(one.config) if name.startswith(section)})
-            raise UserError(f"--where {key}: the runs have no such key; they have {', '.join([*NAMES, *known])}")
+            known = sorted(
+                {name for one in left for name in flat(one.config) if name.startswith(section)}
+            )
+            raise UserError(
+                f"--where {key}: the runs have no such key; they have {', '.join([*NAMES, *known])}"
+            )
         left = [one for one, value in zip(left, values, strict=True) if _holds(value, wanted)]
         if not left:
-            there = sorted({text for value in values if value is not ... for text in _entries(value)}, key=natural)
-            raise UserError(f"--where {key}={','.join(wanted)}: no run has it; there is {', '.join(there)}")
+            there = sorted(
+                {text for value in values if value is not ... for text in _entries(value)},
+                key=natural,
+            )
+            raise UserError(
+                f"--where {key}={','.join(wanted)}: no run has it; there is {', '.join(there)}"
+            )
     return left
 
 
@@ -156,7 +171,11 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Give a config as dotted keys."""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        found |= (
+            flat(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{key}": value}
+        )
     return found
 
 

@@ -29,15 +29,26 @@ class Replicates:
     def by_seed(self, selection: str, metric: str) -> dict[int, float]:
         """Give the test score of each seed; nan where the run wrote that it is none."""
         reports = [(run["seed"], run["selection"].get(selection)) for run in self.runs]
-        found = {seed: report["test"][metric] for seed, report in reports if report and metric in report["test"]}
-        return {seed: 100 * float("nan" if value is None else value) for seed, value in found.items()}
+        found = {
+            seed: report["test"][metric]
+            for seed, report in reports
+            if report and metric in report["test"]
+        }
+        return {
+            seed: 100 * float("nan" if value is None else value) for seed, value in found.items()
+        }
 
     def by_user(self, selection: str, metric: str, seeds: Sequence[int]) -> pd.Series:
         """Give each user's test score as the mean over seeds."""
         if not self._users:
             for run in self.runs:
-                self._users[run["seed"]] = RunFolder(Path(run["folder"])).read_frame("users").set_index("user")
-        parts = [frame.loc[frame["selection"] == selection, metric] for frame in map(self._users.__getitem__, seeds)]
+                self._users[run["seed"]] = (
+                    RunFolder(Path(run["folder"])).read_frame("users").set_index("user")
+                )
+        parts = [
+            frame.loc[frame["selection"] == selection, metric]
+            for frame in map(self._users.__getitem__, seeds)
+        ]
         return 100 * pd.concat(parts, axis=1).mean(axis=1)
 
 
@@ -53,7 +64,9 @@ def compare(a: Replicates, b: Replicates, selection: str, metric: str) -> tuple[
     seeds = over_seeds(ours, theirs)
     if not common:
         return seeds, Paired(0, float("nan"), words=seeds.words)
-    return seeds, over_users(a.by_user(selection, metric, common), b.by_user(selection, metric, common))
+    return seeds, over_users(
+        a.by_user(selection, metric, common), b.by_user(selection, metric, common)
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,9 @@ def standing(settings: Mapping[str, Replicates], selection: str, metric: str) ->
         return None
     first, *rest = sorted(means, key=lambda name: -means[name])
     if not rest:
-        return Standing(first, None, float("nan"), float("nan"), float("nan"), "nothing to compare with")
+        return Standing(
+            first, None, float("nan"), float("nan"), float("nan"), "nothing to compare with"
+        )
     pairs = [compare(settings[first], settings[name], selection, metric) for name in rest]
     words = "; ".join(dict.fromkeys(test.words for pair in pairs for test in pair if test.words))
     p_seeds, p_users = (max(holm([pair[k].p for pair in pairs]), key=_nan_first) for k in (0, 1))

@@ -15,7 +15,10 @@ from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")
-FOLLOWING = ("loss", "trainer")  # named only where the config has another one than those four lead to
+FOLLOWING = (
+    "loss",
+    "trainer",
+)  # named only where the config has another one than those four lead to
 PLAIN_WORD = re.compile(r"[A-Za-z_][\w./:@-]*")
 
 
@@ -43,7 +46,9 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
             raise UserError(f"no command can be given: there is no conf/{group}/{name}.yaml here")
     chosen = tuple(f"{group}={names[group]}" for group in CHOSEN)
     base = _defaults(chosen)
-    chosen += tuple(f"{group}={names[group]}" for group in FOLLOWING if base[group]["name"] != names[group])
+    chosen += tuple(
+        f"{group}={names[group]}" for group in FOLLOWING if base[group]["name"] != names[group]
+    )
     base, wanted = identity(_defaults(chosen)), identity(config)
     return [*chosen, "tuned=none", *_differences(base, {**wanted, "seed": base["seed"]})]
 
@@ -53,7 +58,9 @@ def _defaults(chosen: tuple[str, ...]) -> dict[str, Any]:
     return compose_config([*chosen, "tuned=none"])
 
 
-def _differences(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _differences(
+    base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
     yield from (f"~{prefix}{key}" for key in base if key not in wanted)
     for key, value in wanted.items():
         if key not in base:

@@ -74,7 +74,9 @@ def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     extreme = np.zeros(len(whole), dtype=np.int64)
     for begun in range(0, RESAMPLES, 250):
         size = min(250, RESAMPLES - begun)
-        kept = np.unpackbits(rng.integers(0, 256, (size, -(-n // 8)), dtype=np.uint8), axis=1, count=n)
+        kept = np.unpackbits(
+            rng.integers(0, 256, (size, -(-n // 8)), dtype=np.uint8), axis=1, count=n
+        )
         sums = 2 * (kept.astype(np.float32) @ differences.astype(np.float32)) - whole
         extreme += (np.abs(sums) >= np.abs(whole) * (1 - 1e-5)).sum(axis=0)
     return (extreme + 1) / (RESAMPLES + 1)
@@ -110,9 +112,14 @@ class Ranks:
             return []
         names, ranks = list(self.mean.index), self.mean.to_numpy()
         spans = [
-            (i, max(j for j in range(len(names)) if ranks[j] - ranks[i] < self.critical)) for i in range(len(names))
+            (i, max(j for j in range(len(names)) if ranks[j] - ranks[i] < self.critical))
+            for i in range(len(names))
         ]
-        kept = [(i, j) for i, j in spans if j > i and not any(a <= i and j <= b and (a, b) != (i, j) for a, b in spans)]
+        kept = [
+            (i, j)
+            for i, j in spans
+            if j > i and not any(a <= i and j <= b and (a, b) != (i, j) for a, b in spans)
+        ]
         return [names[i : j + 1] for i, j in kept]
 
 
@@ -125,12 +132,22 @@ def friedman(scores: pd.DataFrame) -> Ranks:
     n, k = whole.shape
     ranks = whole.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
     if n < 2 or k < 3:
-        return Ranks(ranks, n, words=f"{k} methods on {n} data sets: no test (3 methods on 2 data sets at least)")
+        return Ranks(
+            ranks,
+            n,
+            words=f"{k} methods on {n} data sets: no test (3 methods on 2 data sets at least)",
+        )
     if (whole.nunique(axis=1) == 1).all():
         return Ranks(ranks, n, words="all methods are equal on every data set: no test")
     p = float(stats.friedmanchisquare(*whole.to_numpy().T).pvalue)
-    critical = float(stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
-    few = f"{n} data sets are few: only differences of more than {critical:.1f} ranks can be told" if n < 6 else ""
+    critical = float(
+        stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    )
+    few = (
+        f"{n} data sets are few: only differences of more than {critical:.1f} ranks can be told"
+        if n < 6
+        else ""
+    )
     return Ranks(ranks, n, p, critical, few)
 
 

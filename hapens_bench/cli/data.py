@@ -14,7 +14,15 @@ from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import choose_source, keeps_split, load, named_source
-from hapens_bench.data.sources import SourceFile, cache_dir, checksums, fetch_file, find_file, mirror_dir, wrong_with
+from hapens_bench.data.sources import (
+    SourceFile,
+    cache_dir,
+    checksums,
+    fetch_file,
+    find_file,
+    mirror_dir,
+    wrong_with,
+)
 from hapens_bench.errors import UserError
 
 CONSOLE = Console()
@@ -24,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    def action(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    def action(
+        name: str, text: str, run: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = actions.add_parser(name, help=text)
         added.set_defaults(run=run)
         return added
@@ -36,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("verify", "check the files that lie here", run_verify).add_argument("name", nargs="?")
     stats = action("stats", "sizes beside the paper's, and what differs", run_stats)
     stats.add_argument("name")
-    stats.add_argument("overrides", nargs="*", help="as of hapens train, e.g. protocol=sdns (default: protocol=ahns)")
+    stats.add_argument(
+        "overrides",
+        nargs="*",
+        help="as of hapens train, e.g. protocol=sdns (default: protocol=ahns)",
+    )
 
 
 def names() -> list[str]:
@@ -94,7 +108,9 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         return 0
     name = arguments.source or ("author" if "author" in dataset["sources"] else dataset["source"])
     for section in named_source(dataset, name)["files"].values():
-        CONSOLE.print(str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True)
+        CONSOLE.print(
+            str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True
+        )
     return 0
 
 
@@ -141,7 +157,11 @@ def run_stats(arguments: argparse.Namespace) -> int:
             for key in ("users", "items", "interactions")
             if ours[key] != paper[key]
         ]
-        what = f"differs from {paper['where']}: {'; '.join(differing)}" if differing else f"equal to {paper['where']}"
+        what = (
+            f"differs from {paper['where']}: {'; '.join(differing)}"
+            if differing
+            else f"equal to {paper['where']}"
+        )
         CONSOLE.print(what, highlight=False, soft_wrap=True)
     CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
     drawn = (protocol.get("subset") or {}).get("users")
@@ -152,7 +172,9 @@ def run_stats(arguments: argparse.Namespace) -> int:
         if ours["users"] < drawn:
             users = f"all {ours['users']:,} users, because there are fewer than {drawn:,}"
         CONSOLE.print(
-            f"same protocol, different subset: {users}; compare orders and gains", highlight=False, soft_wrap=True
+            f"same protocol, different subset: {users}; compare orders and gains",
+            highlight=False,
+            soft_wrap=True,
         )
     CONSOLE.print(f"data hash {split.data_hash}", highlight=False)
     if split.negatives is not None:

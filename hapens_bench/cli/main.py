@@ -29,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
         from hapens_bench.cli.train import train
 
         return train(argv[1:])
-    parser = argparse.ArgumentParser(prog="hapens", description="Compare negative samplers, honestly and fast.")
+    parser = argparse.ArgumentParser(
+        prog="hapens", description="Compare negative samplers, honestly and fast."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():

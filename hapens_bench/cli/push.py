@@ -19,10 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     trackers = sorted(path.stem for path in conf_dir().glob("logger/*.yaml") if path.stem != "none")
     parser.add_argument("tracker", choices=trackers)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
+    )
     parser.add_argument("--dataset", nargs="*", default=[], help="runs of these data sets only")
     parser.add_argument("--sampler", nargs="*", default=[], help="runs of these samplers only")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="its options, as project=mine")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="its options, as project=mine"
+    )
     parser.add_argument("--again", action="store_true", help="push what was pushed before too")
     parser.set_defaults(run=run_push)
 
@@ -35,7 +39,9 @@ def run_push(arguments: argparse.Namespace) -> int:
     """
     tracker = arguments.tracker
     overrides = [f"logger={tracker}", f"paths.runs={arguments.runs}"]
-    options = compose_config([*overrides, *(f"logger.{tracker}.{one}" for one in arguments.set)])["logger"][tracker]
+    options = compose_config([*overrides, *(f"logger.{tracker}.{one}" for one in arguments.set)])[
+        "logger"
+    ][tracker]
     ledger = load(arguments.runs)
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)

@@ -21,5 +21,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     ledger = write_report(arguments.runs, arguments.out)
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
-    print(f"{len(ledger.runs)} finished runs, {len(ledger.unfinished)} not finished; written: {arguments.out}")
+    print(
+        f"{len(ledger.runs)} finished runs, {len(ledger.unfinished)} not finished; written: {arguments.out}"
+    )
     return 0

@@ -25,9 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
         ("list", run_list, "a line for each run"),
-        ("show", run_show, "one run: results, where they come from, config, and the command that runs it again"),
-        ("compare", run_compare, "two runs: the keys in which they differ, and their results side by side"),
-        ("failed", run_failed, "runs that failed or were interrupted, why, and the command that goes on with each"),
+        (
+            "show",
+            run_show,
+            "one run: results, where they come from, config, and the command that runs it again",
+        ),
+        (
+            "compare",
+            run_compare,
+            "two runs: the keys in which they differ, and their results side by side",
+        ),
+        (
+            "failed",
+            run_failed,
+            "runs that failed or were interrupted, why, and the command that goes on with each",
+        ),
         ("prune", run_prune, "remove the folders of runs that failed, were pruned or interrupted"),
     ):
         action = actions.add_parser(name, help=text)
@@ -37,10 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "compare":
             action.add_argument("run_ids", nargs=2, metavar="RUN_ID")
         if name == "list":
-            action.add_argument("--where", nargs="*", default=[], help="as dataset=tools sampler.M=8,16")
+            action.add_argument(
+                "--where", nargs="*", default=[], help="as dataset=tools sampler.M=8,16"
+            )
         if name == "prune":
-            action.add_argument("--yes", action="store_true", help="remove them; without it they are only named")
-        action.add_argument("--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)")
+            action.add_argument(
+                "--yes", action="store_true", help="remove them; without it they are only named"
+            )
+        action.add_argument(
+            "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
+        )
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -55,8 +73,20 @@ def run_list(arguments: argparse.Namespace) -> int:
             metric, value = next(iter(report["test"].items()))
             epoch = f"{report['epoch']}" + ("" if report["converged"] else " !")
             names = [run[key] for key in ("run_id", "dataset", "model", "sampler", "protocol")]
-            lines.append([*names, str(run["seed"]), selection, epoch, f"{metric} {_percent(value)}"])
-    header = ["run", "dataset", "model", "sampler", "protocol", "seed", "selection", "epoch", "test, percent"]
+            lines.append(
+                [*names, str(run["seed"]), selection, epoch, f"{metric} {_percent(value)}"]
+            )
+    header = [
+        "run",
+        "dataset",
+        "model",
+        "sampler",
+        "protocol",
+        "seed",
+        "selection",
+        "epoch",
+        "test, percent",
+    ]
     print_table("", header, lines)
     _others(ledger, stopped(ledger))
     return 0
@@ -69,7 +99,9 @@ def run_show(arguments: argparse.Namespace) -> int:
     for key, value in run.items():
         if key != "selection":
             console.print(f"{key}: {value}")
-    metrics = list(dict.fromkeys(metric for report in run["selection"].values() for metric in report["test"]))
+    metrics = list(
+        dict.fromkeys(metric for report in run["selection"].values() for metric in report["test"])
+    )
     lines = [
         [
             name,
@@ -93,7 +125,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
     one, two = (flat(identity(run.config)) for run in finished([a, b]))
     keys = [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
     print_table(
-        "", ["key", a["run_id"], b["run_id"]], [[key, str(one.get(key, "–")), str(two.get(key, "–"))] for key in keys]
+        "",
+        ["key", a["run_id"], b["run_id"]],
+        [[key, str(one.get(key, "–")), str(two.get(key, "–"))] for key in keys],
     )
     lines = []
     for selection in (name for name in a["selection"] if name in b["selection"]):
@@ -101,17 +135,38 @@ def run_compare(arguments: argparse.Namespace) -> int:
             scores = [run["selection"][selection]["test"].get(metric) for run in (a, b)]
             line = [selection, metric, *map(_percent, scores)]
             if a["data_hash"] == b["data_hash"] and None not in scores:
-                _, users = compare(Replicates([{**a, "seed": 0}]), Replicates([{**b, "seed": 0}]), selection, metric)
+                _, users = compare(
+                    Replicates([{**a, "seed": 0}]),
+                    Replicates([{**b, "seed": 0}]),
+                    selection,
+                    metric,
+                )
                 span = users.words or f"{users.low:+.2f} … {users.high:+.2f}"
-                line += [f"{users.difference:+.2f}", span, (users.words and "–") or f"{users.p:.4f}"]
+                line += [
+                    f"{users.difference:+.2f}",
+                    span,
+                    (users.words and "–") or f"{users.p:.4f}",
+                ]
             else:
                 line += ["different data", "–", "–"]
             lines.append(line)
     print_table(
-        "", ["selection", "metric", a["run_id"], b["run_id"], "difference", "95% over users", "p over users"], lines
+        "",
+        [
+            "selection",
+            "metric",
+            a["run_id"],
+            b["run_id"],
+            "difference",
+            "95% over users",
+            "p over users",
+        ],
+        lines,
     )
     if a["seed"] != b["seed"] or keys:
-        print("One seed of each: this says nothing of what other seeds would give (hapens table --rows does).")
+        print(
+            "One seed of each: this says nothing of what other seeds would give (hapens table --rows does)."
+        )
     return 0
 
 
@@ -124,7 +179,9 @@ def run_failed(arguments: argparse.Namespace) -> int:
             continue
         run, reason = one.summary, one.summary["reason"] or "interrupted"
         try:
-            command = f"{rerun_command(one.config)} seed={one.config['seed']} paths.runs={arguments.runs}"
+            command = (
+                f"{rerun_command(one.config)} seed={one.config['seed']} paths.runs={arguments.runs}"
+            )
         except UserError as error:
             command = str(error)
         print(f"{run['folder']}: {run['state']} since {run['time']}: {reason}\n  {command}")

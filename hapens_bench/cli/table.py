@@ -19,16 +19,26 @@ from hapens_bench.runs.ledger import load
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", nargs="?", help="of conf/table, as ahns_table2; or none, with --rows")
+    parser.add_argument(
+        "name", nargs="?", help="of conf/table, as ahns_table2; or none, with --rows"
+    )
     parser.add_argument("--rows", help="dataset, protocol, model or sampler")
     parser.add_argument(
-        "--cols", default="dataset,metric", help="the same, metric or selection (default: dataset,metric)"
+        "--cols",
+        default="dataset,metric",
+        help="the same, metric or selection (default: dataset,metric)",
     )
     parser.add_argument(
-        "--selection", default="valid_refit", help="test_peak, valid, valid_refit (default: valid_refit)"
+        "--selection",
+        default="valid_refit",
+        help="test_peak, valid, valid_refit (default: valid_refit)",
     )
-    parser.add_argument("--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)")
-    parser.add_argument("--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: these runs only")
+    parser.add_argument(
+        "--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)"
+    )
+    parser.add_argument(
+        "--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: these runs only"
+    )
     parser.add_argument(
         "--activity",
         action="store_true",
@@ -44,21 +54,33 @@ def run_table(arguments: argparse.Namespace) -> int:
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
     if (arguments.name is None) == (arguments.rows is None):
-        raise UserError("hapens table takes the name of a paper's table, or --rows for one of your own")
+        raise UserError(
+            "hapens table takes the name of a paper's table, or --rows for one of your own"
+        )
     if arguments.activity and arguments.rows:
         raise UserError("--activity compares the methods of a paper's table; --rows has none")
     if arguments.rows:
-        columns, selections, metrics = (_split(arguments, name) for name in ("cols", "selection", "metrics"))
+        columns, selections, metrics = (
+            _split(arguments, name) for name in ("cols", "selection", "metrics")
+        )
         layout = Layout(arguments.rows, columns, selections, metrics)
         runs: Sequence[Run] = ledger.runs
         if arguments.where:
             runs = [one.summary for one in narrow(finished(runs), parse_where(arguments.where))]
-        found = write_crosstab(layout, runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}")
+        found = write_crosstab(
+            layout, runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}"
+        )
         print_table(f"{', '.join(selections)}, percent", found.header, found.lines)
-        print(f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json")
+        print(
+            f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json"
+        )
         return 0
     written = write_table(arguments.name, ledger.runs, arguments.out)
-    print_table(written.definition["title"], written.header, [line for line in written.lines if line[3] != "0"])
+    print_table(
+        written.definition["title"],
+        written.header,
+        [line for line in written.lines if line[3] != "0"],
+    )
     order = written.orders
     taus = [
         [r["dataset"], r["metric"], r["selection"], str(r["methods"]), f"{r['tau']:+.2f}"]
@@ -77,11 +99,28 @@ def _print_activity(name: str, table: Written, out: Path) -> None:
     frame = write_activity(name, table.definition, table.filled, out)
     lines: list[Line] = []
     for row in frame[frame["metric"] == frame["metric"].iloc[0]].to_dict("records"):
-        line = [row["dataset"], row["against"], span(row["items_low"], row["items_high"]), str(row["users"])]
-        line += [f"{row[key]:.2f}" for key in ("mean", "against_mean")] + [f"{row['difference']:+.2f}"]
+        line = [
+            row["dataset"],
+            row["against"],
+            span(row["items_low"], row["items_high"]),
+            str(row["users"]),
+        ]
+        line += [f"{row[key]:.2f}" for key in ("mean", "against_mean")] + [
+            f"{row['difference']:+.2f}"
+        ]
         lines.append([*line, f"{row['p']:.3f}", f"{row['gain']:.0f} %", f"{row['lose']:.0f} %"])
-    header = ["dataset", "against", "train items", "users", frame["sampler"].iloc[0], "other", "difference"]
-    print_table(f"{frame['metric'].iloc[0]} by activity", [*header, "p (Holm)", "gain", "lose"], lines)
+    header = [
+        "dataset",
+        "against",
+        "train items",
+        "users",
+        frame["sampler"].iloc[0],
+        "other",
+        "difference",
+    ]
+    print_table(
+        f"{frame['metric'].iloc[0]} by activity", [*header, "p (Holm)", "gain", "lose"], lines
+    )
     print(f"written: {out}/{name}_activity.csv, .svg, .png, .provenance.json")
 
 

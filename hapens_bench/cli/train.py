@@ -22,9 +22,13 @@ from hapens_bench.errors import TrialFailed, UserError
 def train(argv: list[str]) -> int:
     """Hand the overrides to Hydra and train."""
     sys.argv = ["hapens train", *with_keys_of_swept_groups(argv)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
+    )
 
-    mistakes: list[Exception] = []  # of a single run: kept from Hydra, which would print them in its own way first
+    mistakes: list[
+        Exception
+    ] = []  # of a single run: kept from Hydra, which would print them in its own way first
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def run(config: DictConfig) -> float | None:
@@ -41,7 +45,10 @@ def train(argv: list[str]) -> int:
     def run_and_tell() -> None:
         try:
             run()
-        except (ValueError, TypeError) as error:  # what Hydra has no exception of its own for: sampler=1, model=[1]
+        except (
+            ValueError,
+            TypeError,
+        ) as error:  # what Hydra has no exception of its own for: sampler=1, model=[1]
             if not raised_in_hydra(error):
                 raise
             raise UserError(f"Hydra cannot compose this command: {error}") from None
@@ -60,13 +67,19 @@ def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
         return argv
     parser = OverridesParser.create()
     try:
-        parsed = [parser.parse_override(text) if re.match(r"\w[^=]*=.", text) else None for text in argv]
+        parsed = [
+            parser.parse_override(text) if re.match(r"\w[^=]*=.", text) else None for text in argv
+        ]
     except HydraException:  # which Hydra itself tells better
         return argv
-    swept = {override.key_or_group for override in parsed if override and override.is_sweep_override()}
+    swept = {
+        override.key_or_group for override in parsed if override and override.is_sweep_override()
+    }
     return [
         "{}=choice({})".format(*text.split("=", 1))
-        if override and not override.is_sweep_override() and override.key_or_group.partition(".")[0] in swept
+        if override
+        and not override.is_sweep_override()
+        and override.key_or_group.partition(".")[0] in swept
         else text
         for text, override in zip(argv, parsed, strict=True)
     ]

@@ -37,7 +37,9 @@ def run_tune(arguments: argparse.Namespace) -> int:
     plan = make_plan(arguments.name, arguments.overrides)
     setting = plan.settings["setting"]
     if setting is not None and not re.fullmatch(r"\w+", setting):
-        raise UserError(f"tune.setting is {setting!r}, but a setting is named by letters, digits and _")
+        raise UserError(
+            f"tune.setting is {setting!r}, but a setting is named by letters, digits and _"
+        )
     from hapens_bench.tune.loop import chosen, search
 
     console = Console(highlight=False)
@@ -62,7 +64,8 @@ def run_tune(arguments: argparse.Namespace) -> int:
     show(plan, frame, found, said)
     written = f"conf/tuned/{setting}/*.yaml and " if setting is not None else ""
     print(
-        f"written: {written}{folder}/" + ("" if setting is not None else "; tune.setting=NAME writes conf/tuned/NAME")
+        f"written: {written}{folder}/"
+        + ("" if setting is not None else "; tune.setting=NAME writes conf/tuned/NAME")
     )
     return 0
 
@@ -84,7 +87,10 @@ def show_failed(frame: pd.DataFrame, console: Console) -> None:
     if len(failed):
         console.print(f"{len(failed)} of {len(frame)} trials failed; they are part of the budget:")
     for row in failed.to_dict("records"):
-        console.print(f"{row['sampler']} trial {row['trial']}: {row['reason']}\n    {row['command']}", soft_wrap=True)
+        console.print(
+            f"{row['sampler']} trial {row['trial']}: {row['reason']}\n    {row['command']}",
+            soft_wrap=True,
+        )
 
 
 def show(plan: Plan, frame: pd.DataFrame, found: pd.DataFrame, said: list[str]) -> None:
@@ -97,7 +103,16 @@ def show(plan: Plan, frame: pd.DataFrame, found: pd.DataFrame, said: list[str]) 
         spent = [str(own["epochs"].sum()), f"{own['seconds'].sum():.0f}"]
         value = f"{100 * row['value']:.2f}"
         lines.append(
-            [row["dataset"], row["sampler"], str(row["trials"]), *counts, *spent, row["setting"], value, epoch]
+            [
+                row["dataset"],
+                row["sampler"],
+                str(row["trials"]),
+                *counts,
+                *spent,
+                row["setting"],
+                value,
+                epoch,
+            ]
         )
     header = ["dataset", "sampler", "trials", "complete", "pruned", "failed", "epochs", "seconds"]
     title = f"best by validation {plan.monitor}; {plan.settings['algorithm']}; !: in its last epoch (not converged)"

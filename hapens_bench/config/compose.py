@@ -43,7 +43,9 @@ def unresolved(overrides: Sequence[str]) -> DictConfig:
         return compose("config", list(overrides))
 
 
-def once_for_each_choice(compose: Callable[[Sequence[str]], DictConfig]) -> Callable[[Sequence[str]], dict[str, Any]]:
+def once_for_each_choice(
+    compose: Callable[[Sequence[str]], DictConfig],
+) -> Callable[[Sequence[str]], dict[str, Any]]:
     """Make of `compose` one whose result is plain, and that composes only once what differs by the values of keys alone.
 
     Composing takes a tenth of a second, and putting values into a composed config a tenth of that. Where keys are added, removed or
@@ -53,7 +55,9 @@ def once_for_each_choice(compose: Callable[[Sequence[str]], DictConfig]) -> Call
 
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
         choices = tuple(override for override in overrides if not VALUE.fullmatch(override))
-        values = OverridesParser.create().parse_overrides([o for o in overrides if VALUE.fullmatch(o)])
+        values = OverridesParser.create().parse_overrides(
+            [o for o in overrides if VALUE.fullmatch(o)]
+        )
         reshaped = any(choice.startswith(("+", "~")) or "={" in choice for choice in choices)
         if reshaped or any(value.is_sweep_override() for value in values):
             return plain(compose(overrides))

@@ -36,7 +36,9 @@ CAME_LATER: dict[str, Any] = {
     "hapens_bench.samplers.rns_as.RNSAS.start": "scratch",
     "hapens_bench.samplers.advir.AdvIR.start": "scratch",
 }
-MEANINGLESS_WITHOUT = {"first": "start"}  # a key that says nothing where another says what was done before
+MEANINGLESS_WITHOUT = {
+    "first": "start"
+}  # a key that says nothing where another says what was done before
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,13 +29,19 @@ class Key:
     def allowed(self) -> str:
         """Say in words what the key takes."""
         if self.choices:
-            text = "one of " + ", ".join((*(("true", "false") if self.kind is bool else ()), *self.choices))
+            text = "one of " + ", ".join(
+                (*(("true", "false") if self.kind is bool else ()), *self.choices)
+            )
         elif self.kind is bool:
             text = "true or false"
         else:
-            text = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a section"}[
-                self.kind
-            ]
+            text = {
+                int: "a whole number",
+                float: "a number",
+                str: "a text",
+                list: "a list",
+                dict: "a section",
+            }[self.kind]
             bounds = [
                 f"above {self.above:g}" if self.above is not None else "",
                 f"at least {self.low:g}" if self.low is not None else "",
@@ -55,7 +61,9 @@ class Key:
         if self.kind is dict:
             return isinstance(value, Mapping)
         if self.kind is list:
-            return isinstance(value, list) and all(not self.choices or v in self.choices for v in value)
+            return isinstance(value, list) and all(
+                not self.choices or v in self.choices for v in value
+            )
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float))

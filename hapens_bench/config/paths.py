@@ -34,4 +34,8 @@ def lacks_tuned_file(config: Mapping[str, Any]) -> str | None:
     tuned = config.get("tuned") or {}
     names = [config[section]["name"] for section in ("dataset", "model", "sampler")]
     path = conf_dir() / "tuned" / str(tuned.get("name")) / f"{'-'.join(names)}.yaml"
-    return f"conf/tuned/{path.parent.name}/{path.name}" if tuned.get("required") and not path.is_file() else None
+    return (
+        f"conf/tuned/{path.parent.name}/{path.name}"
+        if tuned.get("required") and not path.is_file()
+        else None
+    )

@@ -15,7 +15,9 @@ def at_least_rating(log: Interactions, threshold: float) -> Interactions:
         UserError: when the log has no ratings.
     """
     if log.rating is None:
-        raise UserError("protocol.filter.min_rating is set, but this data source has no ratings; set it to null")
+        raise UserError(
+            "protocol.filter.min_rating is set, but this data source has no ratings; set it to null"
+        )
     return log.take(log.rating >= threshold)
 
 
@@ -57,4 +59,6 @@ def renumber(log: Interactions) -> Interactions:
     """Close the gaps that filters left in the ids, keeping their order."""
     users, user = np.unique(log.user, return_inverse=True)
     items, item = np.unique(log.item, return_inverse=True)
-    return Interactions(user.astype(np.int64), item.astype(np.int64), len(users), len(items), log.time, log.rating)
+    return Interactions(
+        user.astype(np.int64), item.astype(np.int64), len(users), len(items), log.time, log.rating
+    )

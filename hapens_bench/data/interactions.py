@@ -82,7 +82,9 @@ class Split:
             *([] if self.relabelled is None else [self.relabelled]),
         ]
         for part in parts:
-            digest.update(b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes())
+            digest.update(
+                b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes()
+            )
         digest.update((self.negatives_hash or "").encode())
         return digest.hexdigest()[:16]
 
@@ -91,7 +93,9 @@ class Split:
         """Sixteen hex digits over the fixed negatives, a list a user in the order of ids; None where there are none."""
         if self.negatives is None:
             return None
-        return hashlib.sha256(np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()).hexdigest()[:16]
+        return hashlib.sha256(
+            np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()
+        ).hexdigest()[:16]
 
 
 def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:

@@ -44,7 +44,9 @@ JUDGED_KEYS = {"users": Key(int, low=1), "seed": Key(int, low=0)}
 RELABEL_KEYS = {"seed": Key(int, low=0)}
 
 
-def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
+def load(
+    dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
+) -> Split:
     """Give the split that a protocol makes of a data set, from the cache where it is there.
 
     Who is judged is drawn after that; then noise and relabelled pairs are put in.
@@ -59,7 +61,11 @@ def load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, m
     if protocol.get("noise") is not None:
         noise = protocol["noise"]
         split = _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
-    return split if protocol.get("relabel") is None else _relabelled(split, int(protocol["relabel"]["seed"]))
+    return (
+        split
+        if protocol.get("relabel") is None
+        else _relabelled(split, int(protocol["relabel"]["seed"]))
+    )
 
 
 def _check_keys(protocol: Mapping[str, Any]) -> None:
@@ -75,7 +81,9 @@ def _check_keys(protocol: Mapping[str, Any]) -> None:
         raise UserError("; ".join(found))
 
 
-def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None) -> Split:
+def _load(
+    dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
+) -> Split:
     if "generator" in dataset:
         log = power_law.generate({key: value for key, value in dataset.items() if key != "paper"})
         return _with_negatives(_checked(_split(dataset["name"], log, protocol, None)), protocol)
@@ -86,14 +94,18 @@ def _load(dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, 
     deciding = ("author_split", "split", "filter", "subset", "valid", "candidates")
     rules = {key: protocol[key] for key in deciding if key in protocol}
     unpinned = _unpinned(source, cache, mirror)
-    key = hashlib.sha256(json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()
+    ).hexdigest()[:16]
     path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock")
         lock.acquire()
     except OSError as error:
-        LOG.warning("the cache cannot be used (%s); %s is parsed without it", error, dataset["name"])
+        LOG.warning(
+            "the cache cannot be used (%s); %s is parsed without it", error, dataset["name"]
+        )
         return _parse(dataset["name"], source, protocol, cache, mirror)
     try:
         split = _read_cache(path, dataset["name"])
@@ -114,7 +126,9 @@ def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> di
     if kind == "random" and "author" in sources and keeps_split(sources["author"], protocol):
         name = "author"
     if protocol["author_split"] and kind == "leave_one_out":
-        name = next((variant for variant, source in sources.items() if source["reader"] == kind), name)
+        name = next(
+            (variant for variant, source in sources.items() if source["reader"] == kind), name
+        )
     return named_source(dataset, name)
 
 
@@ -126,7 +140,9 @@ def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     sources = dataset["sources"]
     if name not in sources:
-        raise UserError(f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}")
+        raise UserError(
+            f"dataset.source is {name!r}, but {dataset['name']} has {', '.join(sources)}"
+        )
     return dict(sources[name]) | {"variant": name}
 
 
@@ -140,14 +156,24 @@ def keeps_split(source: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
 def _unpinned(source: Mapping[str, Any], cache: Path, mirror: Path | None) -> list[tuple[int, int]]:
     """Give size and time of the files that have no checksum, so that a cached split is not taken for a changed file's."""
     parts = (SourceFile.of(section) for section in source["files"].values())
-    states = [fetch_file(f, cache, mirror).stat() for f in parts if not (f.sha256 or f.md5 or f.mirror_sha256)]
+    states = [
+        fetch_file(f, cache, mirror).stat()
+        for f in parts
+        if not (f.sha256 or f.md5 or f.mirror_sha256)
+    ]
     return [(state.st_size, state.st_mtime_ns) for state in states]
 
 
 def _parse(
-    name: str, source: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
+    name: str,
+    source: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    cache: Path,
+    mirror: Path | None,
 ) -> Split:
-    paths = {part: fetch_file(SourceFile.of(f), cache, mirror) for part, f in source["files"].items()}
+    paths = {
+        part: fetch_file(SourceFile.of(f), cache, mirror) for part, f in source["files"].items()
+    }
     LOG.info("parsing %s (%s)", name, source["variant"])
     read = READERS[source["reader"]](paths)
     if isinstance(read, Published):
@@ -157,7 +183,9 @@ def _parse(
                 f"but {source['pairs_sha256']} was expected; remove them and fetch them again"
             )
         if keeps_split(source, protocol):
-            return _with_negatives(_checked(_published(name, read, protocol)), protocol, read.negatives)
+            return _with_negatives(
+                _checked(_published(name, read, protocol)), protocol, read.negatives
+            )
         read = read.as_log()
     return _with_negatives(_checked(_split(name, read, protocol, None)), protocol)
 
@@ -180,7 +208,9 @@ def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split
     return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
 
 
-def _with_negatives(split: Split, protocol: Mapping[str, Any], published: IntArray | None = None) -> Split:
+def _with_negatives(
+    split: Split, protocol: Mapping[str, Any], published: IntArray | None = None
+) -> Split:
     """Add what held-out items are ranked against, where the protocol wants it: the published lists, or drawn ones of its seed."""
     rule = protocol.get("candidates")
     if rule is None:
@@ -198,7 +228,9 @@ def _relabelled(split: Split, seed: int) -> Split:
     return replace(split, train=split.train[~out], relabelled=split.train[out])
 
 
-def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None) -> Split:
+def _split(
+    name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None
+) -> Split:
     rules, rule = protocol["filter"], protocol["split"]
     if rules["min_rating"] is not None:
         log = filters.at_least_rating(log, rules["min_rating"])
@@ -213,7 +245,12 @@ def _split(name: str, log: Interactions, protocol: Mapping[str, Any], relevant: 
     if subset["users"] is not None:
         here = len(np.unique(log.user))
         if here < subset["users"]:
-            LOG.warning("%s has %d users that pass the filter, not %d: all are taken", name, here, subset["users"])
+            LOG.warning(
+                "%s has %d users that pass the filter, not %d: all are taken",
+                name,
+                here,
+                subset["users"],
+            )
         log = filters.random_users(log, subset["users"], subset["seed"])
     if relevant is None:
         log = filters.renumber(log)
@@ -266,7 +303,9 @@ def _read_cache(path: Path, name: str) -> Split | None:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             n_users, n_items = (int(n) for n in arrays["shape"])
-            split = Split(name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test")))
+            split = Split(
+                name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test"))
+            )
             if "negatives" in arrays:
                 split = replace(split, negatives=arrays["negatives"])
             if str(arrays["data_hash"]) != split.data_hash:

@@ -23,7 +23,9 @@ def draw_negatives(known: IntArray, n_users: int, n_items: int, n: int, seed: in
     known = sort_pairs(known)
     counts = np.bincount(known[:, 0], minlength=n_users)
     if counts.max(initial=0) >= n_items:
-        raise UserError(f"user {int(counts.argmax())} has all {n_items} items, so there is no negative to rank against")
+        raise UserError(
+            f"user {int(counts.argmax())} has all {n_items} items, so there is no negative to rank against"
+        )
     keys = known[:, 0] * n_items + known[:, 1]
     generator = np.random.default_rng(seed)
     drawn = generator.integers(0, n_items, (n_users, n))

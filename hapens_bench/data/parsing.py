@@ -46,14 +46,21 @@ def read_table(
     Raises:
         UserError: with file and line.
     """
-    kinds = {c: "category" if c in texts else "float64" if c in floats else "int64" for c in columns}
+    kinds = {
+        c: "category" if c in texts else "float64" if c in floats else "int64" for c in columns
+    }
     try:
-        with np.errstate(invalid="ignore"):  # inf where a whole number should be is refused without a warning before
+        with np.errstate(
+            invalid="ignore"
+        ):  # inf where a whole number should be is refused without a warning before
             table = pd.read_csv(
                 io.BytesIO(content),
                 sep=separator,
                 header=None,
-                names=[*columns, "beyond"],  # takes a field too many, so that pandas does not warn of it
+                names=[
+                    *columns,
+                    "beyond",
+                ],  # takes a field too many, so that pandas does not warn of it
                 dtype={**kinds, "beyond": "category"},
                 index_col=False,
                 keep_default_na=False,
@@ -69,16 +76,22 @@ def read_table(
             fields = line.split(separator)
             if not line:
                 continue
-            if len(fields) != len(columns) or not all(_is(f, kinds[c]) for f, c in zip(fields, columns, strict=True)):
+            if len(fields) != len(columns) or not all(
+                _is(f, kinds[c]) for f, c in zip(fields, columns, strict=True)
+            ):
                 words = {"int64": "whole number", "float64": "number", "category": "text"}
                 shown = ", ".join(f"{c} ({words[kinds[c]]})" for c in columns)
-                raise UserError(f"{path}, line {number}: expected {shown} but found {line[:60]!r}") from None
+                raise UserError(
+                    f"{path}, line {number}: expected {shown} but found {line[:60]!r}"
+                ) from None
         raise UserError(f"{path} cannot be read as a table of {', '.join(columns)}") from None
 
 
 def _is(field: str, kind: str) -> bool:
     try:
-        return kind == "category" or (is_whole(field.lstrip(" -")) if kind == "int64" else math.isfinite(float(field)))
+        return kind == "category" or (
+            is_whole(field.lstrip(" -")) if kind == "int64" else math.isfinite(float(field))
+        )
     except ValueError:
         return False
 
@@ -110,14 +123,18 @@ def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], names: tuple[st
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
 
 
-def whole_numbers(path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> IntArray:
+def whole_numbers(
+    path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]
+) -> IntArray:
     """Give an array of whole numbers; None in `shape` stands for any length.
 
     Raises:
         UserError: when it holds anything else, or has another shape.
     """
     found = arrays[name]
-    fits = found.ndim == len(shape) and all(want in (None, n) for want, n in zip(shape, found.shape, strict=True))
+    fits = found.ndim == len(shape) and all(
+        want in (None, n) for want, n in zip(shape, found.shape, strict=True)
+    )
     if found.dtype.kind not in "iu" or not fits:
         wanted = " x ".join("n" if n is None else str(n) for n in shape)
         raise UserError(

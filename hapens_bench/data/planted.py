@@ -57,7 +57,9 @@ def generate(config: Mapping[str, Any]) -> tuple[Interactions, IntArray]:
         liked = generator.choice(C, size=min(C, int(generator.integers(1, 4))), replace=False)
         weight = np.full(C, float(config["noise"]) / C)
         weight[liked] += generator.dirichlet(np.ones(len(liked)))
-        true = _without_replacement(generator, weight[cluster] * np.sqrt(popularity), int(relevant[u]))
+        true = _without_replacement(
+            generator, weight[cluster] * np.sqrt(popularity), int(relevant[u])
+        )
         seen = true[_without_replacement(generator, popularity[true], int(observed[u]))]
         truth.append(np.column_stack([np.full(len(true), u), true]))
         users.append(np.full(len(seen), u))

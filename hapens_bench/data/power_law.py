@@ -55,13 +55,27 @@ def generate(config: Mapping[str, Any]) -> Interactions:
     for part, begin in enumerate(range(0, U, PART)):
         end = min(begin + PART, U)
         own = np.random.default_rng([int(config["seed"]), part])
-        pairs = _distinct(own, home[begin:end], counts[begin:end], I, C, float(config["skew"]), float(config["noise"]))
+        pairs = _distinct(
+            own,
+            home[begin:end],
+            counts[begin:end],
+            I,
+            C,
+            float(config["skew"]),
+            float(config["noise"]),
+        )
         item[ends[begin] : ends[end]] = pairs % I
     return Interactions(user, item, U, I)
 
 
 def _distinct(
-    generator: np.random.Generator, home: IntArray, counts: IntArray, I: int, C: int, skew: float, noise: float
+    generator: np.random.Generator,
+    home: IntArray,
+    counts: IntArray,
+    I: int,
+    C: int,
+    skew: float,
+    noise: float,
 ) -> IntArray:
     """Draw the wanted number of different items for each user of a part; gives user * I + item, sorted."""
     done, pairs, missing = [], np.empty(0, dtype=np.int64), counts
@@ -70,7 +84,9 @@ def _distinct(
         x = generator.random(len(owner))
         rank = (1 + x * ((I // C + 1) ** (1 - skew) - 1)) ** (1 / (1 - skew))
         rank = np.minimum(rank.astype(np.int64), I // C) - 1
-        cluster = np.where(generator.random(len(owner)) < noise, generator.integers(0, C, len(owner)), home[owner])
+        cluster = np.where(
+            generator.random(len(owner)) < noise, generator.integers(0, C, len(owner)), home[owner]
+        )
         pairs = np.unique(np.concatenate([pairs, owner * I + rank * C + cluster]))
         have = np.bincount(pairs // I, minlength=len(home))
         full = (have == counts)[pairs // I]

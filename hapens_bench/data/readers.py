@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 
 from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
-from hapens_bench.data.parsing import DAMAGED, is_whole, read_npz, read_table, require_arrays, whole_numbers
+from hapens_bench.data.parsing import (
+    DAMAGED,
+    is_whole,
+    read_npz,
+    read_table,
+    require_arrays,
+    whole_numbers,
+)
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
@@ -41,7 +48,9 @@ class Published:
 
     def as_log(self) -> Interactions:
         """Join the parts to one log."""
-        pairs = np.concatenate([self.train, self.test] + ([] if self.valid is None else [self.valid]))
+        pairs = np.concatenate(
+            [self.train, self.test] + ([] if self.valid is None else [self.valid])
+        )
         return Interactions(pairs[:, 0], pairs[:, 1], self.n_users, self.n_items)
 
     @property
@@ -61,13 +70,17 @@ def movielens(paths: Paths) -> Interactions:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 content = archive.read(
-                    next((n for n in archive.namelist() if n.endswith("ratings.dat")), "ratings.dat")
+                    next(
+                        (n for n in archive.namelist() if n.endswith("ratings.dat")), "ratings.dat"
+                    )
                 )
         except DAMAGED as error:
             raise UserError(
                 f"{path} is no archive with a ratings.dat ({error}); remove it and fetch it again"
             ) from None
-    table = read_table(path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"})
+    table = read_table(
+        path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}
+    )
     return from_frame(table)
 
 
@@ -117,7 +130,9 @@ def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
             positives.append(np.array([user, item], dtype=np.int64))
             negatives.append(np.array([j for j in rest if j], dtype=np.int64))
         except (ValueError, OverflowError):
-            raise UserError(f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs") from None
+            raise UserError(
+                f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs"
+            ) from None
         if len(negatives[-1]) != len(negatives[0]):
             raise UserError(
                 f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}"
@@ -136,8 +151,12 @@ def read_adjacency(path: Path) -> IntArray:
     try:
         tokens = [np.array(line.split(), dtype=np.int64) for line in lines]
     except (ValueError, OverflowError):
-        number = next(n for n, line in enumerate(lines, 1) if not all(is_whole(t) for t in line.split()))
-        raise UserError(f"{path}, line {number}: expected whole numbers `user item item ...`") from None
+        number = next(
+            n for n, line in enumerate(lines, 1) if not all(is_whole(t) for t in line.split())
+        )
+        raise UserError(
+            f"{path}, line {number}: expected whole numbers `user item item ...`"
+        ) from None
     pairs = [np.column_stack([np.full(len(t) - 1, t[0]), t[1:]]) for t in tokens if len(t)]
     joined = np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)
     if not len(joined):
@@ -176,7 +195,9 @@ def tmall(paths: Paths) -> Interactions:
         raise UserError(f"{path} has a header, but no rows")
     others = {name for name in header if name not in wanted}
     return from_frame(
-        read_table(path, body, ",", [wanted.get(n, n) for n in header], set(), texts=others, first_line=2)
+        read_table(
+            path, body, ",", [wanted.get(n, n) for n in header], set(), texts=others, first_line=2
+        )
     )
 
 
@@ -184,7 +205,9 @@ def events(paths: Paths) -> Interactions:
     """Read a gathered `events.npz` (user, item, behaviour, time); every behaviour counts; ids are made contiguous."""
     arrays = read_npz(paths["log"], ("user", "item", "time"))
     n = arrays["user"].size
-    columns = {name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item", "time")}
+    columns = {
+        name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item", "time")
+    }
     return from_frame(pd.DataFrame(columns))
 
 
@@ -207,13 +230,24 @@ def leave_one_out(paths: Paths) -> Published:
     require_arrays(path, arrays, ("train", "valid", "test") if "train" in arrays else gathered)
     n_users, n_items = whole_numbers(path, arrays, "shape", (2,)).tolist()
     if "train" in arrays:
-        train, valid, test = (whole_numbers(path, arrays, part, (None, 2)) for part in ("train", "valid", "test"))
+        train, valid, test = (
+            whole_numbers(path, arrays, part, (None, 2)) for part in ("train", "valid", "test")
+        )
     else:
         n = arrays["train_user"].size
-        train = np.column_stack([whole_numbers(path, arrays, name, (n,)) for name in ("train_user", "train_item")])
-        held = (whole_numbers(path, arrays, f"{part}_item_all55187", (None,)) for part in ("valid", "test"))
-        valid, test = (np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in held)
-    negatives = whole_numbers(path, arrays, "test_neg", (n_users, None)) if "test_neg" in arrays else None
+        train = np.column_stack(
+            [whole_numbers(path, arrays, name, (n,)) for name in ("train_user", "train_item")]
+        )
+        held = (
+            whole_numbers(path, arrays, f"{part}_item_all55187", (None,))
+            for part in ("valid", "test")
+        )
+        valid, test = (
+            np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in held
+        )
+    negatives = (
+        whole_numbers(path, arrays, "test_neg", (n_users, None)) if "test_neg" in arrays else None
+    )
     pairs = np.concatenate([train, valid, test])
     items = pairs[:, 1] if negatives is None else np.concatenate([pairs[:, 1], negatives.ravel()])
     for what, ids, count in (("user", pairs[:, 0], n_users), ("item", items, n_items)):
@@ -278,4 +312,6 @@ def _refuse_gaps(path: Path, pairs: IntArray, n_users: int, n_items: int) -> Non
     """Refuse ids that are kept and so large that they must be wrong: every table has a row for each id below them."""
     for what, count in (("user", n_users), ("item", n_items)):
         if count > 1000 + 100 * len(pairs):
-            raise UserError(f"{path}: {count} {what}s for {len(pairs)} pairs; ids are kept, so they must have few gaps")
+            raise UserError(
+                f"{path}: {count} {what}s for {len(pairs)} pairs; ids are kept, so they must have few gaps"
+            )

@@ -74,7 +74,9 @@ def checksums(file: SourceFile, path: Path, cache: Path) -> dict[str, tuple[str,
     A download without a published digest keeps the one that it came with.
     """
     mirrored = path != download_path(file, cache)
-    sha256 = tuple(digest for digest in (file.sha256, file.mirror_sha256 if mirrored else None) if digest)
+    sha256 = tuple(
+        digest for digest in (file.sha256, file.mirror_sha256 if mirrored else None) if digest
+    )
     if sha256:
         return {"sha256": sha256}
     if file.md5:
@@ -96,7 +98,9 @@ def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
             with gzip.open(path) if inflate else open(path, "rb") as stream:
                 found = hashlib.file_digest(stream, algorithm).hexdigest()
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} cannot be read ({error}); remove it and fetch it again") from None
+            raise UserError(
+                f"{path} cannot be read ({error}); remove it and fetch it again"
+            ) from None
         if found not in expected:
             return f"{path} has {algorithm} {found}, but {' or '.join(expected)} was expected; remove it and fetch it again"
     return None
@@ -113,7 +117,9 @@ def read_bytes(path: Path) -> bytes:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        raise UserError(f"{path} is cut off or damaged ({error}); remove it and fetch it again") from None
+        raise UserError(
+            f"{path} is cut off or damaged ({error}); remove it and fetch it again"
+        ) from None
     if not content.strip():
         raise UserError(f"{path} is empty")
     return content
@@ -138,7 +144,9 @@ def _download(file: SourceFile, cache: Path) -> Path:
     if file.url is None:
         raise UserError(f"{file.name} cannot be downloaded; {by_hand}")
     if urlsplit(file.url).scheme != "https":
-        raise UserError(f"{file.name} would come from {file.url}, but only https addresses are allowed")
+        raise UserError(
+            f"{file.name} would come from {file.url}, but only https addresses are allowed"
+        )
     target = download_path(file, cache)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -150,18 +158,26 @@ def _download(file: SourceFile, cache: Path) -> Path:
     bar = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     try:
         with FileLock(f"{target}.lock"):
-            pooch.retrieve(file.url, known_hash=known, fname=target.name, path=target.parent, downloader=bar)
+            pooch.retrieve(
+                file.url, known_hash=known, fname=target.name, path=target.parent, downloader=bar
+            )
             if known is None:
                 digest = pooch.file_hash(target)
                 first_seen(target).write_text(f"{digest}\n")
-                LOG.warning("%s has no published checksum; from now on it must have sha256 %s", file.name, digest)
+                LOG.warning(
+                    "%s has no published checksum; from now on it must have sha256 %s",
+                    file.name,
+                    digest,
+                )
     except ValueError as error:
         raise UserError(
             f"the download of {file.name} is not what was expected: {' '.join(str(error).split())}"
         ) from None
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{file.name} cannot be downloaded from {file.url} ({reason}); {by_hand}") from None
+        raise UserError(
+            f"{file.name} cannot be downloaded from {file.url} ({reason}); {by_hand}"
+        ) from None
     return target
 
 

@@ -47,7 +47,9 @@ def tie_order(log: Interactions, seed: int) -> IntArray:
         -> [N] int64; rows of the same pair have the same number.
     """
     key = mix(torch.tensor([seed]) * GAMMA)
-    hashed: IntArray = mix(key + torch.from_numpy(log.user * log.n_items + log.item) * GAMMA).numpy()
+    hashed: IntArray = mix(
+        key + torch.from_numpy(log.user * log.n_items + log.item) * GAMMA
+    ).numpy()
     return hashed
 
 
@@ -75,7 +77,9 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     left = np.bincount(train[~chosen, 0], minlength=n_users)
     emptied = np.flatnonzero((left == 0) & (np.bincount(train[:, 0], minlength=n_users) > 0))
     rows = order[np.isin(train[order, 0], emptied)]
-    chosen[rows[np.unique(train[rows, 0], return_index=True)[1]]] = False  # the first drawn pair of each is given back
+    chosen[rows[np.unique(train[rows, 0], return_index=True)[1]]] = (
+        False  # the first drawn pair of each is given back
+    )
     return chosen
 
 
@@ -105,13 +109,17 @@ def one_per_user(train: IntArray, seed: int) -> Mask:
     return chosen
 
 
-def _last_share(log: Interactions, key: NDArray, share: float, ties: IntArray | None = None) -> Mask:
+def _last_share(
+    log: Interactions, key: NDArray, share: float, ties: IntArray | None = None
+) -> Mask:
     place, count = _places(log, key, ties)
     held = np.minimum(np.floor(share * count + 0.5), np.maximum(count - 1, 0)).astype(np.int64)
     return np.asarray(place >= (count - held)[log.user], dtype=bool)
 
 
-def _places(log: Interactions, key: NDArray, ties: IntArray | None = None) -> tuple[IntArray, IntArray]:
+def _places(
+    log: Interactions, key: NDArray, ties: IntArray | None = None
+) -> tuple[IntArray, IntArray]:
     """Give each row's place among its user's rows by ascending key (ties by `ties`, or in source order), and each user's count."""
     order = np.lexsort((np.arange(len(log)) if ties is None else ties, key, log.user))
     count = np.bincount(log.user, minlength=log.n_users)
@@ -123,5 +131,7 @@ def _places(log: Interactions, key: NDArray, ties: IntArray | None = None) -> tu
 
 def _time(log: Interactions) -> IntArray:
     if log.time is None:
-        raise UserError("this data source has no times, but protocol.split needs them; take protocol.split.kind=random")
+        raise UserError(
+            "this data source has no times, but protocol.split needs them; take protocol.split.kind=random"
+        )
     return log.time

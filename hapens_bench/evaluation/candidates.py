@@ -35,7 +35,9 @@ class CandidateRanking:
         engine: Engine = Engine.PLAIN,
     ) -> None:
         targets = sort_pairs(targets)
-        assert len(np.unique(targets[:, 0])) == len(targets), "candidate ranking has one target a user"
+        assert len(np.unique(targets[:, 0])) == len(targets), (
+            "candidate ranking has one target a user"
+        )
         self.metrics, self.engine, self.memory = list(metrics), engine, memory_mb * 2**20
         self.K = max(parse_metric(name)[1] for name in metrics)
         self.users = torch.from_numpy(np.ascontiguousarray(targets[:, 0])).to(device)
@@ -58,7 +60,10 @@ class CandidateRanking:
         hits = torch.zeros(T, n, self.K, dtype=torch.bool, device=self.users.device)
         chunk = max(1, int(self.memory / (4 * T * self.lists.shape[1] * encoded.items.shape[2])))
         for begin in range(0, n, chunk):
-            users, lists = (x[begin : begin + chunk].expand(T, -1, *x.shape[1:]) for x in (self.users, self.lists))
+            users, lists = (
+                x[begin : begin + chunk].expand(T, -1, *x.shape[1:])
+                for x in (self.users, self.lists)
+            )
             scores = encoded.score(users, lists)
             scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
             target, others = scores[..., :1], scores[..., 1:]
@@ -77,8 +82,13 @@ class WithFullRanking:
 
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
         """Rank for each trial; see `Ranking`."""
-        both = (ranking.evaluate(user_vectors, item_vectors) for ranking in (self.ranking, self.full))
+        both = (
+            ranking.evaluate(user_vectors, item_vectors) for ranking in (self.ranking, self.full)
+        )
         return [
-            PerUser(mine.users, mine.values | {f"{FULL}{name}": value for name, value in theirs.values.items()})
+            PerUser(
+                mine.users,
+                mine.values | {f"{FULL}{name}": value for name, value in theirs.values.items()},
+            )
             for mine, theirs in zip(*both, strict=True)
         ]

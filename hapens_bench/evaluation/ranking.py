@@ -80,7 +80,9 @@ class FullRanking:
         self.rows = max(MIN_CHUNK, int(memory_mb * 2**20 / (4 * max(n_items, 1))))
         if engine is Engine.NUMBA:
             self.rows = min(self.rows, CPU_CHUNK)
-        self.together = 1 if engine is Engine.NUMBA else None  # trials ranked in one product; None: as many as fit
+        self.together = (
+            1 if engine is Engine.NUMBA else None
+        )  # trials ranked in one product; None: as many as fit
 
     @torch.no_grad()
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
@@ -111,7 +113,9 @@ class FullRanking:
             end = min(begin + n, n_users)
             query = user_tables[:, self.users[begin:end]]
             if end - begin < MIN_CHUNK:
-                query = torch.cat([query, query[:, :1].expand(-1, MIN_CHUNK - (end - begin), -1)], 1)
+                query = torch.cat(
+                    [query, query[:, :1].expand(-1, MIN_CHUNK - (end - begin), -1)], 1
+                )
             out = block[: T * query.shape[1] * self.n_items].view(T, -1, self.n_items)
             scores = torch.bmm(query, transposed, out=out)[:, : end - begin]
             if self.engine is Engine.NUMBA:
@@ -125,14 +129,18 @@ class FullRanking:
         """Mark the targets among the top K of a block of users: [T, n, I] scores, overwritten -> [T, n, K] bool."""
         first, last = int(self.exclude[0][begin]), int(self.exclude[0][end])
         scores.nan_to_num_(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
-        scores[:, self.exclude_row[first:last] - begin, self.exclude_item[first:last]] = float("-inf")
+        scores[:, self.exclude_row[first:last] - begin, self.exclude_item[first:last]] = float(
+            "-inf"
+        )
         values, items = top_items(scores.flatten(0, 1), self.K)
         wanted = self.users[begin:end].repeat(len(scores))[:, None] * self.n_items + items
         at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
         return ((self.keys[at] == wanted) & (values > float("-inf"))).view(*scores.shape[:2], -1)
 
 
-def results_by_trial(hits: Tensor, users: Tensor, n_relevant: Tensor, metrics: Sequence[str]) -> list[PerUser]:
+def results_by_trial(
+    hits: Tensor, users: Tensor, n_relevant: Tensor, metrics: Sequence[str]
+) -> list[PerUser]:
     """Compute the metrics of each trial from the hits of all; one copy from the device.
 
     Shape:
@@ -166,7 +174,11 @@ def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:
     values, again = values.gather(1, order).sort(dim=1, descending=True, stable=True)
     items = items.gather(1, again)
     if values.shape[1] > K:
-        tied = ((values[:, K] == values[:, K - 1]) & (values[:, K] > float("-inf"))).nonzero().squeeze(1)
+        tied = (
+            ((values[:, K] == values[:, K - 1]) & (values[:, K] > float("-inf")))
+            .nonzero()
+            .squeeze(1)
+        )
         values, items = values[:, :K], items[:, :K]
         for rows in tied.split(max(1, len(scores) // 4)):
             full_values, full_items = scores[rows].sort(dim=1, descending=True, stable=True)

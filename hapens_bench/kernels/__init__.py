@@ -28,7 +28,9 @@ def pick_engine(name: str, device: torch.device) -> Engine:
     return Engine.CUDA if device.type == "cuda" else Engine.NUMBA
 
 
-RECOMPILE_LIMIT = 128  # variants of a function; torch runs it uncompiled for the rest of the process beyond that
+RECOMPILE_LIMIT = (
+    128  # variants of a function; torch runs it uncompiled for the rest of the process beyond that
+)
 
 
 @lru_cache

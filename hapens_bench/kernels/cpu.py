@@ -52,18 +52,24 @@ def prepare() -> None:
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
     call_all()
     if any(sum(loop.stats.cache_misses.values()) for loop in every):
-        LOG.warning("numba cannot keep what it compiled; equal runs in two processes may differ in their last bits")
+        LOG.warning(
+            "numba cannot keep what it compiled; equal runs in two processes may differ in their last bits"
+        )
 
 
 def _loops() -> list[Any]:
     """Give the loops that numba stores."""
-    every = [loop for module in (loops, membership, propagation, ranks) for loop in vars(module).values()]
+    every = [
+        loop for module in (loops, membership, propagation, ranks) for loop in vars(module).values()
+    ]
     return [loop for loop in every if getattr(loop, "stats", None) and loop.stats.cache_path]
 
 
 def _is_cached(loop: Any) -> bool:
     """Tell whether this numba has stored a loop, as its source is now, for this processor: what numba itself looks at."""
-    stored = loop._cache._cache_file._load_index()  # there is no public way to ask without compiling
+    stored = (
+        loop._cache._cache_file._load_index()
+    )  # there is no public way to ask without compiling
     here = cpu_target.target_context.codegen().magic_tuple()
     return any(processor == here for _, processor, _ in stored)
 
@@ -119,10 +125,14 @@ def _parts(T: int) -> int:
 Rows = tuple[Tensor, Tensor, Tensor | None, int]  # `samplers.pool.Positives.rows`
 
 
-def draw_pool(users: Tensor, M: int, keys: Tensor, counter: int, known: Rows, n_items: int, attempts: int) -> Tensor:
+def draw_pool(
+    users: Tensor, M: int, keys: Tensor, counter: int, known: Rows, n_items: int, attempts: int
+) -> Tensor:
     """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
     out = torch.empty(*users.shape, M, dtype=torch.int64)
-    membership.draw_pool(*_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy())
+    membership.draw_pool(
+        *_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
+    )
     return out
 
 
@@ -193,7 +203,13 @@ def _arrays(*tensors: Tensor) -> Any:
 
 
 def adam(
-    param: Tensor, m: Tensor, v: Tensor, scale: Tensor, root: float, betas: tuple[float, float], eps: float
+    param: Tensor,
+    m: Tensor,
+    v: Tensor,
+    scale: Tensor,
+    root: float,
+    betas: tuple[float, float],
+    eps: float,
 ) -> None:
     """See `training.adam.PackAdam`; clears the gradient."""
     assert param.grad is not None
@@ -247,12 +263,18 @@ class Unit(torch.autograd.Function):
         """Take away what of the gradient lies along the row."""
         (x,) = ctx.saved_tensors
         out = torch.empty(x.shape)
-        propagation.unit_gradient(*_arrays(x.flatten(0, -2), grads[0].flatten(0, -2), out.flatten(0, -2)))
+        propagation.unit_gradient(
+            *_arrays(x.flatten(0, -2), grads[0].flatten(0, -2), out.flatten(0, -2))
+        )
         return out
 
 
 def mark_hits(
-    scores: Tensor, begin: int, exclude: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], hits: Tensor
+    scores: Tensor,
+    begin: int,
+    exclude: tuple[Tensor, Tensor],
+    targets: tuple[Tensor, Tensor],
+    hits: Tensor,
 ) -> None:
     """Mark the targets among the top K of a block of users, as `evaluation.ranking.FullRanking` defines it.
 
@@ -262,7 +284,9 @@ def mark_hits(
     ranks.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
 
 
-def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, known: Tensor, below: Tensor) -> None:
+def count_below(
+    scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, known: Tensor, below: Tensor
+) -> None:
     """Count each negative's uninteracted items with a lower score, into `below`.
 
     Shape:
@@ -271,7 +295,9 @@ def count_below(scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, kn
     ranks.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
 
 
-def positives_below(scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor, below: Tensor) -> None:
+def positives_below(
+    scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor, below: Tensor
+) -> None:
     """Count each train item's uninteracted items with a lower score, into `below`, for a block of users.
 
     Shape:
@@ -280,7 +306,9 @@ def positives_below(scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor
     ranks.positives_below(*_arrays(scores, users, indptr, known), below.numpy())
 
 
-def tally(users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor) -> None:
+def tally(
+    users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor
+) -> None:
     """See `training.hardness.HardnessMeter.add`; `truth` says which items count as false negatives."""
     membership.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
 

@@ -13,7 +13,11 @@ from typing import Any
 import numba
 import numpy as np
 
-_SUMS = {"reassoc", "contract", "nsz"}  # what a vectorised sum of products needs; nan and inf stay what they are
+_SUMS = {
+    "reassoc",
+    "contract",
+    "nsz",
+}  # what a vectorised sum of products needs; nan and inf stay what they are
 
 
 @numba.njit(inline="always")

@@ -40,7 +40,9 @@ def _count(items: Any, low: int, high: int, start: int, limit: Any, by_rank: boo
 
 
 @numba.njit(inline="always")
-def _known(user: Any, item: Any, start: Any, stop: Any, items: Any, bitmap: Any, row_bytes: int) -> Any:
+def _known(
+    user: Any, item: Any, start: Any, stop: Any, items: Any, bitmap: Any, row_bytes: int
+) -> Any:
     """Tell whether the user has interacted with the item.
 
     A short row is read from end to end: one or two cache lines, where the user's part of the bitmap would be twenty.

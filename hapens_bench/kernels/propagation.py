@@ -72,7 +72,9 @@ def drop(x: Any, keys: Any, counter: int, rate: Any, out: Any, parts: int) -> No
         key = np.uint64(keys[t]) + np.uint64(counter) * _GAMMA
         scale = np.float32(1) / (np.float32(1) - rate[t])
         for k in range(low, high):
-            u = np.float32(_mix(key + np.uint64(k) * _GAMMA) >> np.uint64(40)) * np.float32(2.0**-24)
+            u = np.float32(_mix(key + np.uint64(k) * _GAMMA) >> np.uint64(40)) * np.float32(
+                2.0**-24
+            )
             out[t, k] = x[t, k] * (scale if u >= rate[t] else np.float32(0))
 
 

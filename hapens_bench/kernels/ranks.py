@@ -10,7 +10,13 @@ import numpy as np
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def mark_hits(
-    scores: Any, begin: int, exclude_start: Any, exclude: Any, target_start: Any, targets: Any, hits: Any
+    scores: Any,
+    begin: int,
+    exclude_start: Any,
+    exclude: Any,
+    target_start: Any,
+    targets: Any,
+    hits: Any,
 ) -> None:
     """Find each target's rank by counting what stands before it, and mark it among the first K.
 

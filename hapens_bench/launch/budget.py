@@ -16,7 +16,9 @@ Sweep = ChoiceSweep | RangeSweep | IntervalSweep
 DIMENSIONS = 16  # of the sequence, however many a space uses: so a key's values do not depend on the keys after it
 
 
-def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, seed: int) -> list[list[str]]:
+def settings(
+    shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, seed: int
+) -> list[list[str]]:
     """Give the settings to try, as overrides: points of a scrambled Halton sequence over the space, or its whole grid.
 
     Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`, `tag(log, interval(1e-5,1e-1))`. Setting
@@ -28,7 +30,9 @@ def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | 
     """
     space = parse_space({**shared, **own})
     if n_trials is None:
-        choices = [[f"{key}={value}" for value in values(key, sweep)] for key, sweep in space.items()]
+        choices = [
+            [f"{key}={value}" for value in values(key, sweep)] for key, sweep in space.items()
+        ]
         return [list(point) for point in itertools.product(*choices)]
     if n_trials < 1 or len(space) > DIMENSIONS:
         raise UserError(
@@ -37,7 +41,10 @@ def settings(shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | 
     from scipy.stats import qmc  # a second of import, that only budgets need
 
     points = qmc.Halton(DIMENSIONS, rng=np.random.default_rng(seed)).random(n_trials)
-    return [[f"{key}={_at(u, space[key], key)}" for key, u in zip(space, point, strict=False)] for point in points]
+    return [
+        [f"{key}={_at(u, space[key], key)}" for key, u in zip(space, point, strict=False)]
+        for point in points
+    ]
 
 
 def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[str, str]:
@@ -83,7 +90,9 @@ def bounds(key: str, sweep: IntervalSweep) -> tuple[float, float, bool]:
     """
     low, high, log = float(sweep.start or 0), float(sweep.end or 0), "log" in sweep.tags
     if log and low <= 0:
-        raise UserError(f"the space of {key} is a log interval from {low}, but it must begin above 0")
+        raise UserError(
+            f"the space of {key} is a log interval from {low}, but it must begin above 0"
+        )
     return low, high, log
 
 
@@ -96,7 +105,9 @@ def _parse(key: str, text: object) -> Sweep:
     try:
         sweep = OverridesParser.create().parse_override(f"{key}={text}").value()
     except HydraException as error:
-        raise UserError(f"the space of {key} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"the space of {key} cannot be read: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
         raise UserError(
             f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)"

@@ -25,10 +25,16 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"trainer.device is {name!r}, but it takes auto, cpu, cuda or cuda:N") from None
+        raise UserError(
+            f"trainer.device is {name!r}, but it takes auto, cpu, cuda or cuda:N"
+        ) from None
     count = torch.cuda.device_count()
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and (device.index or 0) >= count):
-        raise UserError(f"trainer.device is {name!r}, but this machine has the CPU and {count} CUDA devices")
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and (device.index or 0) >= count
+    ):
+        raise UserError(
+            f"trainer.device is {name!r}, but this machine has the CPU and {count} CUDA devices"
+        )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 

@@ -38,9 +38,13 @@ def read_sweeper(name: str) -> dict[str, Any]:
     assert isinstance(config, DictConfig)
     parts = []
     for base in config.get("defaults", []):
-        if isinstance(base, str) and base != "_self_":  # another experiment that this one goes on from
+        if (
+            isinstance(base, str) and base != "_self_"
+        ):  # another experiment that this one goes on from
             parts.append(OmegaConf.create(read_sweeper(base)))
-    sweeper = OmegaConf.to_container(OmegaConf.merge(*parts, OmegaConf.select(config, "hydra.sweeper", default={})))
+    sweeper = OmegaConf.to_container(
+        OmegaConf.merge(*parts, OmegaConf.select(config, "hydra.sweeper", default={}))
+    )
     assert isinstance(sweeper, dict)
     return {str(key): value for key, value in sweeper.items()}
 
@@ -60,7 +64,9 @@ def planned(
         UserError: when there is no such experiment, it has no such data set or sampler, or its space cannot be read.
     """
     sweeper = read_sweeper(name)
-    overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in sweeper["params"].items()])
+    overrides = OverridesParser.create().parse_overrides(
+        [f"{k}={v}" for k, v in sweeper["params"].items()]
+    )
     combinations = [tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]]
     every = [dict(part.split("=", 1) for part in each) for each in combinations]
     wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
@@ -68,7 +74,9 @@ def planned(
         known = list(dict.fromkeys(params[key] for params in every if key in params))
         if unknown := [repr(one) for one in names if one not in known]:
             what = "data set" if key == "dataset" else key
-            raise UserError(f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}")
+            raise UserError(
+                f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}"
+            )
     found: list[Planned] = []
     composed = once_for_each_choice(unresolved)
     for combination, params in zip(combinations, every, strict=True):
@@ -77,7 +85,12 @@ def planned(
         tries: list[list[str]] = [[]]
         if "own" in sweeper:
             own = space_of(sweeper["own"], params["sampler"])
-            tries = settings(sweeper.get("shared", {}), own, n_trials or sweeper["n_trials"], sweeper.get("seed", 0))
+            tries = settings(
+                sweeper.get("shared", {}),
+                own,
+                n_trials or sweeper["n_trials"],
+                sweeper.get("seed", 0),
+            )
         for trial, setting in enumerate(tries):
             full = [f"experiment={name}", *combination, *setting]
             job = Job(composed([*full, f"paths.runs={runs}"]), full)

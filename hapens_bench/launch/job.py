@@ -89,7 +89,12 @@ def _load_split(dataset: str, protocol: str, cache: str, mirror: str | None) -> 
 def load_split(config: Config) -> Split:
     """Load the split of a config; the last few are kept, so a sweep reads each data set once."""
     paths = config["paths"]
-    return _load_split(json.dumps(config["dataset"]), json.dumps(config["protocol"]), paths["cache"], paths["mirror"])
+    return _load_split(
+        json.dumps(config["dataset"]),
+        json.dumps(config["protocol"]),
+        paths["cache"],
+        paths["mirror"],
+    )
 
 
 def check_against_data(config: Config, split: Split) -> None:
@@ -112,9 +117,15 @@ def check_against_data(config: Config, split: Split) -> None:
             f"protocol.selection asks for {', '.join(sorted(wants_valid))}, but protocol.valid.share leaves no validation part"
         )
     if not len(split.test):
-        raise UserError(f"protocol.split leaves no test interactions of {config['dataset']['name']}")
+        raise UserError(
+            f"protocol.split leaves no test interactions of {config['dataset']['name']}"
+        )
     groups = component_class(config["sampler"]).groups
-    n, what = (len(np.unique(split.train[:, 0])), "users") if groups else (len(split.train), "interactions")
+    n, what = (
+        (len(np.unique(split.train[:, 0])), "users")
+        if groups
+        else (len(split.train), "interactions")
+    )
     if config["trainer"]["batch_size"] > n and config["trainer"]["drop_last"]:
         raise UserError(
             f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {n} train {what} "
@@ -143,7 +154,9 @@ def prepare(jobs: Sequence[Job]) -> None:
         if resume != "force" and job.is_done():
             job.state = "done"
         elif resume == "never" and (job.folder.path / "status.json").exists():
-            raise UserError(f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force")
+            raise UserError(
+                f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force"
+            )
     needed = [job.prerequisite for job in jobs if job.prerequisite is not None]
     if needed:
         try:

@@ -14,8 +14,12 @@ from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
 
-COPIES = 3  # of the model's numbers: themselves, their gradient, and at least one more of the optimiser
-REMEMBERED = 2  # copies of what a sampler remembers: itself, and as it was after the last finished epoch
+COPIES = (
+    3  # of the model's numbers: themselves, their gradient, and at least one more of the optimiser
+)
+REMEMBERED = (
+    2  # copies of what a sampler remembers: itself, and as it was after the last finished epoch
+)
 
 
 def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) -> None:
@@ -29,7 +33,9 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
     remembered = REMEMBERED * component_class(sampler).n_bytes(sampler, int(model["D"]), *size)
     free = free_bytes(device)
     if tables + remembered > free:
-        other = f" and {remembered / 2**30:.1f} GiB for sampler={sampler['name']}" if remembered else ""
+        other = (
+            f" and {remembered / 2**30:.1f} GiB for sampler={sampler['name']}" if remembered else ""
+        )
         raise UserError(
             f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB or more{other} for "
             f"{size[0]} users, {size[1]} items, but {free / 2**30:.1f} are free; take a smaller model"

@@ -38,9 +38,15 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
             if wanted <= 1:
                 return 1
         dry_step([config], split, device)  # what is only needed once is not counted
-        one, two = (peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2))
+        one, two = (
+            peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2)
+        )
     except Exception as error:  # of one trial; each is tried alone, and fails with its own reason
-        LOG.warning("trials are trained one by one: a first step of them failed (%s: %s)", type(error).__name__, error)
+        LOG.warning(
+            "trials are trained one by one: a first step of them failed (%s: %s)",
+            type(error).__name__,
+            error,
+        )
         return 1
     each = max(two - one, 1)
     return max(1, min(wanted, 1 + int((SHARE * free - one) // each)))
@@ -85,7 +91,9 @@ def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
         work()
         return torch.cuda.max_memory_reserved(device) - before
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back to the present use
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # sets the high-water mark back to the present use
     work()
     return _status("VmHWM") - before
 
@@ -101,9 +109,17 @@ def give_back_freed(device: torch.device) -> None:
 
 def cache_bytes() -> int:
     """Give the size of the CPU's last-level cache; 32 MiB where the system does not say."""
-    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    sizes = [
+        path.read_text().strip()
+        for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    ]
     return max(
-        (int(size[:-1]) * 1024 ** "KMG".index(size[-1]) * 1024 for size in sizes if size[-1] in "KMG"), default=2**25
+        (
+            int(size[:-1]) * 1024 ** "KMG".index(size[-1]) * 1024
+            for size in sizes
+            if size[-1] in "KMG"
+        ),
+        default=2**25,
     )
 
 

@@ -18,7 +18,9 @@ from hapens_bench.launch.run import run_pack
 def pack_key(config: Config) -> str:
     """Name what trials of a pack have in common: all but the seed, keys of the host, and numbers that are tensors [T, 1, 1]."""
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
-    common["trainer"] = {name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")}
+    common["trainer"] = {
+        name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")
+    }
     for section in COMPONENTS:
         keys = component_class(config[section]).keys
         shared = {name: config[section][name] for name, key in keys.items() if key.shared}
@@ -55,7 +57,9 @@ def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> 
     return sorted(parts, key=cost, reverse=True)
 
 
-def run_group(jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None) -> None:
+def run_group(
+    jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None
+) -> None:
     """Train jobs that may share packs, in packs as large as the device's memory lets them be."""
     activate(device, jobs[0].config["trainer"]["threads"] or threads)
     size = len(jobs) if max_trials is None else min(max_trials, len(jobs))

@@ -15,7 +15,9 @@ from hapens_bench.launch.workers import note, note_death, train_share
 
 
 @contextlib.contextmanager
-def on_ray(address: str | None, num_cpus: float, num_gpus: float | None, max_trials: int | None) -> Iterator[Carry]:
+def on_ray(
+    address: str | None, num_cpus: float, num_gpus: float | None, max_trials: int | None
+) -> Iterator[Carry]:
     """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs (parts of one share it; None: 1 where the cluster has any).
 
     `address` None starts a cluster on this machine and stops it at the end.
@@ -53,7 +55,9 @@ def on_ray(address: str | None, num_cpus: float, num_gpus: float | None, max_tri
                 try:
                     note(part, ray.get(answer))
                 except ray.exceptions.RayError as error:
-                    note_death(part, f"its Ray task ended early: {str(error).strip().splitlines()[-1]}")
+                    note_death(
+                        part, f"its Ray task ended early: {str(error).strip().splitlines()[-1]}"
+                    )
 
         yield carry
     finally:

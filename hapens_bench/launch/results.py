@@ -27,13 +27,19 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         summaries.append(summary)
         varied = [o for o in job.overrides if o not in common and o.split("=")[0] not in NAMED]
         for selection, report in summary["selection"].items():
-            row = {"id": config_id(config), "dataset": summary["dataset"], "model": summary["model"]}
+            row = {
+                "id": config_id(config),
+                "dataset": summary["dataset"],
+                "model": summary["model"],
+            }
             row |= {
                 "sampler": summary["sampler"],
                 "setting": " ".join(o.split(".", 1)[-1] for o in varied),
                 "selection": selection,
             }
-            row |= {metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]}
+            row |= {
+                metric: 100 * report["test"][metric] for metric in config["protocol"]["metrics"][:3]
+            }
             rows.append(row | {"epoch": report["epoch"]})
     if not rows:
         return
@@ -53,7 +59,10 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
         )
     for group, part in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
-        cells = [f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "") for m in metrics]
+        cells = [
+            f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "")
+            for m in metrics
+        ]
         epochs = sorted(set(part["epoch"]))
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
         table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
@@ -82,4 +91,9 @@ def show_failures(jobs: Sequence[Job], console: Console) -> None:
         return
     console.print(f"\n{len(missing)} of {len(jobs)} jobs are not done; to run them again:")
     for job in missing:
-        console.print(f"{job.state}: {job.reason}\n    {job.command}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{job.state}: {job.reason}\n    {job.command}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )

@@ -44,13 +44,17 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             except RunBusy:
                 job.state, job.reason = "busy", "another process is training it"
                 continue
-            if job.config["resume"] != "force" and job.is_done():  # another process has finished it meanwhile
+            if (
+                job.config["resume"] != "force" and job.is_done()
+            ):  # another process has finished it meanwhile
                 job.state = "done"
                 continue
             if reason := pruned_before(job):
                 job.state, job.reason = "pruned", reason
                 continue
-            if job.config["resume"] == "force" or job.folder.state() == "done":  # or something that it found is damaged
+            if (
+                job.config["resume"] == "force" or job.folder.state() == "done"
+            ):  # or something that it found is damaged
                 job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
             trial.floor = job.floor
@@ -89,7 +93,10 @@ def give_up(job: Job) -> None:
     if needed.state == "busy":
         job.state, job.reason = "busy", f"it needs {needed.folder.path}, and {needed.reason}"
         return
-    job.state, job.reason = "failed", f"it needs {needed.folder.path}, which failed: {needed.reason}"
+    job.state, job.reason = (
+        "failed",
+        f"it needs {needed.folder.path}, which failed: {needed.reason}",
+    )
     with contextlib.suppress(RunBusy, OSError), job.folder.lock():
         write_config(job.config, job.folder)
         job.folder.write_status("failed", job.reason)
@@ -183,7 +190,9 @@ def end(trial: Trial, split: Split, device: torch.device) -> None:
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
-        with contextlib.suppress(OSError):  # a full disk: what was written before holds, and the trial is not done
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: what was written before holds, and the trial is not done
             if trial.pruned:
                 trial.folder.write_history(trial.progress.rows)
                 trial.folder.remove_checkpoint()
@@ -219,7 +228,9 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
     folder.write_history(progress.rows)
     folder.write_users(trial.users_frame())
     if progress.indicators:
-        folder.write_indicators(pd.DataFrame({name: x.numpy() for name, x in progress.indicators.items()}))
+        folder.write_indicators(
+            pd.DataFrame({name: x.numpy() for name, x in progress.indicators.items()})
+        )
     folder.write_summary(summary)
     folder.write_status("done")
     if not config["trainer"]["keep_checkpoint"]:
@@ -230,4 +241,7 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
 def make_sinks(config: Config) -> list[Sink]:
     """Make the trackers that `logger` names, each limited in the time that it may take."""
     loggers = config["logger"].items()
-    return [LimitedSink(name, partial(instantiate, section), worker_of(name)) for name, section in loggers]
+    return [
+        LimitedSink(name, partial(instantiate, section), worker_of(name))
+        for name, section in loggers
+    ]

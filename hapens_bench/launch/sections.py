@@ -22,7 +22,10 @@ PROTOCOL_KEYS = {
     "monitor": Key(str),
     "selection": Key(list),
 }
-PROTOCOL_PARTS = {name: Key(dict, optional=True) for name in ("subset", "candidates", "noise", "relabel", "judged")}
+PROTOCOL_PARTS = {
+    name: Key(dict, optional=True)
+    for name in ("subset", "candidates", "noise", "relabel", "judged")
+}
 PATH_KEYS = {"runs": Key(str), "cache": Key(str), "mirror": Key(str, optional=True)}
 
 
@@ -33,7 +36,9 @@ def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{section} is {config.get(section)!r}, but it takes a section of keys"
         elif section in NAMED:
             name = config[section].get("name")
-            if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):  # run folders are named by it
+            if not isinstance(name, str) or not re.fullmatch(
+                r"\w[\w.+-]{0,99}", name
+            ):  # run folders are named by it
                 yield f"{section}.name is {name!r}, but it takes a word of letters, digits, '_', '.', '+' and '-'"
     if not isinstance(config.get("tuned") or {}, Mapping):
         yield f"tuned is {config['tuned']!r}, but it takes a section of keys"

@@ -15,11 +15,22 @@ from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
 from hapens_bench.termination import Terminated, listening
 
-GENERIC = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")  # submitit's names for any cluster
+GENERIC = (
+    "timeout_min",
+    "mem_gb",
+    "cpus_per_task",
+    "gpus_per_node",
+    "name",
+)  # submitit's names for any cluster
 
 
 def on_slurm(
-    cluster: str, folder: str, packs: int, max_trials: int | None, max_requeues: int, **settings: Any
+    cluster: str,
+    folder: str,
+    packs: int,
+    max_trials: int | None,
+    max_requeues: int,
+    **settings: Any,
 ) -> Carry:
     """Train in array jobs of at least `packs` elements, which submitit submits to SLURM or, with `local`, starts on this machine.
 
@@ -34,23 +45,37 @@ def on_slurm(
         import submitit
     except ImportError:
         raise UserError(needs("hydra/launcher=slurm", "submitit", "slurm")) from None
-    given = {key if key in GENERIC else f"slurm_{key}": value for key, value in settings.items() if value is not None}
+    given = {
+        key if key in GENERIC else f"slurm_{key}": value
+        for key, value in settings.items()
+        if value is not None
+    }
     try:
         limits: dict[str, Any] = {f"{cluster}_max_num_timeout": max_requeues}
         executor = submitit.AutoExecutor(folder, cluster, **limits)
         executor.update_parameters(**given)
     except (RuntimeError, ValueError, NameError, AssertionError) as error:
         advice = "hydra.launcher.cluster=local runs the same on this machine"
-        raise UserError(f"hydra/launcher=slurm cannot submit: {' '.join(str(error).split())}; {advice}") from error
+        raise UserError(
+            f"hydra/launcher=slurm cannot submit: {' '.join(str(error).split())}; {advice}"
+        ) from error
 
     def carry(groups: Sequence[Sequence[Job]]) -> None:
         parts = [list(part) for part in shares(groups, packs, max_trials)]
-        for part, element in zip(parts, executor.map_array(Element(max_trials), parts), strict=True):
+        for part, element in zip(
+            parts, executor.map_array(Element(max_trials), parts), strict=True
+        ):
             try:
                 note(part, element.result())
-            except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+            except (
+                submitit.core.utils.UncompletedJobError,
+                submitit.core.utils.FailedJobError,
+            ) as error:
                 last = str(error).strip().splitlines()[-1]
-                note_death(part, f"array element {element.job_id} ended early ({last}); see {element.paths.stderr}")
+                note_death(
+                    part,
+                    f"array element {element.job_id} ended early ({last}); see {element.paths.stderr}",
+                )
 
     return carry
 

@@ -21,12 +21,16 @@ from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
 
-Carry = Callable[[Sequence[Sequence[Job]]], None]  # takes groups that may share packs to processes that train them
+Carry = Callable[
+    [Sequence[Sequence[Job]]], None
+]  # takes groups that may share packs to processes that train them
 POLL_SECONDS = 1.0  # between looks at a trial that another process trains
 
 
 def launch(
-    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], carry: Carry
+    job_overrides: Sequence[Sequence[str]],
+    compose: Callable[[Sequence[str]], DictConfig],
+    carry: Carry,
 ) -> list[JobReturn]:
     """Run the jobs of a multirun; every job is composed and checked before the first one trains.
 
@@ -48,11 +52,15 @@ def launch(
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
     """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
-    first = {job.folder.path: job for job in reversed(jobs)}  # the same trial asked for twice is trained once
+    first = {
+        job.folder.path: job for job in reversed(jobs)
+    }  # the same trial asked for twice is trained once
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
     needed = [job.prerequisite for job in todo if job.prerequisite is not None]
     if needed:
-        console.print(f"{len(todo)} jobs need {len({job.folder.path for job in needed})} other trials first")
+        console.print(
+            f"{len(todo)} jobs need {len({job.folder.path for job in needed})} other trials first"
+        )
         train_jobs(needed, carry, console)
         for job in todo:
             if job.prerequisite is not None and job.prerequisite.state != "done":
@@ -60,7 +68,9 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
         todo = [job for job in todo if job.state == "to run"]
     groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
-    console.print(f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs")
+    console.print(
+        f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs"
+    )
     if groups:
         carry(groups)
     for job in jobs:
@@ -92,7 +102,9 @@ def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = No
 def check_max_trials(max_trials: int | None) -> None:
     """Refuse a bound that no pack can keep."""
     if max_trials is not None and max_trials < 1:
-        raise UserError(f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial")
+        raise UserError(
+            f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial"
+        )
 
 
 def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
@@ -144,5 +156,8 @@ def _as_return(job: Job) -> JobReturn:
     if job.state == "done":
         result.status, result.return_value = JobStatus.COMPLETED, job.objective()
     else:
-        result.status, result.return_value = JobStatus.FAILED, TrialFailed(f"{job.command}: {job.reason}")
+        result.status, result.return_value = (
+            JobStatus.FAILED,
+            TrialFailed(f"{job.command}: {job.reason}"),
+        )
     return result

@@ -18,7 +18,11 @@ from hapens_bench.models.base import Model
 from hapens_bench.samplers.base import Sampler
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
-BASES: dict[str, tuple[type, ...]] = {"model": (Model,), "sampler": (Sampler,), "loss": (Loss, GroupLoss)}
+BASES: dict[str, tuple[type, ...]] = {
+    "model": (Model,),
+    "sampler": (Sampler,),
+    "loss": (Loss, GroupLoss),
+}
 TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
@@ -66,21 +70,31 @@ def check(config: Mapping[str, Any]) -> None:
         found += sampler.problems(config["sampler"])
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
-            found.append("sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names))
+            found.append(
+                "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names)
+            )
         if sampler.groups != loss.groups:
             takes = {True: "user groups", False: "interactions"}
             mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
-            found.append(f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}")
+            found.append(
+                f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}"
+            )
     if missing := lacks_tuned_file(config):
-        found.append(f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it")
+        found.append(
+            f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it"
+        )
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
-        found.append(f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}")
+        found.append(
+            f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}"
+        )
     if not all(isinstance(name, str) for name in protocol["metrics"]):
         found.append(f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of texts")
     elif protocol["monitor"] not in protocol["metrics"]:
-        found.append(f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics")
+        found.append(
+            f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics"
+        )
     else:
         for name in protocol["metrics"]:
             parse_metric(name.removeprefix(FULL))
@@ -92,7 +106,9 @@ def check(config: Mapping[str, Any]) -> None:
         )
     for key in ("user_hardness", "best_model"):
         if config["trainer"].get(key) and "valid" not in protocol["selection"]:
-            found.append(f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]")
+            found.append(
+                f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]"
+            )
     if found:
         raise UserError("; ".join(text.lstrip(".") for text in found))
 

@@ -17,7 +17,9 @@ from hapens_bench.runs.lock import RunBusy
 from hapens_bench.termination import Terminated, listening
 
 
-def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None) -> None:
+def run_on_workers(
+    shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None
+) -> None:
     """Train shares of jobs on devices; a worker that dies costs no more than the runs that it was at, and is replaced.
 
     Those runs are marked as failed; typed again, the sweep continues them from their checkpoints.
@@ -35,7 +37,9 @@ def run_on_workers(shares: Sequence[Sequence[Job]], devices: Sequence[str], max_
                 place = idle.pop(0)
                 if place not in workers or not workers[place][0].is_alive():
                     mine, theirs = context.Pipe()
-                    process = context.Process(target=serve, args=(theirs, devices[place], max_trials, threads))
+                    process = context.Process(
+                        target=serve, args=(theirs, devices[place], max_trials, threads)
+                    )
                     process.start()
                     theirs.close()
                     workers[place] = process, mine

@@ -40,7 +40,9 @@ class GroupLoss(nn.Module, ABC):
         """Look at the train pairs of a stage before its first step."""
 
     @abstractmethod
-    def forward(self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
+    ) -> tuple[Tensor, Tensor]:
         """Give each user's loss, and half the squared norms of the ego rows that it is made of.
 
         Shape:

@@ -26,7 +26,9 @@ class GroupHinge(GroupLoss):
         self.pairs = pairs
         self.register_buffer("gamma", gamma)
 
-    def forward(self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
+    ) -> tuple[Tensor, Tensor]:
         """See `GroupLoss.forward`."""
         assert drawn.positives is not None
         q = encoded.query(users)[..., None, :]

@@ -32,11 +32,15 @@ class WholeData(GroupLoss):
         """See `GroupLoss.start`."""
         self.positives = positives
 
-    def forward(self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
+    ) -> tuple[Tensor, Tensor]:
         """See `GroupLoss.forward`; what was drawn is not used."""
         items, owner, inside = self.positives.of(users)
         q, w = encoded.query(users), self.w.flatten(1)
-        gram = torch.stack([V.T @ V for V in encoded.items])  # a product a trial: its bits do not depend on pack-mates
+        gram = torch.stack(
+            [V.T @ V for V in encoded.items]
+        )  # a product a trial: its bits do not depend on pack-mates
         everything = (torch.stack([x @ g for x, g in zip(q, gram, strict=True)]) * q).sum(-1)
         at = owner[..., None].expand(-1, -1, q.shape[2])
         s = (q.gather(1, at) * encoded.item(items)).sum(-1)

@@ -20,7 +20,10 @@ class WorstCase(GroupLoss):
     the mean over her items' rows and the mean over the negatives' rows: what one positive of BPR has.
     """
 
-    keys = {"maximum": Key(str, choices=("smooth", "exact"), shared=True), "eta": Key(float, above=0)}
+    keys = {
+        "maximum": Key(str, choices=("smooth", "exact"), shared=True),
+        "eta": Key(float, above=0),
+    }
     eta: Tensor
 
     def __init__(self, maximum: str, eta: Tensor) -> None:
@@ -32,7 +35,9 @@ class WorstCase(GroupLoss):
         """See `GroupLoss.start`."""
         self.positives = positives
 
-    def forward(self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
+    ) -> tuple[Tensor, Tensor]:
         """See `GroupLoss.forward`."""
         items, owner, inside = self.positives.of(users)
         q = encoded.query(users)
@@ -41,7 +46,9 @@ class WorstCase(GroupLoss):
         s_k = (q[..., None, :] * encoded.item(drawn.items)).sum(-1)
         l = softplus(s_k.gather(1, wide.expand(-1, -1, s_k.shape[2])) - s_i[..., None]).mean(-1)
         l = torch.where(inside, l, -torch.inf)
-        worst = torch.full_like(s_k[..., 0], -torch.inf).scatter_reduce(1, owner, l.detach(), "amax")
+        worst = torch.full_like(s_k[..., 0], -torch.inf).scatter_reduce(
+            1, owner, l.detach(), "amax"
+        )
         gap = l - worst.gather(1, owner)  # at most 0
         n = self._sum(users, owner, inside.float())
         if self.smooth:
@@ -49,9 +56,17 @@ class WorstCase(GroupLoss):
             losses = worst + (self._sum(users, owner, (eta * gap).exp()) / n).log() / eta
         else:
             at = gap == 0
-            losses = self._sum(users, owner, torch.where(at, l, 0)) / self._sum(users, owner, at.float())
-        norms = self._sum(users, owner, torch.where(inside, ego.item(items).square().sum(-1), 0)) / n
-        norms = norms + ego.query(users).square().sum(-1) + ego.item(drawn.items).square().sum(-1).mean(-1)
+            losses = self._sum(users, owner, torch.where(at, l, 0)) / self._sum(
+                users, owner, at.float()
+            )
+        norms = (
+            self._sum(users, owner, torch.where(inside, ego.item(items).square().sum(-1), 0)) / n
+        )
+        norms = (
+            norms
+            + ego.query(users).square().sum(-1)
+            + ego.item(drawn.items).square().sum(-1).mean(-1)
+        )
         return losses, 0.5 * norms
 
     @staticmethod

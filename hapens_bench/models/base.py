@@ -84,7 +84,9 @@ class Encoded:
             if self.engine is Engine.NUMBA:
                 return cpu.score(table, self.items, at, items)
             if self.engine is Engine.CUDA:
-                return compiled(_gather_dot)(_static_width(table), _static_width(self.items), at, items)
+                return compiled(_gather_dot)(
+                    _static_width(table), _static_width(self.items), at, items
+                )
             return _gather_dot(table, self.items, at, items)
 
     def pairs(
@@ -103,8 +105,14 @@ class Encoded:
             norms = own if ego is self else ego.users if at is users else ego.query(users)
             return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
-        normed = (q, v, w) if ego is self else (ego.query(users), ego.item(positives), ego.item(negatives))
-        squares = (normed[0].square() + normed[1].square()).sum(-1) + normed[2].square().sum((-1, -2))
+        normed = (
+            (q, v, w)
+            if ego is self
+            else (ego.query(users), ego.item(positives), ego.item(negatives))
+        )
+        squares = (normed[0].square() + normed[1].square()).sum(-1) + normed[2].square().sum(
+            (-1, -2)
+        )
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def synthesised(
@@ -151,7 +159,9 @@ class Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
-        return Encoded(self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor)
+        return Encoded(
+            self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor
+        )
 
 
 def _static_width(table: Tensor) -> Tensor:
@@ -219,7 +229,9 @@ def truncated_normal(streams: Streams, counter: int, n: int, D: int, std: float)
         -> [T, n, D], from the outputs counter .. counter + n*D - 1 of each trial's stream.
     """
     low = math.erfc(math.sqrt(2)) / 2  # P(z < -2)
-    u = streams.uniform(counter, n, D).double() + 2.0**-25  # the middles of the 2^24 cells, so that the mean is 0
+    u = (
+        streams.uniform(counter, n, D).double() + 2.0**-25
+    )  # the middles of the 2^24 cells, so that the mean is 0
     return nn.Parameter((std * torch.special.ndtri(low + (1 - 2 * low) * u)).float())
 
 

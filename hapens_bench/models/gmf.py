@@ -32,7 +32,9 @@ class GMF(Model):
     }
     user_dropout: Tensor
 
-    def __init__(self, D: int, init: str, user_dropout: Tensor, seeds: list[int], n_users: int, n_items: int) -> None:
+    def __init__(
+        self, D: int, init: str, user_dropout: Tensor, seeds: list[int], n_users: int, n_items: int
+    ) -> None:
         super().__init__()
         streams = init_streams(seeds)
         self.register_buffer("user_dropout", user_dropout)

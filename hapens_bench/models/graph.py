@@ -70,15 +70,24 @@ class Graph:
         def edges(index: IntArray, twin: IntArray, degree: IntArray) -> Edges:
             indptr = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
             parts = (indptr, index.astype(np.int32), twin)
-            return Edges(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+            return Edges(
+                *(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+            )
 
         counts = np.bincount(users, minlength=n_users), np.bincount(items, minlength=n_items)
-        self.users, self.items = edges(items, by_user, counts[0]), edges(users[by_item], by_item, counts[1])
-        self.user_degree, self.item_degree = (torch.from_numpy(count.astype(np.float64)).to(device) for count in counts)
+        self.users, self.items = (
+            edges(items, by_user, counts[0]),
+            edges(users[by_item], by_item, counts[1]),
+        )
+        self.user_degree, self.item_degree = (
+            torch.from_numpy(count.astype(np.float64)).to(device) for count in counts
+        )
 
     def weigh(self, into_users: Tensor, into_items: Tensor) -> Weights:
         """Give weights of the edges into users and into items, each in the order of its own rows: [W, E]."""
-        return Weights(into_users, into_items, into_items[:, self.users.twin], into_users[:, self.items.twin])
+        return Weights(
+            into_users, into_items, into_items[:, self.users.twin], into_users[:, self.items.twin]
+        )
 
     def symmetric(self) -> Weights:
         """Give every edge 1 / sqrt(d_u d_i): the adjacency matrix D^-1/2 A D^-1/2."""
@@ -90,7 +99,9 @@ class Graph:
         u, i = 1 / (1 + self.user_degree), 1 / (1 + self.item_degree)
         return self._by_ends(u, torch.ones_like(i), i, torch.ones_like(u))
 
-    def _by_ends(self, at_user: Tensor, from_item: Tensor, at_item: Tensor, from_user: Tensor) -> Weights:
+    def _by_ends(
+        self, at_user: Tensor, from_item: Tensor, at_item: Tensor, from_user: Tensor
+    ) -> Weights:
         """Give every edge the product of a number of the node that receives and one of the node that sends."""
 
         def product(edges: Edges, receives: Tensor, sends: Tensor) -> Tensor:
@@ -98,7 +109,9 @@ class Graph:
             own = receives.repeat_interleave(degree, output_size=len(edges.index))
             return (own * sends[edges.index.long()]).float()[None]
 
-        return self.weigh(product(self.users, at_user, from_item), product(self.items, at_item, from_user))
+        return self.weigh(
+            product(self.users, at_user, from_item), product(self.items, at_item, from_user)
+        )
 
     def propagate(self, users: Tensor, items: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
         """Give each node the weighted sum of its neighbours' vectors.
@@ -134,7 +147,9 @@ class _Product(torch.autograd.Function):
     """See `Graph.propagate`; the gradient is the product with the transposed matrix."""
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, graph: Graph, weights: Weights) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, graph: Graph, weights: Weights
+    ) -> tuple[Tensor, Tensor]:
         """Sum over neighbours."""
         ctx.graph, ctx.weights = graph, weights
         into_users = graph.multiply(graph.users, weights.into_users, items)

@@ -51,5 +51,7 @@ class LightGCN(Propagation):
 
     def readout(self, layers: list[Tables]) -> Encoded:
         """Take the mean of the layers."""
-        users, items = (reduce(torch.add, tables) / len(layers) for tables in zip(*layers, strict=True))
+        users, items = (
+            reduce(torch.add, tables) / len(layers) for tables in zip(*layers, strict=True)
+        )
         return Encoded(users, items, self.engine, tuple(layers))

@@ -26,7 +26,9 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map the last axis: [T, ..., D] -> [T, ..., D_out]."""
         rows = x.flatten(1, -2)
-        mapped = torch.stack([torch.addmm(b, r, w.T) for b, r, w in zip(self.bias, rows, self.weight, strict=True)])
+        mapped = torch.stack(
+            [torch.addmm(b, r, w.T) for b, r, w in zip(self.bias, rows, self.weight, strict=True)]
+        )
         return mapped.view(*x.shape[:-1], -1)
 
 

@@ -51,7 +51,9 @@ class MF(Model):
     def encode(self, noise: Noise | None = None) -> Encoded:
         """Give the two tables, for cosine with rows of length 1."""
         if self.cosine:
-            return Encoded(F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine)
+            return Encoded(
+                F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine
+            )
         return Encoded(self.user, self.item, self.engine)
 
     def ego(self, encoded: Encoded) -> Encoded:

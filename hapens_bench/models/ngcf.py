@@ -44,13 +44,18 @@ class NGCF(Propagation):
         weights = graph.row_normalised() if authors else graph.symmetric()
         super().__init__(L, message_dropout, node_dropout, graph, weights)
         self.authors = authors
-        self.loops = tuple((1 / (1 + d)).float()[:, None] for d in (graph.user_degree, graph.item_degree))
+        self.loops = tuple(
+            (1 / (1 + d)).float()[:, None] for d in (graph.user_degree, graph.item_degree)
+        )
         streams, counter = init_streams(seeds), (n_users + n_items) * D
         self.user = xavier_uniform(streams, 0, n_users, D)
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
         maps = []
         for _ in range(2 * L):
-            weight, bias = xavier_uniform(streams, counter, D, D), xavier_uniform(streams, counter + D * D, 1, D)
+            weight, bias = (
+                xavier_uniform(streams, counter, D, D),
+                xavier_uniform(streams, counter + D * D, 1, D),
+            )
             maps.append(Linear(weight, bias))
             counter += D * (D + 1)
         self.sums, self.products = nn.ModuleList(maps[0::2]), nn.ModuleList(maps[1::2])

@@ -36,7 +36,9 @@ class Propagation(Model):
     message_dropout: Tensor
     node_dropout: Tensor
 
-    def __init__(self, L: int, message_dropout: Tensor, node_dropout: Tensor, graph: Graph, weights: Weights) -> None:
+    def __init__(
+        self, L: int, message_dropout: Tensor, node_dropout: Tensor, graph: Graph, weights: Weights
+    ) -> None:
         super().__init__()
         self.L, self.graph, self.weights = L, graph, weights
         self.register_buffer("message_dropout", message_dropout)
@@ -66,7 +68,9 @@ class Propagation(Model):
         for l in range(self.L):
             tables = self.layer(l, tables, self.graph.propagate(*tables, weights))
             if noise and self.drops_messages:
-                tables = self._drop(noise, tables, self.message_dropout, counter + 2 * E + l * sum(sizes))
+                tables = self._drop(
+                    noise, tables, self.message_dropout, counter + 2 * E + l * sum(sizes)
+                )
             layers.append(tables)
         return self.readout(layers)
 

@@ -207,7 +207,9 @@ class RunFolder(Files):
         if not path.exists():
             return None
         try:
-            with zipfile.ZipFile(path) as archive:  # which has the checksums that torch.load does not look at
+            with zipfile.ZipFile(
+                path
+            ) as archive:  # which has the checksums that torch.load does not look at
                 if (damaged := archive.testzip()) is not None:
                     raise DamagedRun(f"the checksum of {damaged} is wrong")
             state = torch.load(path, weights_only=True, map_location="cpu")
@@ -215,7 +217,9 @@ class RunFolder(Files):
                 raise DamagedRun("it holds no dictionary")
             return state
         except Exception as error:
-            LOG.warning("%s cannot be read (%s); it is put aside and the run starts again", path, error)
+            LOG.warning(
+                "%s cannot be read (%s); it is put aside and the run starts again", path, error
+            )
             os.replace(path, self.path / "checkpoint.corrupt")
             return None
 
@@ -249,4 +253,8 @@ def _parse(section: str) -> dict[str, Any]:
 def run_folder(config: Mapping[str, Any]) -> RunFolder:
     """Give the folder of a config's run, runs/<dataset>/<model>/<sampler>/<run_id>."""
     path = Path(config["paths"]["runs"]).expanduser()
-    return RunFolder(path.joinpath(*(config[part]["name"] for part in ("dataset", "model", "sampler")), run_id(config)))
+    return RunFolder(
+        path.joinpath(
+            *(config[part]["name"] for part in ("dataset", "model", "sampler")), run_id(config)
+        )
+    )

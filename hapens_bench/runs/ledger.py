@@ -47,7 +47,10 @@ class Ledger:
         """Give a row for each finished run, selection and metric; values are fractions, as in summary.json."""
         rows = [
             {
-                **{key: run.get(key) for key in (*OF_A_RUN, "validation", "data_hash", "git_sha", "folder")},
+                **{
+                    key: run.get(key)
+                    for key in (*OF_A_RUN, "validation", "data_hash", "git_sha", "folder")
+                },
                 "selection": selection,
                 "epoch": report["epoch"],
                 "converged": report["converged"],
@@ -86,7 +89,9 @@ def load(root: Path) -> Ledger:
         _write_index(root / INDEX, entries)
     read = [(str(root / name), entry) for name, entry in entries.items()]
     runs = [{**entry["summary"], "folder": folder} for folder, entry in read if entry["summary"]]
-    unfinished = [{**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]]
+    unfinished = [
+        {**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]
+    ]
     return Ledger(runs, unfinished, skipped)
 
 
@@ -102,7 +107,10 @@ def users(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def _together(runs: Sequence[dict[str, Any]], name: str) -> pd.DataFrame:
     frames = [
-        RunFolder(Path(run["folder"])).read_frame(name).assign(**{key: run[key] for key in OF_A_RUN}) for run in runs
+        RunFolder(Path(run["folder"]))
+        .read_frame(name)
+        .assign(**{key: run[key] for key in OF_A_RUN})
+        for run in runs
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=OF_A_RUN)
 
@@ -115,17 +123,23 @@ def _read(path: Path) -> dict[str, Any]:
     if status["state"] != "done":
         return {"status": status, "summary": None}
     summary = folder.read_summary()
-    missing = [key for key in (*OF_A_RUN, "selection", "data_hash", "git_sha") if key not in summary]
+    missing = [
+        key for key in (*OF_A_RUN, "selection", "data_hash", "git_sha") if key not in summary
+    ]
     if missing:
         raise DamagedRun(f"summary.json lacks {', '.join(missing)}")
     wrong = [
-        key for key in (*OF_A_RUN, "data_hash", "git_sha") if type(summary[key]) is not (int if key == "seed" else str)
+        key
+        for key in (*OF_A_RUN, "data_hash", "git_sha")
+        if type(summary[key]) is not (int if key == "seed" else str)
     ]
     reports = summary["selection"]
     if not isinstance(reports, dict) or not all(map(_is_report, reports.values())):
         wrong.append("selection")
     if wrong:
-        raise DamagedRun(f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes")
+        raise DamagedRun(
+            f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes"
+        )
     return {"status": status, "summary": summary}
 
 
@@ -138,7 +152,9 @@ def _is_report(report: Any) -> bool:
     ):
         return False
     test = report.get("test")
-    return isinstance(test, dict) and all(value is None or type(value) in (int, float) for value in test.values())
+    return isinstance(test, dict) and all(
+        value is None or type(value) in (int, float) for value in test.values()
+    )
 
 
 def _stamp(path: Path) -> list[list[int]]:

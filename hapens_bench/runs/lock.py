@@ -62,7 +62,14 @@ def _locked(path: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _leased(path: Path, clock: Path, locked: bool) -> Iterator[None]:
-    mine = json.dumps({"machine": machine(), "host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex})
+    mine = json.dumps(
+        {
+            "machine": machine(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "id": uuid.uuid4().hex,
+        }
+    )
     while True:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

@@ -43,7 +43,11 @@ def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
         "seeds": sorted({run["seed"] for run in used}),
         "selections": sorted({selection for run in used for selection in run["selection"]}),
         "runs": [
-            {key: run[key] for key in ("run_id", "config_id", "dataset", "model", "sampler", "seed")} for run in used
+            {
+                key: run[key]
+                for key in ("run_id", "config_id", "dataset", "model", "sampler", "seed")
+            }
+            for run in used
         ],
     }
     return json.dumps(found, indent=1) + "\n"
@@ -57,7 +61,16 @@ def git_sha() -> str:
     """
     home = Path(hapens_bench.__file__).parent.parent
     try:
-        call = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        call = [
+            "git",
+            "-C",
+            str(home),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty",
+            "--exclude=*",
+        ]
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("HAPENS_COMMIT") or f"version {hapens_bench.__version__}"

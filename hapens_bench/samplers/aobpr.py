@@ -51,7 +51,9 @@ class AOBPR(Sampler):
     def allocate(self, encoded: Encoded) -> None:
         """Make room for each factor's order of the items [T, D, I] and for sigma [T, D]."""
         T, I, D = encoded.items.shape
-        self.register_buffer("order", torch.zeros(T, D, I, dtype=torch.int64, device=encoded.items.device))
+        self.register_buffer(
+            "order", torch.zeros(T, D, I, dtype=torch.int64, device=encoded.items.device)
+        )
         self.register_buffer("sigma", torch.zeros(T, D, device=encoded.items.device))
 
     def start(self, positives: Positives) -> None:
@@ -66,7 +68,9 @@ class AOBPR(Sampler):
         v = encoded.query(users)
         by_factor, by_rank = rng.uniform(batch.step * (2 * B * R), 2, B, R).unbind(1)
         line = (v.abs() * self.sigma[:, None] ** self.power).double().cumsum(-1)
-        f = torch.searchsorted(line, by_factor * line[..., -1:], right=True).clamp(max=v.shape[-1] - 1)
+        f = torch.searchsorted(line, by_factor * line[..., -1:], right=True).clamp(
+            max=v.shape[-1] - 1
+        )
         lam = self.lam.double() * I
         r = (-lam * torch.log1p(by_rank * torch.expm1(-I / lam))).long().clamp(max=I - 1)
         r = torch.where(v.gather(-1, f) > 0, r, I - 1 - r)

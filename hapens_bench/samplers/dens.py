@@ -37,7 +37,9 @@ class DENS(Sampler):
     gamma: Tensor
     alpha: Tensor
 
-    def __init__(self, M: int, gamma: Tensor, alpha: Tensor, warmup: int | None, seeds: list[int], D: int) -> None:
+    def __init__(
+        self, M: int, gamma: Tensor, alpha: Tensor, warmup: int | None, seeds: list[int], D: int
+    ) -> None:
         super().__init__()
         self.register_buffer("gamma", gamma)
         self.register_buffer("alpha", alpha)
@@ -66,8 +68,15 @@ class DENS(Sampler):
             factors.append(torch.stack([p_r, e_i - p_r, n_r, e_j - n_r]))
         query = encoded.query(batch.users)
         p_r, p_ir, n_r, n_ir = ((query * x).sum(-1) for x in encoded.pool(torch.stack(factors, -2)))
-        terms = F.softplus(p_ir - p_r) + F.softplus(n_r - n_ir) + F.softplus(n_r - p_r) + F.softplus(p_ir - n_ir)
+        terms = (
+            F.softplus(p_ir - p_r)
+            + F.softplus(n_r - n_ir)
+            + F.softplus(n_r - p_r)
+            + F.softplus(p_ir - n_ir)
+        )
         extra = self.gamma.view(-1) / 4 * terms.mean(-1)
         if encoded.n_layers == 1:
             return Negatives(items[0][..., None], extra=extra)
-        return Negatives(items[0][..., None], layers=torch.stack(chosen, -2)[:, :, None], extra=extra)
+        return Negatives(
+            items[0][..., None], layers=torch.stack(chosen, -2)[:, :, None], extra=extra
+        )

@@ -26,4 +26,6 @@ class ENMF(Sampler):
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take one positive and the pool's single candidate."""
         B = batch.users.shape[1]
-        return Negatives(pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B))
+        return Negatives(
+            pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B)
+        )

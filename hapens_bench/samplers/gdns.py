@@ -14,7 +14,9 @@ from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler
 from hapens_bench.samplers.pool import Positives, draw_positives
 
-BELOW_ONE = 1 - 2**-11  # the largest of half precision: rounding must not make a visited item look unvisited
+BELOW_ONE = (
+    1 - 2**-11
+)  # the largest of half precision: rounding must not make a visited item look unvisited
 
 
 class GDNS(Sampler):
@@ -52,7 +54,9 @@ class GDNS(Sampler):
     H: Tensor
     G: Tensor
 
-    def __init__(self, N: int, M: int, alpha: Tensor, eps: Tensor, reading: str, select: str) -> None:
+    def __init__(
+        self, N: int, M: int, alpha: Tensor, eps: Tensor, reading: str, select: str
+    ) -> None:
         super().__init__()
         self.N, self.pool_size, self.reading, self.select = N, M, reading, select
         self.register_buffer("alpha", alpha)
@@ -73,7 +77,9 @@ class GDNS(Sampler):
         """Make room for H and G, all ones."""
         (T, U, _), I = encoded.users.shape, encoded.items.shape[1]
         for name in ("H", "G"):
-            self.register_buffer(name, torch.ones(T, U, I, dtype=torch.float16, device=encoded.users.device))
+            self.register_buffer(
+                name, torch.ones(T, U, I, dtype=torch.float16, device=encoded.users.device)
+            )
 
     def start(self, positives: Positives) -> None:
         """See `Sampler.start`."""
@@ -85,7 +91,9 @@ class GDNS(Sampler):
         by = self.G if self.select == "gain" else self.H
         items = pool.gather(-1, highest(self._look_up(by, users, pool), self.N))
         positives = draw_positives(self.positives, users, self.N, rng, batch.step * (B * self.N))
-        difference = encoded.score(users, items)[..., None] - encoded.score(users, positives)[..., None, :]
+        difference = (
+            encoded.score(users, items)[..., None] - encoded.score(users, positives)[..., None, :]
+        )
         self._visit(users, items, torch.sigmoid(difference))
         return Negatives(items, positives=positives)
 
@@ -101,7 +109,9 @@ class GDNS(Sampler):
         G = self.alpha * self._look_up(self.G, users, items).float() + (1 - self.alpha) * gain
         G = torch.where(self.alpha < 1, G.clamp(max=BELOW_ONE), G)
         at = self._places(users, items)
-        self.H.put_(at, H.half())  # scatter_ copies a table of half precision to another type and back
+        self.H.put_(
+            at, H.half()
+        )  # scatter_ copies a table of half precision to another type and back
         self.G.put_(at, G.half())
 
     def indicators(self, t: int, users: Tensor, items: Tensor) -> dict[str, Tensor]:

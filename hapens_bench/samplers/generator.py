@@ -44,7 +44,9 @@ class Earnings(nn.Module):
 
     def __init__(self, T: int) -> None:
         super().__init__()
-        self.register_buffer("tally", torch.zeros(T, 3, dtype=torch.float64))  # rewards, entropies, draws
+        self.register_buffer(
+            "tally", torch.zeros(T, 3, dtype=torch.float64)
+        )  # rewards, entropies, draws
 
     def add(self, reward: Tensor, entropy: Tensor) -> None:
         """Count the draws of a step: [T, B] each."""
@@ -132,7 +134,9 @@ class GeneratorSampler(Adversary):
         super().__init__(temperature, lr, l2)
         self.pool_size = M
         self.register_buffer("mean_reward", torch.zeros(len(seeds), 1))  # of the previous epoch
-        given = [vectors for vectors in inherited if vectors is not None]  # of all trials or of none
+        given = [
+            vectors for vectors in inherited if vectors is not None
+        ]  # of all trials or of none
         if given:
             D = given[0][0].shape[-1]  # of pooled vectors, which need not be the embedding size
         self.generator = Factors(seeds, D, n_users, n_items)
@@ -148,11 +152,18 @@ class GeneratorSampler(Adversary):
     def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Give the training that both models start from, which leaves its model; none where they start from scratch."""
         section = config["sampler"]
-        return None if section["start"] == "scratch" else first_config(config, section["first"], leaves="best_model")
+        return (
+            None
+            if section["start"] == "scratch"
+            else first_config(config, section["first"], leaves="best_model")
+        )
 
     @classmethod
     def inherited(
-        cls, section: Mapping[str, Any], seed: int, artefact: Mapping[str, NDArray[np.float32]] | None
+        cls,
+        section: Mapping[str, Any],
+        seed: int,
+        artefact: Mapping[str, NDArray[np.float32]] | None,
     ) -> tuple[Tensor, Tensor] | None:
         """Give the vectors that G starts from, users [U, D] and items [I, D]."""
         if section["start"] == "scratch":

@@ -44,7 +44,9 @@ class HAPENS(Sampler):
         "reading": Key(str, choices=("A", "B", "C", "D", "E", "F"), shared=True),
         "M_max": Key(int, low=2, shared=True),
         "M_cap": Key(float, low=1),
-        "level": Key(str, choices=("min", "q10", "median", "mean", "probability"), optional=True, host=True),
+        "level": Key(
+            str, choices=("min", "q10", "median", "mean", "probability"), optional=True, host=True
+        ),
         "shuffle": Key(bool, choices=("activity",), host=True),
         "M": Key(float, low=1, optional=True, host=True),
         "first": Key(dict, host=True),
@@ -58,7 +60,9 @@ class HAPENS(Sampler):
         super().__init__()
         self.reading, self.pool_size = reading, M_max
         self.register_buffer("M_cap", M_cap)
-        U = max(len(levels) for levels in inherited)  # 1 where every trial has one level for all users
+        U = max(
+            len(levels) for levels in inherited
+        )  # 1 where every trial has one level for all users
         self.register_buffer("levels", torch.stack([levels.expand(U) for levels in inherited]))
 
     @classmethod
@@ -66,9 +70,13 @@ class HAPENS(Sampler):
         """See `Sampler.problems`."""
         found = []
         if section["M"] is not None and section["M"] > section["M_max"]:
-            found.append(f"sampler.M is {section['M']}, but it may be at most sampler.M_max, {section['M_max']}")
+            found.append(
+                f"sampler.M is {section['M']}, but it may be at most sampler.M_max, {section['M_max']}"
+            )
         if section["M"] is not None and section["shuffle"]:
-            found.append("sampler.shuffle permutes the users' levels, but with sampler.M they all have the same")
+            found.append(
+                "sampler.shuffle permutes the users' levels, but with sampler.M they all have the same"
+            )
         for name in ("worst_case", "plain"):
             found += first_problems(f"sampler.first.{name}", section["first"].get(name))
         return found
@@ -84,7 +92,10 @@ class HAPENS(Sampler):
 
     @classmethod
     def inherited(
-        cls, section: Mapping[str, Any], seed: int, artefact: Mapping[str, NDArray[np.float64]] | None
+        cls,
+        section: Mapping[str, Any],
+        seed: int,
+        artefact: Mapping[str, NDArray[np.float64]] | None,
     ) -> Tensor:
         """Give the level of each user, [U], or [1] where it is the same for all."""
         if section["M"] is not None:
@@ -98,7 +109,9 @@ class HAPENS(Sampler):
             known = h.isfinite().nonzero().squeeze(1)
             order = Streams([seed], Purpose.LEVELS).bits(0, len(known))[0].argsort()
             within = section["shuffle"] == "activity"
-            group = torch.from_numpy(artefact["count"])[known] if within else torch.zeros(len(known))
+            group = (
+                torch.from_numpy(artefact["count"])[known] if within else torch.zeros(len(known))
+            )
             home, drawn = group.argsort(stable=True), order[group[order].argsort(stable=True)]
             h[known[home]] = h[known[drawn]]
         return h.nan_to_num(NEUTRAL)

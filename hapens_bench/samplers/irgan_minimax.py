@@ -64,7 +64,12 @@ class IRGANMinimax(Adversary):
         n_items: int,
     ) -> None:
         super().__init__(temperature, lr, l2)
-        self.pool_size, self.pretrain, self.d_epochs, self.round = M, pretrain, d_epochs, d_epochs + g_epochs
+        self.pool_size, self.pretrain, self.d_epochs, self.round = (
+            M,
+            pretrain,
+            d_epochs,
+            d_epochs + g_epochs,
+        )
         self.register_buffer("lam", lam)
         self.discriminator = Factors(seeds, D, n_users, n_items)
 
@@ -99,7 +104,9 @@ class IRGANMinimax(Adversary):
         entropy = F.softplus(-positive) + F.softplus(negative.squeeze(-1))
         return (entropy + self.l2.squeeze(-1) * squares).mean(-1)
 
-    def _generate(self, batch: Batch, D: Encoded, scores: Tensor, which: Tensor, u: Tensor) -> Tensor:
+    def _generate(
+        self, batch: Batch, D: Encoded, scores: Tensor, which: Tensor, u: Tensor
+    ) -> Tensor:
         """Give the loss whose gradient is REINFORCE's: [T, B, I], twice [T, B, 2] -> [T]."""
         users, known = batch.users[..., None], self.positives
         ln_p = torch.log_softmax(scores, -1)

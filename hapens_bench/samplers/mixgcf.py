@@ -36,6 +36,8 @@ class MixGCF(Sampler):
             table = encoded.layer(layer)
             hardest = encoded.score_layer(layer, batch.users, pool).argmax(-1)
             j = choose(pool, hardest)
-            mixed.append(a[..., layer, :] * table.item(batch.items) + (1 - a[..., layer, :]) * table.item(j))
+            mixed.append(
+                a[..., layer, :] * table.item(batch.items) + (1 - a[..., layer, :]) * table.item(j)
+            )
             items.append(j)
         return Negatives(items[0][..., None], layers=torch.stack(mixed, -2)[:, :, None])

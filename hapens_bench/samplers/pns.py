@@ -49,7 +49,9 @@ class PNS(Sampler):
         start, stop = positives.indptr[users], positives.indptr[users + 1]
         left = line[-1] - (own[stop] - own[start])
         place = (u * left).long()
-        before = positives.search(users, lambda at: line[positives.items[at]] - (own[at] - own[start]) <= place)
+        before = positives.search(
+            users, lambda at: line[positives.items[at]] - (own[at] - own[start]) <= place
+        )
         item = torch.searchsorted(line, place + own[before] - own[start], right=True) - 1
         rank = (u * positives.uninteracted(users)).long()
         return Negatives(torch.where(left > 0, item, positives.select(users, rank))[..., None])

@@ -41,13 +41,17 @@ class Positives:
         self.scale = scale_below(n_items)
         self.longest = np.sort(counts)[::-1]
         self.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device)
-        padded = items if len(items) else np.zeros(1, dtype=np.int64)  # a place that searches may look at and ignore
+        padded = (
+            items if len(items) else np.zeros(1, dtype=np.int64)
+        )  # a place that searches may look at and ignore
         self.items = torch.from_numpy(np.ascontiguousarray(padded)).to(device)
         self.row_bytes = (n_items + 7) // 8
         self.bitmap: Tensor | None = None
         if n_users * self.row_bytes <= bitmap_bytes:
             packed = np.zeros(n_users * self.row_bytes, dtype=np.uint8)
-            np.bitwise_or.at(packed, users * self.row_bytes + (items >> 3), (1 << (items & 7)).astype(np.uint8))
+            np.bitwise_or.at(
+                packed, users * self.row_bytes + (items >> 3), (1 << (items & 7)).astype(np.uint8)
+            )
             self.bitmap = torch.from_numpy(packed).to(device)
 
     @property
@@ -111,7 +115,9 @@ class Positives:
 ATTEMPTS = 2  # draws over all items before rank-select, whose binary search costs as much as several of them
 
 
-def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor) -> Tensor:
+def draw_pool(
+    positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor
+) -> Tensor:
     """Draw M candidates for each user, independent and uniform over the user's uninteracted items.
 
     A draw over all items; where it hits a train item, another; and where that hits one too, a third, by rank-select, that never
@@ -125,7 +131,9 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     if M == 0:
         return users.new_empty(*users.shape, 0)
     if positives.engine is Engine.NUMBA:
-        return cpu.draw_pool(users, M, streams.keys, int(counter), positives.rows, positives.n_items, ATTEMPTS)
+        return cpu.draw_pool(
+            users, M, streams.keys, int(counter), positives.rows, positives.n_items, ATTEMPTS
+        )
     if positives.engine is Engine.CUDA:
         return compiled(_draw_everywhere)(positives, users, M, streams, counter)
     bits = streams.bits(counter, users.shape[1], M)
@@ -140,18 +148,24 @@ def draw_pool(positives: Positives, users: Tensor, M: int, streams: Streams, cou
     return items
 
 
-def draw_positives(positives: Positives, users: Tensor, N: int, streams: Streams, counter: int | Tensor) -> Tensor:
+def draw_positives(
+    positives: Positives, users: Tensor, N: int, streams: Streams, counter: int | Tensor
+) -> Tensor:
     """Draw N train items of each user, independent and uniform; a user must have one.
 
     Shape:
         users: [T, B] -> [T, B, N] int64. Uses the outputs counter .. counter + B*N - 1 of each trial's stream.
     """
     start, stop = positives.indptr[users], positives.indptr[users + 1]
-    rank = to_below(streams.bits(counter, users.shape[1], N), (stop - start)[..., None], positives.scale)
+    rank = to_below(
+        streams.bits(counter, users.shape[1], N), (stop - start)[..., None], positives.scale
+    )
     return positives.items[start[..., None] + rank]
 
 
-def _draw_everywhere(positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor) -> Tensor:
+def _draw_everywhere(
+    positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor
+) -> Tensor:
     """Draw the same without looking at the data from the host: redraw for all, keep where needed."""
     bits = streams.bits(counter, users.shape[1], M)
     items = to_below(bits, positives.n_items, positives.scale)

@@ -13,7 +13,11 @@ PARTS = ("loss", "sampler", "trainer")
 
 def first_problems(name: str, part: Any) -> list[str]:
     """Say what is wrong with the section `name` of a YAML, which describes such a training."""
-    if isinstance(part, Mapping) and sorted(part) == sorted(PARTS) and all(map(Key(dict).accepts, part.values())):
+    if (
+        isinstance(part, Mapping)
+        and sorted(part) == sorted(PARTS)
+        and all(map(Key(dict).accepts, part.values()))
+    ):
         return []
     return [f"{name} is {part!r}, but it takes the sections sampler, loss and trainer"]
 
@@ -29,6 +33,10 @@ def first_config(config: Mapping[str, Any], part: Mapping[str, Any], leaves: str
         "tuned": {"name": "none"},
         "sampler": part["sampler"],
         "loss": part["loss"],
-        "trainer": {**config["trainer"], **part["trainer"], **{key: key == leaves for key in ARTEFACTS}},
+        "trainer": {
+            **config["trainer"],
+            **part["trainer"],
+            **{key: key == leaves for key in ARTEFACTS},
+        },
         "protocol": {**config["protocol"], "selection": ["valid"]},
     }

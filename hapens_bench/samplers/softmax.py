@@ -47,7 +47,9 @@ class Softmax(Sampler):
         """Give w: [T, B, 1], [T, B, N] -> [T, B, N]."""
         Z = F.softplus(cand - pos)
         tau = (Z.var(-1, keepdim=True) / (2 * self.rho)).sqrt()
-        return torch.softmax((Z - Z.amax(-1, keepdim=True)) / tau.clamp(min=torch.finfo(Z.dtype).tiny), -1)
+        return torch.softmax(
+            (Z - Z.amax(-1, keepdim=True)) / tau.clamp(min=torch.finfo(Z.dtype).tiny), -1
+        )
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take one by weight, or all with their weights."""

@@ -53,7 +53,9 @@ class SRNS(Sampler):
     past_users: Tensor
     past_items: Tensor
 
-    def __init__(self, S1: int, S2: int, alpha: Tensor, T0: Tensor, tau: Tensor, memory: str) -> None:
+    def __init__(
+        self, S1: int, S2: int, alpha: Tensor, T0: Tensor, tau: Tensor, memory: str
+    ) -> None:
         super().__init__()
         self.S1, self.pool_size, self.memory = S1, S1 + S2, memory
         for name, value in (("alpha", alpha), ("T0", T0), ("tau", tau)):
@@ -101,7 +103,9 @@ class SRNS(Sampler):
         mean = torch.where(there, P, 0).sum(1, keepdim=True) / n
         return (torch.where(there, (P - mean).square(), 0).sum(1) / n).sqrt()
 
-    def _renew(self, batch: Batch, encoded: Encoded, items: Tensor, first: Tensor, rng: Streams) -> None:
+    def _renew(
+        self, batch: Batch, encoded: Encoded, items: Tensor, first: Tensor, rng: Streams
+    ) -> None:
         """Keep S1 of the items, without replacement by exp(s / tau): the highest s / tau plus a Gumbel number.
 
         Shape:

@@ -33,4 +33,6 @@ class WorstCase(Sampler):
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take the whole pool, and one train item."""
         B = batch.users.shape[1]
-        return Negatives(pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B))
+        return Negatives(
+            pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B)
+        )

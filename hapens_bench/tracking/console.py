@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from hapens_bench.tracking.sink import RunInfo
 
@@ -38,17 +45,25 @@ class ConsoleSink:
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
         """Show the loss and, after an evaluation, the monitored metric."""
-        found = [(part, row[f"{part}/{self.monitor}"]) for part in ("valid", "test") if f"{part}/{self.monitor}" in row]
+        found = [
+            (part, row[f"{part}/{self.monitor}"])
+            for part in ("valid", "test")
+            if f"{part}/{self.monitor}" in row
+        ]
         news = f"loss {row['train/loss']:.4f}"
         news += "".join(f"  {part}/{self.monitor} {value:.4f}" for part, value in found)
         if self.bar:
             if stage not in self.tasks:
-                self.tasks[stage] = self.bar.add_task(f"{self.name} {stage}", total=self.epochs, news="")
+                self.tasks[stage] = self.bar.add_task(
+                    f"{self.name} {stage}", total=self.epochs, news=""
+                )
             self.bar.update(self.tasks[stage], completed=epoch + 1)
             if found:
                 self.bar.update(self.tasks[stage], news=news)
         elif found:
-            self.console.print(f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True
+            )
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Take the bar away."""
@@ -69,13 +84,17 @@ class PackLine:
         self.console = Console(stderr=True)
         self.begun = time.monotonic()
 
-    def epoch(self, stage: str, epoch: int, trials: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def epoch(
+        self, stage: str, epoch: int, trials: Sequence[Any], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         """See `training.trainer.Watcher`."""
         config = trials[0].config
         columns = {"loss": [row["train/loss"] for row in rows]}
         monitor = config["protocol"]["monitor"]
         for part in ("valid", "test"):
-            columns[f"{part}/{monitor}"] = [row[f"{part}/{monitor}"] for row in rows if f"{part}/{monitor}" in row]
+            columns[f"{part}/{monitor}"] = [
+                row[f"{part}/{monitor}"] for row in rows if f"{part}/{monitor}" in row
+            ]
         if len(columns) == 1 or not any(row["evaluated"] for row in rows):
             return
         name = "-".join(config[section]["name"] for section in ("dataset", "model", "sampler"))

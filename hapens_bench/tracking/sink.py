@@ -29,7 +29,9 @@ class RunInfo:
     rows: Sequence[Mapping[str, Any]] = ()
 
 
-def describe(config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()) -> RunInfo:
+def describe(
+    config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()
+) -> RunInfo:
     """Name a run for the sinks; its folder is named by its id."""
     parts = [config[section]["name"] for section in ("dataset", "model", "sampler")]
     return RunInfo(
@@ -38,7 +40,8 @@ def describe(config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str
         group=f"{parts[0]}-{parts[1]}-{config['protocol']['name']}",
         folder=folder,
         config=dict(config),
-        flat=dict(zip(("dataset", "model", "sampler"), parts, strict=True)) | {"seed": config["seed"]},
+        flat=dict(zip(("dataset", "model", "sampler"), parts, strict=True))
+        | {"seed": config["seed"]},
         rows=tuple(rows),
     )
 
@@ -102,7 +105,9 @@ def warn_once(text: str) -> None:
 
 def curves(stage: str, epoch: int, row: Mapping[str, Any]) -> dict[str, Any]:
     """Give what trackers draw of an epoch; each stage has its own epoch axis."""
-    return {f"{stage}/epoch": epoch} | {f"{stage}/{key}": value for key, value in row.items() if "/" in key}
+    return {f"{stage}/epoch": epoch} | {
+        f"{stage}/{key}": value for key, value in row.items() if "/" in key
+    }
 
 
 def results(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,5 +123,8 @@ def results_table(summary: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Give the header and the rows of a run's final table, a row a selection."""
     reports = summary["selection"]
     metrics = list(next(iter(reports.values()))["test"])
-    rows = [[name, r["epoch"], r["converged"], *(r["test"][m] for m in metrics)] for name, r in reports.items()]
+    rows = [
+        [name, r["epoch"], r["converged"], *(r["test"][m] for m in metrics)]
+        for name, r in reports.items()
+    ]
     return ["selection", "epoch", "converged", *metrics], rows

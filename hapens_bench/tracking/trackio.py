@@ -31,11 +31,15 @@ class TrackioSink:
         """
         self.folder.mkdir(parents=True, exist_ok=True)  # Trackio would only warn
         os.environ["TRACKIO_DIR"] = str(self.folder)
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else a saved token makes it ask the hub for a user's name
+        os.environ.setdefault(
+            "HF_HUB_OFFLINE", "1"
+        )  # else a saved token makes it ask the hub for a user's name
         import trackio
 
         if self.folder != trackio.TRACKIO_DIR:
-            raise RuntimeError(f"this process writes to {trackio.TRACKIO_DIR}, not to {self.folder}")
+            raise RuntimeError(
+                f"this process writes to {trackio.TRACKIO_DIR}, not to {self.folder}"
+            )
         trackio.api.Run(self.project, run.name, run.run_id).delete()
         self.run = trackio.Run(
             url=None,
@@ -75,4 +79,6 @@ class TrackioSink:
 @cache
 def tell(folder: Path, project: str) -> None:
     """Say, once, how to look at the runs."""
-    print(f"to look at the runs: TRACKIO_DIR={shlex.quote(str(folder))} trackio show --project {shlex.quote(project)}")
+    print(
+        f"to look at the runs: TRACKIO_DIR={shlex.quote(str(folder))} trackio show --project {shlex.quote(project)}"
+    )

@@ -50,7 +50,9 @@ class WandbSink:
         for stage in ("held", "full"):
             self.run.define_metric(f"{stage}/epoch")
             for part in ("train", "valid", "test", "hardness"):
-                self.run.define_metric(f"{stage}/{part}/*", step_metric=f"{stage}/epoch", summary="none")
+                self.run.define_metric(
+                    f"{stage}/{part}/*", step_metric=f"{stage}/epoch", summary="none"
+                )
         for row in run.rows:
             self.log(row["stage"], row["epoch"], row)
 

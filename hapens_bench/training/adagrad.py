@@ -16,9 +16,15 @@ class PackAdagrad(PackOptimizer):
     """
 
     def __init__(
-        self, params: list[nn.Parameter], lr: Tensor, initial_accumulator: float = 0.0, eps: float = 1e-10
+        self,
+        params: list[nn.Parameter],
+        lr: Tensor,
+        initial_accumulator: float = 0.0,
+        eps: float = 1e-10,
     ) -> None:
-        super().__init__(params, lr, {"sum": [torch.full_like(p, initial_accumulator) for p in params]})
+        super().__init__(
+            params, lr, {"sum": [torch.full_like(p, initial_accumulator) for p in params]}
+        )
         self.eps = eps
 
     @torch.no_grad()

@@ -25,7 +25,12 @@ class PackAdam(PackOptimizer):
         engine: Engine = Engine.PLAIN,
     ) -> None:
         super().__init__(
-            params, lr, {"m": [torch.zeros_like(p) for p in params], "v": [torch.zeros_like(p) for p in params]}
+            params,
+            lr,
+            {
+                "m": [torch.zeros_like(p) for p in params],
+                "v": [torch.zeros_like(p) for p in params],
+            },
         )
         self.betas, self.eps, self.engine = betas, eps, engine
 
@@ -36,7 +41,9 @@ class PackAdam(PackOptimizer):
         b1, b2 = self.betas
         scales = (self.lr / (1 - b1 ** self.steps.double())).float()
         root = (1 - b2 ** self.steps.double()).sqrt()
-        for p, m, v, scale in zip(self.params, self.slots["m"], self.slots["v"], scales, strict=True):
+        for p, m, v, scale in zip(
+            self.params, self.slots["m"], self.slots["v"], scales, strict=True
+        ):
             if self.engine is Engine.NUMBA:
                 cpu.adam(p, m, v, scale, float(root), self.betas, self.eps)
                 continue

@@ -64,7 +64,9 @@ def close(graph: torch.cuda.CUDAGraph) -> None:
 
 def describe(error: Exception) -> str:
     """Return the error's first line, and the package's innermost line of code that led to it."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(f.filename).parents]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(f.filename).parents
+    ]
     frames = [frame for frame in frames if frame.filename != __file__]
     text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     if not frames:

@@ -52,7 +52,9 @@ class EpochLoop:
         pack.sampler.start(positives)
         if isinstance(pack.loss, GroupLoss):
             pack.loss.start(positives)
-        self.meter = HardnessMeter(false_negatives, positives, settings["hardness_pairs"], pack.size)
+        self.meter = HardnessMeter(
+            false_negatives, positives, settings["hardness_pairs"], pack.size
+        )
         device = train.device
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.k = torch.zeros((), dtype=torch.int64, device=device)
@@ -84,9 +86,17 @@ class EpochLoop:
                 self.step(place)
         encoded = self.pack.model.encode().detach()
         hardness = self.meter.report(encoded)
-        own = {name: column.tolist() for name, column in self.pack.sampler.close_epoch(epoch, encoded).items()}
+        own = {
+            name: column.tolist()
+            for name, column in self.pack.sampler.close_epoch(epoch, encoded).items()
+        }
         return [
-            {"epoch": epoch, "train/loss": loss / self.n_steps, **row, **{name: x[t] for name, x in own.items()}}
+            {
+                "epoch": epoch,
+                "train/loss": loss / self.n_steps,
+                **row,
+                **{name: x[t] for name, x in own.items()},
+            }
             for t, (loss, row) in enumerate(zip(self.losses.tolist(), hardness, strict=True))
         ]
 

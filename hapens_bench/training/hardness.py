@@ -25,7 +25,9 @@ class HardnessMeter:
     10, 50 and 90% quantiles of the first three measures, come from the first `pairs` negatives of the epoch's last step.
     """
 
-    def __init__(self, false_negatives: Positives, positives: Positives, pairs: int, T: int) -> None:
+    def __init__(
+        self, false_negatives: Positives, positives: Positives, pairs: int, T: int
+    ) -> None:
         self.false_negatives, self.positives, self.pairs = false_negatives, positives, pairs
         self.sums = torch.zeros(5, T, dtype=torch.float64, device=positives.items.device)
 
@@ -61,7 +63,9 @@ class HardnessMeter:
         ratio, n_ratio, sigmoid, false, n = self.sums
         n_rows = max(1, self.pairs // self.last[3].shape[2])
         users, positive, negative, items = (x[:, :n_rows] for x in self.last)
-        percentile = torch.stack([self._percentile(t, users[t], items[t], encoded) for t in range(len(users))])
+        percentile = torch.stack(
+            [self._percentile(t, users[t], items[t], encoded) for t in range(len(users))]
+        )
         ratios = negative / positive[..., None]
         measured = {
             "ratio": torch.where(ratios.isfinite(), ratios, torch.nan),
@@ -76,7 +80,9 @@ class HardnessMeter:
         }
         at = torch.tensor(QUANTILES, device=percentile.device)
         for name, values in measured.items():
-            for q, column in zip(QUANTILES, values.float().flatten(1).nanquantile(at, dim=1), strict=True):
+            for q, column in zip(
+                QUANTILES, values.float().flatten(1).nanquantile(at, dim=1), strict=True
+            ):
                 columns[f"hardness/{name}_q{round(100 * q)}"] = column
         table = torch.stack([column.double() for column in columns.values()], 1).tolist()
         return [dict(zip(columns, row, strict=True)) for row in table]
@@ -95,7 +101,12 @@ class HardnessMeter:
             scores = torch.mm(query[part], transposed, out=block[: len(query[part])])
             if encoded.engine is Engine.NUMBA:
                 cpu.count_below(
-                    scores, users[part], items[part], self.positives.indptr, self.positives.items, below[part]
+                    scores,
+                    users[part],
+                    items[part],
+                    self.positives.indptr,
+                    self.positives.items,
+                    below[part],
                 )
             else:
                 below[part] = self._count_below(scores, users[part], items[part])
@@ -107,6 +118,8 @@ class HardnessMeter:
         below = torch.stack([(scores < own[:, k, None]).sum(1) for k in range(items.shape[1])], 1)
         start, stop = self.positives.indptr[users], self.positives.indptr[users + 1]
         row = torch.repeat_interleave(torch.arange(len(users), device=users.device), stop - start)
-        within = torch.arange(len(row), device=users.device) - (stop - start).cumsum(0)[row] + stop[row]
+        within = (
+            torch.arange(len(row), device=users.device) - (stop - start).cumsum(0)[row] + stop[row]
+        )
         known = scores[row, self.positives.items[within]]
         return below.index_add_(0, row, -(known[:, None] < own[row]).to(below.dtype))

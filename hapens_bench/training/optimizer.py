@@ -18,7 +18,9 @@ class PackOptimizer(ABC):
         at least two further axes of any size.
     """
 
-    def __init__(self, params: list[nn.Parameter], lr: Tensor, slots: dict[str, list[Tensor]]) -> None:
+    def __init__(
+        self, params: list[nn.Parameter], lr: Tensor, slots: dict[str, list[Tensor]]
+    ) -> None:
         self.params, self.slots = params, slots
         self.lr = lr.expand(len(params), *lr.shape[-3:])
         self.steps = torch.zeros((), dtype=torch.int64, device=lr.device)
@@ -30,4 +32,6 @@ class PackOptimizer(ABC):
     def keep(self, trials: Tensor) -> None:
         """Keep the state of the given trials only (indices on the trial axis)."""
         self.lr = self.lr[:, trials]
-        self.slots = {name: [tensor[trials] for tensor in tensors] for name, tensors in self.slots.items()}
+        self.slots = {
+            name: [tensor[trials] for tensor in tensors] for name, tensors in self.slots.items()
+        }

@@ -66,7 +66,9 @@ def build_sampler(
         own |= {"n_users": n_users, "n_items": n_items}
     if cls.inherits:
         given = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
-        own["inherited"] = [cls.inherited(section, seed, artefact) for section, seed, artefact in given]
+        own["inherited"] = [
+            cls.inherited(section, seed, artefact) for section, seed, artefact in given
+        ]
     sampler: Sampler = build(sections, **own)
     return sampler
 
@@ -90,7 +92,9 @@ def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
     parameters = {f"model.{name}": p[t] for name, p in model.named_parameters()}
     return {
         name: x.cpu().numpy()
-        for name, x in (parameters | {"users": encoded.queries[t], "items": encoded.items[t]}).items()
+        for name, x in (
+            parameters | {"users": encoded.queries[t], "items": encoded.items[t]}
+        ).items()
     }
 
 
@@ -126,12 +130,16 @@ class Pack:
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
         given = {"graph": graph} if graph else {}
-        model = build([c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given)
+        model = build(
+            [c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given
+        )
         self.model: Model = model.to(device)
         self.model.engine = engine
         D, artefacts = configs[0]["model"]["D"], [artefact(config) for config in configs]
         start_from(model, artefacts)
-        sampler = build_sampler([c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts)
+        sampler = build_sampler(
+            [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts
+        )
         self.sampler = sampler.to(device)
         if sampler.remembers:
             sampler.allocate(self.model.encode().detach())
@@ -148,7 +156,9 @@ class Pack:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
         own = self.sampler.learning_rate()
-        lr = torch.stack([lr if own is None or name.startswith("model.") else own for name in self.parameters()])
+        lr = torch.stack(
+            [lr if own is None or name.startswith("model.") else own for name in self.parameters()]
+        )
         if settings["optimizer"] == "adam":
             return PackAdam(params, lr, engine=engine)
         return PackAdagrad(params, lr, settings["initial_accumulator"])
@@ -161,13 +171,19 @@ class Pack:
     def parameters(self) -> dict[str, nn.Parameter]:
         """Give all trained tensors by name."""
         modules = {"model": self.model, "sampler": self.sampler}
-        return {f"{m}.{name}": p for m, module in modules.items() for name, p in module.named_parameters()}
+        return {
+            f"{m}.{name}": p
+            for m, module in modules.items()
+            for name, p in module.named_parameters()
+        }
 
     def shuffled(self, epoch: int, n: int) -> Tensor:
         """Give each trial's order of n interactions in an epoch, [T, n]."""
         low = (1 << n.bit_length()) - 1
         keys = self.shuffle_streams.bits(epoch * n, n)
-        keys = (keys & ~low) | torch.arange(n, device=keys.device)  # random high bits carry the place along: no argsort
+        keys = (keys & ~low) | torch.arange(
+            n, device=keys.device
+        )  # random high bits carry the place along: no argsort
         if keys.is_cuda:
             return keys.sort(dim=-1).values & low
         keys.numpy().sort(axis=-1)  # measured 10 times as fast as torch's on a CPU
@@ -193,7 +209,9 @@ class Pack:
             positive = encoded.score(batch.users, drawn.positives[..., :1])[..., 0]
             negative = encoded.score(batch.users, drawn.items)
         elif drawn.layers is not None:
-            positive, negative, squares = encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+            positive, negative, squares = encoded.synthesised(
+                batch.users, batch.items, drawn.layers, ego
+            )
             losses = self.loss(positive, negative, drawn.weights)
         else:
             positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items, ego)
@@ -214,14 +232,25 @@ class Pack:
                 tensor.grad = None
         self.l2 = self.l2[index]
         self.optimizer.keep(index)
-        for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams, self.dropout_streams):
+        for streams in (
+            self.pool_streams,
+            self.sampler_streams,
+            self.shuffle_streams,
+            self.dropout_streams,
+        ):
             streams.keep(index)
 
     def _tensors(self) -> list[Tensor]:
         """Give everything that a step changes."""
         modules = (self.model, self.sampler, self.loss)
-        changed = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
-        return [*changed, *itertools.chain.from_iterable(self.optimizer.slots.values()), self.optimizer.steps]
+        changed = [
+            x.detach() for module in modules for x in (*module.parameters(), *module.buffers())
+        ]
+        return [
+            *changed,
+            *itertools.chain.from_iterable(self.optimizer.slots.values()),
+            self.optimizer.steps,
+        ]
 
     def snapshot(self, over: list[Tensor] | None = None) -> list[Tensor]:
         """Copy everything that a step changes; over an earlier copy, where there is one of the same shapes."""
@@ -243,7 +272,9 @@ class Pack:
         """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""
         names = list(self.parameters())
         return {
-            "parameters": {name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()},
+            "parameters": {
+                name: p.detach()[t].cpu().clone() for name, p in self.parameters().items()
+            },
             **{
                 slot: {name: x[t].cpu().clone() for name, x in zip(names, tensors, strict=True)}
                 for slot, tensors in self.optimizer.slots.items()
@@ -255,7 +286,10 @@ class Pack:
     @torch.no_grad()
     def load_trial_state(self, t: int, state: Mapping[str, Any]) -> None:
         """Put a saved trial in place t."""
-        slots: dict[str, list[Tensor]] = {"parameters": [*self.parameters().values()], **self.optimizer.slots}
+        slots: dict[str, list[Tensor]] = {
+            "parameters": [*self.parameters().values()],
+            **self.optimizer.slots,
+        }
         for slot, tensors in slots.items():
             for name, x in zip(self.parameters(), tensors, strict=True):
                 x[t] = state[slot][name]

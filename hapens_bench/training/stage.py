@@ -38,18 +38,25 @@ class Stage:
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
         truth += [] if split.relabelled is None else [split.relabelled]
         self.train = torch.from_numpy(pairs).to(device)
-        self.positives, self.false_negatives = self._positives(pairs), self._positives(np.concatenate(truth))
+        self.positives, self.false_negatives = (
+            self._positives(pairs),
+            self._positives(np.concatenate(truth)),
+        )
         sizes = split.n_users, split.n_items
         wanted = component_class(config["model"]).uses_graph
         self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
 
     def _positives(self, pairs: IntArray) -> Positives:
         budget = int(self.settings["bitmap_mb"] * 2**20)
-        return Positives(pairs, self.split.n_users, self.split.n_items, self.device, budget, self.engine)
+        return Positives(
+            pairs, self.split.n_users, self.split.n_items, self.device, budget, self.engine
+        )
 
     def pack(self, configs: Sequence[Config]) -> Pack:
         """Begin the training of some trials."""
-        return Pack(configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph)
+        return Pack(
+            configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph
+        )
 
     @cached_property
     def watched(self) -> dict[str, Tensor] | None:
@@ -66,7 +73,9 @@ class Stage:
 
     def loop(self, pack: Pack) -> EpochLoop:
         """Make ready to train a pack, epoch by epoch."""
-        return EpochLoop(pack, self.train, self.positives, self.false_negatives, self.settings, self.engine)
+        return EpochLoop(
+            pack, self.train, self.positives, self.false_negatives, self.settings, self.engine
+        )
 
 
 def train_pairs(stage: str, protocol: Mapping[str, Any], split: Split) -> IntArray:

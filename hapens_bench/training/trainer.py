@@ -25,7 +25,9 @@ from hapens_bench.training.user_hardness import user_hardness
 class Watcher(Protocol):
     """Someone who wants to see a pack's epochs go by."""
 
-    def epoch(self, stage: str, epoch: int, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]]) -> None:
+    def epoch(
+        self, stage: str, epoch: int, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Take the rows of an epoch, one a trial."""
 
 
@@ -46,7 +48,13 @@ class Trainer:
         end: Callable[[Trial], None] = lambda trial: None,
         watcher: Watcher | None = None,
     ) -> None:
-        self.trials, self.split, self.device, self.end, self.watcher = list(trials), split, device, end, watcher
+        self.trials, self.split, self.device, self.end, self.watcher = (
+            list(trials),
+            split,
+            device,
+            end,
+            watcher,
+        )
         self.config = trials[0].config  # what is used of it is the same for all
         self.active: list[Trial] = []
         self.pack: Pack | None = None
@@ -56,7 +64,9 @@ class Trainer:
         """Train every trial to its end; a failed one carries its reason in `failure`."""
         self.test_ranking = ranking(self.config, self.split, self.device)
         for stage in STAGES:
-            self.active = [t for t in self.trials if t.failure is None and t.progress.stage == stage]
+            self.active = [
+                t for t in self.trials if t.failure is None and t.progress.stage == stage
+            ]
             if self.active:
                 self._run_stage(stage)
 
@@ -75,10 +85,17 @@ class Trainer:
         return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
 
     def _run_stage(self, stage: str) -> None:
-        judge = self.test_ranking if stage == "full" else ranking(self.config, self.split, self.device, stage)
+        judge = (
+            self.test_ranking
+            if stage == "full"
+            else ranking(self.config, self.split, self.device, stage)
+        )
         setting = Stage(stage, self.config, self.split, self.device)
         pack = setting.pack([t.config for t in self.active])
-        start, checkpoint_seconds = self.active[0].progress.next_epoch, self.config["trainer"]["checkpoint_seconds"]
+        start, checkpoint_seconds = (
+            self.active[0].progress.next_epoch,
+            self.config["trainer"]["checkpoint_seconds"],
+        )
         for place, trial in enumerate(self.active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
@@ -91,12 +108,21 @@ class Trainer:
             rows = loop.run(epoch)
             results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
             if stage == "held":
-                self._leave(pack, setting, {t: results[t] for t, selections in chosen.items() if "valid" in selections})
+                self._leave(
+                    pack,
+                    setting,
+                    {t: results[t] for t, selections in chosen.items() if "valid" in selections},
+                )
             seconds = time.monotonic() - begun
-            over = [self._note(t, stage, epoch, row, seconds) for t, row in zip(self.active, rows, strict=True)]
+            over = [
+                self._note(t, stage, epoch, row, seconds)
+                for t, row in zip(self.active, rows, strict=True)
+            ]
             if self.watcher:
                 self.watcher.epoch(stage, epoch, self.active, rows)
-            due = rows[0]["evaluated"] and time.monotonic() - saved >= checkpoint_seconds * max(1, cost)
+            due = rows[0]["evaluated"] and time.monotonic() - saved >= checkpoint_seconds * max(
+                1, cost
+            )
             for place, trial in enumerate(self.active):
                 if trial.failure is None and over[place]:
                     trial.progress.indicators = setting.indicators(pack, place)
@@ -132,7 +158,9 @@ class Trainer:
         for trial in self.active:
             trial.mark()
 
-    def _note(self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float) -> bool:
+    def _note(
+        self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float
+    ) -> bool:
         """Enter an epoch into a trial's history; tell whether its stage is over."""
         row |= {"seconds": seconds, "pack_size": len(self.active)}
         trial.progress.seconds += seconds / len(self.active)
@@ -182,7 +210,11 @@ class Trainer:
         part = "valid" if stage == "held" else "test"
         for t, result in results.items():
             rows[t] |= {f"{part}/{metric}": value for metric, value in result.mean().items()}
-        tests = ranked(self.test_ranking, [t for t in wanted if chosen[t]]) if stage == "held" else results
+        tests = (
+            ranked(self.test_ranking, [t for t in wanted if chosen[t]])
+            if stage == "held"
+            else results
+        )
         for t, selections in chosen.items():
             for selection in selections:
                 active[t].report(selection, epoch, tests[t])
@@ -209,7 +241,9 @@ class Trainer:
             except OSError as error:
                 trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
-    def _hardness(self, encoded: Encoded, setting: Stage, t: int, result: PerUser) -> dict[str, NDArray[np.float64]]:
+    def _hardness(
+        self, encoded: Encoded, setting: Stage, t: int, result: PerUser
+    ) -> dict[str, NDArray[np.float64]]:
         """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
         found = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
         found["validation"] = np.full(self.split.n_users, np.nan)

@@ -61,7 +61,10 @@ def first_below(
 ) -> tuple[int, float] | None:
     """Give the first epoch at which the best value so far is below the floor, and that value; None where it never is."""
     found = curve(rows, monitor) if floor else {}
-    return next(((epoch, best) for epoch, best in found.items() if best < floor.get(epoch, float("-inf"))), None)
+    return next(
+        ((epoch, best) for epoch, best in found.items() if best < floor.get(epoch, float("-inf"))),
+        None,
+    )
 
 
 class Trial:
@@ -78,7 +81,9 @@ class Trial:
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
-        self.floor: Mapping[int, float] = {}  # what the best validation value so far must reach, by epoch
+        self.floor: Mapping[
+            int, float
+        ] = {}  # what the best validation value so far must reach, by epoch
         self.pruned = False  # ended by that floor; `failure` says where
         self.ended = False
 
@@ -91,7 +96,9 @@ class Trial:
     @property
     def best(self) -> BestEpoch:
         """The tracker of the present stage."""
-        return BestEpoch(self.patience, **{k: v for k, v in self.progress.best.items() if k != "patience"})
+        return BestEpoch(
+            self.patience, **{k: v for k, v in self.progress.best.items() if k != "patience"}
+        )
 
     def monitors(self, stage: str, epoch: int) -> bool:
         """Tell whether the monitored metric is wanted after this epoch."""
@@ -127,7 +134,9 @@ class Trial:
             return True
         if stage == "held":
             return self.best.exhausted
-        return epoch >= self.progress.refit_epoch and ("test_peak" not in self.selection or self.best.exhausted)
+        return epoch >= self.progress.refit_epoch and (
+            "test_peak" not in self.selection or self.best.exhausted
+        )
 
     def prune(self) -> None:
         """End the trial where its best validation value so far is below the floor."""
@@ -135,14 +144,14 @@ class Trial:
         if below is not None:
             epoch, best = below
             self.pruned = True
-            self.failure = (
-                f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, below {self.floor[epoch]:.4f}"
-            )
+            self.failure = f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, below {self.floor[epoch]:.4f}"
 
     def close_stage(self, stage: str) -> None:
         """Settle what the stage chose and move on to the next one."""
         progress = self.progress
-        evaluated = [row["epoch"] for row in progress.rows if row["stage"] == stage and row["evaluated"]]
+        evaluated = [
+            row["epoch"] for row in progress.rows if row["stage"] == stage and row["evaluated"]
+        ]
         if stage == "held":
             progress.validation = self.best.value
             progress.refit_epoch = self.best.epoch if "valid_refit" in self.selection else -1

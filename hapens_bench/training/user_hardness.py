@@ -76,7 +76,9 @@ def _probability(scores: Tensor, owner: Tensor, positives: Positives) -> Tensor:
     return torch.where(worst.isfinite(), torch.exp(-mean), torch.nan)
 
 
-def _by_user(below: NDArray[np.int64], indptr: NDArray[np.int64], free: NDArray[np.int64]) -> dict[str, FloatArray]:
+def _by_user(
+    below: NDArray[np.int64], indptr: NDArray[np.int64], free: NDArray[np.int64]
+) -> dict[str, FloatArray]:
     count = np.diff(indptr)
     has = np.flatnonzero(count)
     user = np.repeat(np.arange(len(count)), count)

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import gammaln
 
-from hapens_bench.analysis.figures.drawing import entitle, finish, lines_of, looks_of, make_panels, rows_at
+from hapens_bench.analysis.figures.drawing import (
+    entitle,
+    finish,
+    lines_of,
+    looks_of,
+    make_panels,
+    rows_at,
+)
 
 RANDOM, AS_RUN = "random", "as run"  # the orders of trials that a curve is of
 
@@ -33,7 +40,10 @@ def budget_curve(values: Sequence[float]) -> pd.DataFrame:
     v = np.sort(np.nan_to_num(np.asarray(values, dtype=float)))
     p = weights(len(v))
     reached = np.cumsum(p, axis=1)
-    ends = {name: [v[np.searchsorted(row, q - 1e-9)] for row in reached] for name, q in (("low", 0.1), ("high", 0.9))}
+    ends = {
+        name: [v[np.searchsorted(row, q - 1e-9)] for row in reached]
+        for name, q in (("low", 0.1), ("high", 0.9))
+    }
     return pd.DataFrame({"n": np.arange(1, len(v) + 1), "expected": p @ v, **ends, "order": RANDOM})
 
 
@@ -55,7 +65,9 @@ def budget_curves(frame: pd.DataFrame, in_order: bool = False) -> pd.DataFrame:
         )
         for (dataset, sampler), part in frame.groupby(["dataset", "sampler"], sort=False)
     ]
-    return pd.concat(parts, ignore_index=True)[["dataset", "sampler", "n", "expected", "low", "high", "order"]]
+    return pd.concat(parts, ignore_index=True)[
+        ["dataset", "sampler", "n", "expected", "low", "high", "order"]
+    ]
 
 
 def _log_choose(n: Any, k: Any) -> Any:
@@ -74,15 +86,23 @@ def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
     for (place, _), axis in axes.items():
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for name, rows in lines_of(rows_at(frame, place)):
-            axis.plot(rows["n"], 100 * rows["expected"], **looks[name], drawstyle="steps-post" if ran else "default")
+            axis.plot(
+                rows["n"],
+                100 * rows["expected"],
+                **looks[name],
+                drawstyle="steps-post" if ran else "default",
+            )
             axis.fill_between(
-                rows["n"], 100 * rows["low"], 100 * rows["high"], color=looks[name]["color"], alpha=0.08, lw=0
+                rows["n"],
+                100 * rows["low"],
+                100 * rows["high"],
+                color=looks[name]["color"],
+                alpha=0.08,
+                lw=0,
             )
     caption = "mean of the best of n trials in random order; band: its 10% to 90% quantile"
     if ran:
-        caption = (
-            "best of the first n trials as they were proposed, each in view of those before it: one order, so no band"
-        )
+        caption = "best of the first n trials as they were proposed, each in view of those before it: one order, so no band"
     finish(figure, axes, "trials", looks, [caption])
     entitle(figure, "Best of n trials", frame)
     return figure

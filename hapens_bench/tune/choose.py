@@ -47,7 +47,11 @@ def outcomes(trials: Sequence[Planned]) -> pd.DataFrame:
         report = one.job.folder.read_summary()["selection"]["valid"]
         found = {"dataset": dataset, "sampler": sampler, "trial": count[dataset, sampler] - 1}
         found |= {"setting": " ".join(one.setting), "value": one.job.objective()}
-        found |= {"epoch": report["epoch"], "converged": report["converged"], "run_id": one.job.folder.path.name}
+        found |= {
+            "epoch": report["epoch"],
+            "converged": report["converged"],
+            "run_id": one.job.folder.path.name,
+        }
         rows.append(found | {"seeds": str(one.job.config["seed"])})
     if not rows:
         raise UserError("none of its trials has been run; the experiment's file holds the command")
@@ -75,9 +79,13 @@ def best(frame: pd.DataFrame) -> pd.DataFrame:
     groups = can.astype({"value": float}).groupby(keys, sort=False)["value"]
     if groups.ngroups < frame.groupby(keys).ngroups:
         lost = (
-            frame.merge(can[keys].drop_duplicates(), how="left", indicator=True).query("_merge == 'left_only'").iloc[0]
+            frame.merge(can[keys].drop_duplicates(), how="left", indicator=True)
+            .query("_merge == 'left_only'")
+            .iloc[0]
         )
-        raise UserError(f"no trial of {lost['sampler']} on {lost['dataset']} came to its end: {lost['reason']}")
+        raise UserError(
+            f"no trial of {lost['sampler']} on {lost['dataset']} came to its end: {lost['reason']}"
+        )
     return can.loc[groups.idxmax()]
 
 
@@ -105,14 +113,23 @@ def write_choice(
         UserError: when budgets are not equal, or there is nothing to choose from.
     """
     budgets: Sequence[int | None] = n_trials or [None] * len(names)
-    trials = [one for name, n in zip(names, budgets, strict=True) for one in planned(name, runs, datasets, n, samplers)]
+    trials = [
+        one
+        for name, n in zip(names, budgets, strict=True)
+        for one in planned(name, runs, datasets, n, samplers)
+    ]
     frame = outcomes(trials)
     by_id = {one.job.folder.path.name: one for one in trials}
     chosen = best(frame)
     summaries = [by_id[run_id].job.folder.read_summary() for run_id in frame["run_id"]]
     monitor = trials[0].job.config["protocol"]["monitor"]
     found = write_evidence(frame, summaries, out / names[0], monitor, str(frame["sampler"].iloc[0]))
-    kept = [part for key, some in (("--dataset", datasets), ("--sampler", samplers)) if some for part in (key, *some)]
+    kept = [
+        part
+        for key, some in (("--dataset", datasets), ("--sampler", samplers))
+        if some
+        for part in (key, *some)
+    ]
     command = " ".join(["hapens choose", ",".join(names), setting, *kept])
     for row in chosen.to_dict("records"):
         write_tuned(setting, by_id[row["run_id"]], row, command, f"results/tuning/{names[0]}")
@@ -133,7 +150,10 @@ def write_evidence(
     samplers, see `gaps`) and .provenance.json.
     """
     parts = dict(iter(frame.groupby("dataset", sort=False)))
-    origins = {name: provenance([one for one in summaries if one["dataset"] == name], _files(name)) for name in parts}
+    origins = {
+        name: provenance([one for one in summaries if one["dataset"] == name], _files(name))
+        for name in parts
+    }
     curves = budget_curves(frame, in_order)
     said = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,12 +170,18 @@ def write_evidence(
     return said
 
 
-def write_tuned(setting: str, one: Planned, row: Mapping[Hashable, Any], command: str, evidence: str) -> None:
+def write_tuned(
+    setting: str, one: Planned, row: Mapping[Hashable, Any], command: str, evidence: str
+) -> None:
     """Write one file of conf/tuned, with where it comes from on top: the command, and the folder of its evidence."""
     config, dataset, sampler = one.job.config, one.params["dataset"], one.params["sampler"]
     model, monitor = config["model"]["name"], config["protocol"]["monitor"]
-    base = compose_config([f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"])
-    last = "" if row["converged"] else "; its best epoch is its last one: more epochs might be better"
+    base = compose_config(
+        [f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"]
+    )
+    last = (
+        "" if row["converged"] else "; its best epoch is its last one: more epochs might be better"
+    )
     seeds = f"seed {row['seeds']}" if " " not in row["seeds"] else f"mean over seeds {row['seeds']}"
     head = [
         f"# {sampler} on {dataset} with {model}: the best of {row['trials']} trials by {monitor} on the validation part",
@@ -169,4 +195,7 @@ def write_tuned(setting: str, one: Planned, row: Mapping[Hashable, Any], command
 
 
 def _files(dataset: object) -> list[str]:
-    return [f"{dataset}{end}" for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png", "_gaps.csv")]
+    return [
+        f"{dataset}{end}"
+        for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png", "_gaps.csv")
+    ]

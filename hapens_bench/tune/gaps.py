@@ -22,20 +22,41 @@ def gaps(frame: pd.DataFrame, curves: pd.DataFrame, in_order: bool = False) -> p
     trials at which the baseline's curve is at the method's value at n, nothing where it is not within the trials tried;
     `baseline_rise` what the last quarter of its trials brought the baseline.
     """
-    values = {str(name): part["value"].to_numpy(dtype=float) for name, part in frame.groupby("sampler", sort=False)}
-    curve = {str(name): part["expected"].to_numpy() for name, part in curves.groupby("sampler", sort=False)}
-    drawn = {} if in_order else {name: _resampled(name, np.nan_to_num(v)) for name, v in values.items()}
+    values = {
+        str(name): part["value"].to_numpy(dtype=float)
+        for name, part in frame.groupby("sampler", sort=False)
+    }
+    curve = {
+        str(name): part["expected"].to_numpy()
+        for name, part in curves.groupby("sampler", sort=False)
+    }
+    drawn = (
+        {} if in_order else {name: _resampled(name, np.nan_to_num(v)) for name, v in values.items()}
+    )
     parts = []
     for a, b in permutations(curve, 2):
         N = len(curve[a])
         found = pd.DataFrame(
-            {"dataset": frame["dataset"].iloc[0], "baseline": a, "method": b, "n": np.arange(1, N + 1)}
+            {
+                "dataset": frame["dataset"].iloc[0],
+                "baseline": a,
+                "method": b,
+                "n": np.arange(1, N + 1),
+            }
         )
-        found["baseline_value"], found["method_value"], found["gap"] = curve[a], curve[b], curve[b] - curve[a]
-        found[["low", "high"]] = np.nan if in_order else np.quantile(drawn[b] - drawn[a], [0.025, 0.975], axis=0).T
+        found["baseline_value"], found["method_value"], found["gap"] = (
+            curve[a],
+            curve[b],
+            curve[b] - curve[a],
+        )
+        found[["low", "high"]] = (
+            np.nan if in_order else np.quantile(drawn[b] - drawn[a], [0.025, 0.975], axis=0).T
+        )
         first = np.searchsorted(curve[a], curve[b] - 1e-12)  # curves never fall
         found["reached_at"] = np.where(first < N, first + 1, np.nan)
-        found["baseline_rise"] = curve[a][-1] - curve[a][N - 1 - last_quarter(N)] if N > 1 else np.nan
+        found["baseline_rise"] = (
+            curve[a][-1] - curve[a][N - 1 - last_quarter(N)] if N > 1 else np.nan
+        )
         parts.append(found)
     columns = ["dataset", "baseline", "method", "n"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
@@ -68,7 +89,11 @@ def _answer(part: pd.DataFrame, monitor: str) -> str:
     if gap <= 0:
         return f"{head} There is no gap for {a} to close."
     worth = part.loc[part["reached_at"].notna(), "n"].max()
-    equal = f"they are worth {worth:.0f} of {b}'s" if pd.notna(worth) else f"one trial of {b} is worth more"
+    equal = (
+        f"they are worth {worth:.0f} of {b}'s"
+        if pd.notna(worth)
+        else f"one trial of {b} is worth more"
+    )
     text = f"{head} {a} does not reach {theirs:.2f} within its {N} trials ({equal})"
     if N == 1:
         return f"{text}; one trial says nothing of more."

@@ -39,7 +39,9 @@ def open_journal(path: Path) -> Iterator[JournalStorage]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"another process is tuning with {path}; wait for it, or take another paths.runs") from None
+        raise UserError(
+            f"another process is tuning with {path}; wait for it, or take another paths.runs"
+        ) from None
     try:
         if path.exists():
             _drop_cut_off_line(path)

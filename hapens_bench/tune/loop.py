@@ -43,7 +43,11 @@ def search(plan: Plan, console: Console) -> pd.DataFrame:
     """
     with listening(), open_journal(plan.journal) as storage:
         studies = [Study(plan, own, storage) for own in plan.studies]
-        ahead = [(study.own, n) for study in studies for n in range(len(study.trials()), len(study.own.fixed))]
+        ahead = [
+            (study.own, n)
+            for study in studies
+            for n in range(len(study.trials()), len(study.own.fixed))
+        ]
         prepare([own.planned(n, own.fixed[n], 1)[0].job for own, n in ahead if n < plan.n_trials])
         while batch := [(study, asked) for study in studies for asked in study.ask_batch()]:
             train_batch(plan, batch, console)
@@ -57,15 +61,27 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
     """
     seeds = plan.settings["seeds"]
     entries = [
-        Entry(study, asked, [one.job for one in study.own.planned(asked.trial.number, asked.setting, seeds)])
+        Entry(
+            study,
+            asked,
+            [one.job for one in study.own.planned(asked.trial.number, asked.setting, seeds)],
+        )
         for study, asked in batch
     ]
-    floors = {study: study.floor([entry.asked for entry in entries if entry.study is study]) for study, _ in batch}
+    floors = {
+        study: study.floor([entry.asked for entry in entries if entry.study is study])
+        for study, _ in batch
+    }
     for entry in entries:
         entry.jobs[0].floor = floors[entry.study]
     waves = [slice(0, 1), slice(1, None)] if any(floors.values()) else [slice(0, None)]
     for wave in waves:
-        jobs = [job for entry in entries if entry.jobs[0].state in ("to run", "done") for job in entry.jobs[wave]]
+        jobs = [
+            job
+            for entry in entries
+            if entry.jobs[0].state in ("to run", "done")
+            for job in entry.jobs[wave]
+        ]
         if jobs:
             prepare(jobs)
             train_jobs(jobs, on_devices(), console)
@@ -88,11 +104,15 @@ def outcome(jobs: Sequence[Job]) -> Outcome:
     facts["seeds"] = [job.config["seed"] for job in jobs]
     failed = [job for job in jobs if job.state == "failed"]
     if failed:
-        return Outcome("failed", facts=facts | {"reason": failed[0].reason, "command": failed[0].command})
+        return Outcome(
+            "failed", facts=facts | {"reason": failed[0].reason, "command": failed[0].command}
+        )
     trained = [job for job in jobs if job.state in ("done", "pruned")]
     histories = [job.folder.read_frame("history") for job in trained]
     facts["epochs"] = sum(map(len, histories))
-    facts["seconds"] = float(sum((frame["seconds"] / frame["pack_size"]).sum() for frame in histories))
+    facts["seconds"] = float(
+        sum((frame["seconds"] / frame["pack_size"]).sum() for frame in histories)
+    )
     found = curve(histories[0].to_dict("records"), monitor)
     if jobs[0].state == "pruned":
         below = first_below(histories[0].to_dict("records"), monitor, jobs[0].floor)
@@ -100,10 +120,15 @@ def outcome(jobs: Sequence[Job]) -> Outcome:
         kept = {epoch: value for epoch, value in found.items() if epoch <= below[0]}
         return Outcome("pruned", below[1], kept, facts | {"epoch": below[0], "converged": False})
     reports = [job.folder.read_summary()["selection"]["valid"] for job in jobs]
-    facts |= {"epoch": reports[0]["epoch"], "converged": all(report["converged"] for report in reports)}
+    facts |= {
+        "epoch": reports[0]["epoch"],
+        "converged": all(report["converged"] for report in reports),
+    }
     scores = [job.objective() for job in jobs]
     assert None not in scores
-    return Outcome("complete", float(sum(x for x in scores if x is not None)) / len(scores), found, facts)
+    return Outcome(
+        "complete", float(sum(x for x in scores if x is not None)) / len(scores), found, facts
+    )
 
 
 def rows(study: Study) -> pd.DataFrame:
@@ -125,7 +150,9 @@ def rows(study: Study) -> pd.DataFrame:
                 "run_id": facts["run_ids"][0],
                 "run_ids": facts["run_ids"],
                 "seeds": " ".join(map(str, facts["seeds"])),
-                "state": {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name],
+                "state": {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[
+                    trial.state.name
+                ],
                 "epochs": facts.get("epochs", 0),
                 "seconds": facts.get("seconds", 0.0),
                 "reason": facts.get("reason", ""),
@@ -138,7 +165,9 @@ def rows(study: Study) -> pd.DataFrame:
 def progress(study: Study) -> str:
     """Say in a line how far a study is."""
     frame = rows(study)
-    text = f"{study.own.sampler} on {study.own.dataset}: {len(frame)} of {study.plan.n_trials} trials"
+    text = (
+        f"{study.own.sampler} on {study.own.dataset}: {len(frame)} of {study.plan.n_trials} trials"
+    )
     if frame.empty:
         return text
     counts = ", ".join(f"{n} {state}" for state, n in frame["state"].value_counts().items())
@@ -151,5 +180,7 @@ def progress(study: Study) -> str:
 
 def chosen(plan: Plan, row: Any) -> Planned:
     """Compose the trial of a row again."""
-    own = next(s for s in plan.studies if (s.dataset, s.sampler) == (row["dataset"], row["sampler"]))
+    own = next(
+        s for s in plan.studies if (s.dataset, s.sampler) == (row["dataset"], row["sampler"])
+    )
     return own.planned(row["trial"], SETTING.split(row["setting"]), 1)[0]

@@ -74,7 +74,12 @@ class StudyPlan:
         first, params = config["seed"], {"dataset": self.dataset, "sampler": self.sampler}
         rest = [override for override in self.overrides if not override.startswith("seed=")]
         return [
-            Planned(params, trial, setting, Job({**config, "seed": seed}, [*rest, *setting, f"seed={seed}"]))
+            Planned(
+                params,
+                trial,
+                setting,
+                Job({**config, "seed": seed}, [*rest, *setting, f"seed={seed}"]),
+            )
             for seed in range(first, first + seeds)
         ]
 
@@ -91,7 +96,11 @@ class Plan:
     @property
     def journal(self) -> Path:
         """The file of all studies, <paths.runs>/.tune/<name>.journal."""
-        return Path(self.studies[0].base["paths"]["runs"]).expanduser() / ".tune" / f"{self.name}.journal"
+        return (
+            Path(self.studies[0].base["paths"]["runs"]).expanduser()
+            / ".tune"
+            / f"{self.name}.journal"
+        )
 
     @property
     def monitor(self) -> str:
@@ -129,18 +138,35 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
             f"experiment={chosen['experiment']} has no budget; take tune.n_trials=16, or tune.algorithm=grid"
         )
     composed, studies = once_for_each_choice(unresolved), []
-    for combination in combinations(sweeper, [text for text in typed if not text.startswith("tune.")]):
+    for combination in combinations(
+        sweeper, [text for text in typed if not text.startswith("tune.")]
+    ):
         overrides = [f"experiment={chosen['experiment']}", *combination]
         base = composed(overrides)
         dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
-        settled = {part.split("=", 1)[0] for part in combination}  # what is typed wins, and is not searched
+        settled = {
+            part.split("=", 1)[0] for part in combination
+        }  # what is typed wins, and is not searched
         parts = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
-        shared, own = ({key: text for key, text in part.items() if key not in settled} for part in parts)
+        shared, own = (
+            {key: text for key, text in part.items() if key not in settled} for part in parts
+        )
         fixed = fixed_points(sampler, shared, own, n_trials, chosen)
-        digest = _digest({**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"])
+        digest = _digest(
+            {**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"]
+        )
         study = f"{dataset}-{base['model']['name']}-{sampler}-{chosen['algorithm']}-{digest}"
         studies.append(
-            StudyPlan(study, dataset, sampler, overrides, parse_space({**shared, **own}), fixed, base, composed)
+            StudyPlan(
+                study,
+                dataset,
+                sampler,
+                overrides,
+                parse_space({**shared, **own}),
+                fixed,
+                base,
+                composed,
+            )
         )
     if chosen["algorithm"] == "grid":
         n_trials = common_size(studies, n_trials)
@@ -163,7 +189,9 @@ def read_settings(name: str, typed: Sequence[str]) -> dict[str, Any]:
         found |= {str(key): value for key, value in section.items()}
     for override in OverridesParser.create().parse_overrides(list(typed)):
         if override.is_sweep_override():
-            raise UserError(f"{override.input_line} lists several values, but a search has one {override.key_or_group}")
+            raise UserError(
+                f"{override.input_line} lists several values, but a search has one {override.key_or_group}"
+            )
         found[override.key_or_group.removeprefix("tune.")] = override.value()
     if wrong := list(problems("tune", KEYS, found)):
         raise UserError("; ".join(wrong))
@@ -179,18 +207,28 @@ def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple
     given = OverridesParser.create().parse_overrides(list(typed))
     names = {override.key_or_group for override in given}
     if hydra := [name for name in names if name.startswith("hydra")]:
-        raise UserError(f"hapens tune takes no {hydra[0]}; its own settings are tune.{', tune.'.join(KEYS)}")
+        raise UserError(
+            f"hapens tune takes no {hydra[0]}; its own settings are tune.{', tune.'.join(KEYS)}"
+        )
     own = [f"{key}={value}" for key, value in sweeper.get("params", {}).items() if key not in names]
     overrides = [*OverridesParser.create().parse_overrides(own), *given]
-    if listed := [o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in SWEPT]:
+    if listed := [
+        o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in SWEPT
+    ]:
         raise UserError(
             f"{listed[0]} lists several values, but only dataset and sampler may; the space is the experiment's"
         )
-    return list(dict.fromkeys(tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]))
+    return list(
+        dict.fromkeys(tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0])
+    )
 
 
 def fixed_points(
-    sampler: str, shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, chosen: Mapping[str, Any]
+    sampler: str,
+    shared: Mapping[str, str],
+    own: Mapping[str, str],
+    n_trials: int | None,
+    chosen: Mapping[str, Any],
 ) -> list[list[str]]:
     """Give the settings of the trials that do not depend on others: the budget's sequence, or the grid in a random order.
 
@@ -204,7 +242,10 @@ def fixed_points(
         return [grid[k] for k in np.random.default_rng(chosen["seed"]).permutation(len(grid))]
     wanted = n_trials or 1
     return settings(
-        shared, own, wanted if chosen["algorithm"] == "random" else min(wanted, chosen["startup"]), chosen["seed"]
+        shared,
+        own,
+        wanted if chosen["algorithm"] == "random" else min(wanted, chosen["startup"]),
+        chosen["seed"],
     )
 
 
@@ -238,7 +279,9 @@ def check_plan(plan: Plan) -> None:
     for study in plan.studies:
         selection = study.base["protocol"]["selection"]
         if selection != ["valid"]:
-            raise UserError(f"trials are judged on validation alone: take protocol.selection=[valid], not {selection}")
+            raise UserError(
+                f"trials are judged on validation alone: take protocol.selection=[valid], not {selection}"
+            )
 
 
 def trial_folder(study: StudyPlan, run_id: str) -> Path:

@@ -55,7 +55,9 @@ class Study:
 
     def __init__(self, plan: Plan, own: StudyPlan, storage: JournalStorage) -> None:
         self.plan, self.own = plan, own
-        self.space: dict[str, BaseDistribution] = {key: distribution(key, sweep) for key, sweep in own.space.items()}
+        self.space: dict[str, BaseDistribution] = {
+            key: distribution(key, sweep) for key, sweep in own.space.items()
+        }
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
             storage=storage, study_name=own.name, direction="maximize", load_if_exists=True
@@ -85,7 +87,9 @@ class Study:
         if number == len(trials):
             fixed = number < len(self.own.fixed)
             params = self._point(self.own.fixed[number]) if fixed else self._propose(number, trials)
-            begun = optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=self.space)
+            begun = optuna.trial.create_trial(
+                state=TrialState.RUNNING, params=params, distributions=self.space
+            )
             self.study.add_trial(begun)
         found = self.study.get_trials(deepcopy=False)[number]
         return Asked(optuna.Trial(self.study, found._trial_id), self.setting(found))
@@ -101,7 +105,9 @@ class Study:
 
     def setting(self, trial: FrozenTrial) -> list[str]:
         """Give a trial's parameters as overrides."""
-        return [f"{key}={shown(x) if isinstance(x, float) else x}" for key, x in trial.params.items()]
+        return [
+            f"{key}={shown(x) if isinstance(x, float) else x}" for key, x in trial.params.items()
+        ]
 
     def _point(self, setting: list[str]) -> dict[str, Any]:
         """Turn overrides into what optuna calls parameters: a number within its interval, or a value of a list, as text."""
@@ -118,7 +124,11 @@ class Study:
         if self.plan.settings["pruner"] == "none":
             return {}
         before = batch[0].trial.number // self.plan.settings["batch"] * self.plan.settings["batch"]
-        curves = [trial.intermediate_values for trial in self.trials()[:before] if trial.intermediate_values]
+        curves = [
+            trial.intermediate_values
+            for trial in self.trials()[:before]
+            if trial.intermediate_values
+        ]
         return median_floor(curves, self.plan.settings["warmup"]) if curves else {}
 
     def tell(self, asked: Asked, outcome: Outcome) -> None:
@@ -130,6 +140,12 @@ class Study:
         for key, fact in outcome.facts.items():
             asked.trial.set_user_attr(key, fact)
         asked.trial.set_user_attr("reached", outcome.value)
-        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        states = {
+            "complete": TrialState.COMPLETE,
+            "pruned": TrialState.PRUNED,
+            "failed": TrialState.FAIL,
+        }
         complete = outcome.state == "complete"
-        self.study.tell(asked.trial, outcome.value if complete else None, state=states[outcome.state])
+        self.study.tell(
+            asked.trial, outcome.value if complete else None, state=states[outcome.state]
+        )

@@ -36,14 +36,19 @@ class BudgetSweeper(CrossSweeper):
         super().__init__(max_batch_size=None, params=params)
         self.n_trials, self.seed, self.shared, self.own = n_trials, seed, shared, own
 
-    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+    def split_arguments(
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
         """Give one batch: every combination of the overrides in every setting of its sampler."""
         (combinations,) = super().split_arguments(overrides, max_batch_size)
         jobs = []
         for combination in combinations:
             chosen = dict(part.split("=", 1) for part in combination)
             own = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
-            jobs += [combination + setting for setting in settings(self.shared, own, self.n_trials, self.seed)]
+            jobs += [
+                combination + setting
+                for setting in settings(self.shared, own, self.n_trials, self.seed)
+            ]
         return [jobs]
 
 
@@ -65,4 +70,6 @@ class BudgetSweeperConf:
 
 
 for name, node in {"basic": CrossSweeperConf, "budget": BudgetSweeperConf}.items():
-    ConfigStore.instance().store(group="hydra/sweeper", name=name, node=node, provider="hapens_bench")
+    ConfigStore.instance().store(
+        group="hydra/sweeper", name=name, node=node, provider="hapens_bench"
+    )

@@ -21,12 +21,19 @@ class PackLauncher(Launcher):
     composes_and_checks = True  # all jobs, before any trains: a sweeper need not
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in settings.items()}
+        self.settings = {
+            k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v
+            for k, v in settings.items()
+        }
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.loader, self.config = hydra_context.config_loader, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
@@ -52,7 +59,9 @@ class RayLauncher(PackLauncher):
 @dataclass
 class PackLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.PackLauncher"
-    devices: list[str] | None = None  # one worker process each; null: all CUDA devices, else the CPU
+    devices: list[str] | None = (
+        None  # one worker process each; null: all CUDA devices, else the CPU
+    )
     max_trials: int | None = None  # of a pack; null: as many as memory holds
 
 
@@ -66,7 +75,9 @@ class SlurmLauncherConf:
     folder: str = "${hydra.sweep.dir}/submitit/%j"  # batch scripts and logs; on a file system that the nodes share
     name: str = "hapens"
     timeout_min: int = 240
-    signal_delay_s: int = 120  # before the time is up checkpoints are written and the element goes back to the queue
+    signal_delay_s: int = (
+        120  # before the time is up checkpoints are written and the element goes back to the queue
+    )
     array_parallelism: int = 256  # elements at a time
     gpus_per_node: int | None = None
     cpus_per_task: int | None = None
@@ -76,17 +87,29 @@ class SlurmLauncherConf:
     qos: str | None = None
     constraint: str | None = None
     setup: list[str] | None = None  # shell lines before training: module load ...
-    additional_parameters: dict[str, Any] = field(default_factory=lambda: {"requeue": True})  # any others of sbatch
+    additional_parameters: dict[str, Any] = field(
+        default_factory=lambda: {"requeue": True}
+    )  # any others of sbatch
 
 
 @dataclass
 class RayLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.RayLauncher"
-    address: str | None = None  # of a cluster (auto, or ray://host:10001); null: one on this machine
+    address: str | None = (
+        None  # of a cluster (auto, or ray://host:10001); null: one on this machine
+    )
     num_cpus: float = 1.0  # of a task
-    num_gpus: float | None = None  # of a task; 0.25: four tasks share a GPU; null: 1 where the cluster has any, else 0
+    num_gpus: float | None = (
+        None  # of a task; 0.25: four tasks share a GPU; null: 1 where the cluster has any, else 0
+    )
     max_trials: int | None = None  # of a task; null: no bound
 
 
-for name, node in {"pack": PackLauncherConf, "slurm": SlurmLauncherConf, "ray": RayLauncherConf}.items():
-    ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="hapens_bench")
+for name, node in {
+    "pack": PackLauncherConf,
+    "slurm": SlurmLauncherConf,
+    "ray": RayLauncherConf,
+}.items():
+    ConfigStore.instance().store(
+        group="hydra/launcher", name=name, node=node, provider="hapens_bench"
+    )

@@ -34,7 +34,11 @@ sys.path.insert(0, str(Path(__file__).parent / "rivals"))
 import plain
 
 Row = dict[str, Any]
-SETTINGS = {"rns": ["sampler=rns"], "dns": ["sampler=dns", "sampler.M=32"], "ahns": ["sampler=ahns", "sampler.M=32"]}
+SETTINGS = {
+    "rns": ["sampler=rns"],
+    "dns": ["sampler=dns", "sampler.M=32"],
+    "ahns": ["sampler=ahns", "sampler.M=32"],
+}
 POOLS = {"rns": 1, "dns": 32, "ahns": 32}
 
 
@@ -56,10 +60,16 @@ def epochs(args: argparse.Namespace) -> Iterator[Row]:
             }
             for tidy, script in scripts.items():
                 name = "plain script, tidied" if tidy else "plain script"
-                ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: n * s.steps(few, a, M) / few
+                ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: (
+                    n * s.steps(few, a, M) / few
+                )
             found = interleaved(ways, args.rounds)
             for rival in ("recbole", "implicit"):
-                found[rival] = "has no AHNS" if sampler == "ahns" else other(rival, split, "--sampler", sampler)
+                found[rival] = (
+                    "has no AHNS"
+                    if sampler == "ahns"
+                    else other(rival, split, "--sampler", sampler)
+                )
             for way, seconds in found.items():
                 yield row("epoch", f"{dataset} {sampler}", way, seconds, found["ours"])
 
@@ -68,19 +78,25 @@ def pool(args: argparse.Namespace) -> Iterator[Row]:
     """Exact uniform candidates alone, B = 2048, M = 32, in seconds a step."""
     for dataset in args.datasets:
         split = real(dataset)
-        users = torch.from_numpy(split.full_train[np.random.default_rng(0).integers(0, len(split.full_train), 2048)])
+        users = torch.from_numpy(
+            split.full_train[np.random.default_rng(0).integers(0, len(split.full_train), 2048)]
+        )
         ways: dict[str, Callable[[], float]] = {}
         for engine in ("auto", "reference"):
             ours = Ours(split, SETTINGS["dns"], engine=engine)
 
             def draw(ours: Ours = ours, users: torch.Tensor = users) -> object:
-                return draw_pool(ours.positives, users[None, :, 0].contiguous(), 32, ours.pack.pool_streams, 0)
+                return draw_pool(
+                    ours.positives, users[None, :, 0].contiguous(), 32, ours.pack.pool_streams, 0
+                )
 
             draw()
             ways["ours" if engine == "auto" else "ours, plain torch"] = timed(draw, n=10)
         for tidy in (False, True):
             script = plain.PlainMF(split.full_train, split.n_users, split.n_items, tidy=tidy)
-            ways["plain script, tidied" if tidy else "plain script"] = timed(lambda s=script, u=users: s._draw(u, 32))
+            ways["plain script, tidied" if tidy else "plain script"] = timed(
+                lambda s=script, u=users: s._draw(u, 32)
+            )
         found = interleaved(ways, args.rounds)
         for way, seconds in found.items():
             yield row("pool", dataset, way, seconds, found["ours"])
@@ -101,7 +117,9 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
             for part in users.split(256):
                 torch.mm(part, items, out=block[: len(part)])
 
-        def loop(split: Any = split, test: Any = test, model: Any = model, total: int = len(users)) -> float:
+        def loop(
+            split: Any = split, test: Any = test, model: Any = model, total: int = len(users)
+        ) -> float:
             _, seconds, n = plain.evaluate(model.queries[0], model.items[0], split.full_train, test)
             return seconds / n * total
 
@@ -157,7 +175,9 @@ def samplers(args: argparse.Namespace) -> Iterator[Row]:
         ours = {name: Ours(split, [f"sampler={name}"], device=args.device) for name in names}
         for one in ours.values():
             one.steps(5)
-        found = interleaved({name: lambda o=one: o.steps(10) for name, one in ours.items()}, 2 * args.rounds)
+        found = interleaved(
+            {name: lambda o=one: o.steps(10) for name, one in ours.items()}, 2 * args.rounds
+        )
         for name, seconds in sorted(found.items(), key=lambda pair: pair[1]):
             yield row("sampler", dataset, name, seconds, found["rns"])
 
@@ -177,7 +197,9 @@ def packs(args: argparse.Namespace) -> Iterator[Row]:
         if args.device == "cuda":
             slow = Ours(split, SETTINGS["ahns"], device="cuda", engine="reference")
             seconds = slow.loop.n_steps * slow.steps(20)
-            yield row("pack", f"{dataset} ahns", "T = 1, plain torch, uncaptured", seconds, alone.epoch())
+            yield row(
+                "pack", f"{dataset} ahns", "T = 1, plain torch, uncaptured", seconds, alone.epoch()
+            )
 
 
 def trials(args: argparse.Namespace) -> Iterator[Row]:
@@ -259,8 +281,16 @@ def shares(rows: list[Row], machine: dict[str, Any], datasets: list[str]) -> Ite
             continue
         split = real(dataset)
         if adam:
-            moved = 8 * 4 * 64 * (split.n_users + split.n_items)  # read p, m, v, g; write p, m, v, g
-            yield row("share", dataset, "Adam, of streaming", moved / adam / 1e9 / machine["streaming GB/s"], None)
+            moved = (
+                8 * 4 * 64 * (split.n_users + split.n_items)
+            )  # read p, m, v, g; write p, m, v, g
+            yield row(
+                "share",
+                dataset,
+                "Adam, of streaming",
+                moved / adam / 1e9 / machine["streaming GB/s"],
+                None,
+            )
         if user:
             rate = 2 * 64 * split.n_items / user / 1e9 / machine["GEMM 256x64 @ 64x10429 GFLOP/s"]
             yield row("share", dataset, "ranking, of matrix products", rate, None)
@@ -289,7 +319,9 @@ SECTIONS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--datasets", nargs="*", default=["ml-1m", "phones"])
     parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--rounds", type=int, default=5)

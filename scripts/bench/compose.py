@@ -32,14 +32,20 @@ def main() -> None:
     taken: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         found = []
-        for name, compose in {"Hydra": compose_config, "ours": once_for_each_choice(unresolved)}.items():
+        for name, compose in {
+            "Hydra": compose_config,
+            "ours": once_for_each_choice(unresolved),
+        }.items():
             begun = time.perf_counter()
             found.append([compose(overrides) for overrides in jobs])
             taken.setdefault(name, []).append(time.perf_counter() - begun)
         assert found[0] == found[1]
     least = {name: min(seconds) for name, seconds in taken.items()}
     case = f"{args.experiment}, {args.dataset}: {len(jobs)} jobs"
-    rows = [{"case": case, "way": name, "seconds": s, "ratio": s / least["ours"]} for name, s in least.items()]
+    rows = [
+        {"case": case, "way": name, "seconds": s, "ratio": s / least["ours"]}
+        for name, s in least.items()
+    ]
     frame = pd.DataFrame(rows)
     print(frame.to_string(index=False))
     write(frame, args.out / "compose", machine, rounds=ROUNDS)

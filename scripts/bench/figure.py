@@ -31,7 +31,11 @@ def draw(frame: pd.DataFrame, machine: dict[str, Any], path: Path) -> None:
     sections = [name for name in TITLES if (shown["section"] == name).any()]
     heights = [max(2, len(_bars(shown, name))) for name in sections]
     figure, panels = pyplot.subplots(
-        len(sections), 1, figsize=(8, 0.24 * sum(heights) + 0.8 * len(sections)), height_ratios=heights, squeeze=False
+        len(sections),
+        1,
+        figsize=(8, 0.24 * sum(heights) + 0.8 * len(sections)),
+        height_ratios=heights,
+        squeeze=False,
     )
     for panel, name in zip(panels[:, 0], sections, strict=True):
         bars = _bars(shown, name)
@@ -46,7 +50,12 @@ def draw(frame: pd.DataFrame, machine: dict[str, Any], path: Path) -> None:
         panel.invert_yaxis()
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.12)
-    figure.text(0.01, 0.002, f"{machine['cpu']} / {machine['device']}, {machine['threads']} threads", fontsize=7)
+    figure.text(
+        0.01,
+        0.002,
+        f"{machine['cpu']} / {machine['device']}, {machine['threads']} threads",
+        fontsize=7,
+    )
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

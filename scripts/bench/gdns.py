@@ -39,7 +39,10 @@ def times(dataset: str, rounds: int) -> Iterator[dict[str, Any]]:
     """Time an epoch of each method, after three that also settle what is chosen and compiled."""
     common = [f"dataset={dataset}", *COMMON]
     split = load_split(compose_config(common))
-    every = {name: Ours(split, [*common, f"sampler={name}", f"trainer={TRAINER[name]}"]) for name in TRAINER}
+    every = {
+        name: Ours(split, [*common, f"sampler={name}", f"trainer={TRAINER[name]}"])
+        for name in TRAINER
+    }
     for one in every.values():
         for _ in range(3):
             one.epoch()
@@ -61,7 +64,9 @@ def packs(dataset: str, sizes: list[int], rounds: int) -> Iterator[dict[str, Any
     every = {T: Ours(split, overrides, T) for T in sizes}
     for one in every.values():
         one.epoch()
-    found = interleaved({str(T): lambda o=one, T=T: o.epoch() / T for T, one in every.items()}, rounds)
+    found = interleaved(
+        {str(T): lambda o=one, T=T: o.epoch() / T for T, one in every.items()}, rounds
+    )
     for T, seconds in found.items():
         what = f"epoch a trial, pack of {T}, s"
         ratio = seconds / found[str(sizes[0])]
@@ -72,7 +77,12 @@ def memory(dataset: str) -> Iterator[dict[str, Any]]:
     """Run each method in a process of its own and read the peak of its memory."""
     for name in TRAINER:
         with tempfile.TemporaryDirectory() as folder:
-            short = ["trainer.epochs=2", "trainer.eval_every=1", "trainer.checkpoint_seconds=0", "trainer.device=cpu"]
+            short = [
+                "trainer.epochs=2",
+                "trainer.eval_every=1",
+                "trainer.checkpoint_seconds=0",
+                "trainer.device=cpu",
+            ]
             own = [
                 f"dataset={dataset}",
                 f"sampler={name}",
@@ -84,15 +94,29 @@ def memory(dataset: str) -> Iterator[dict[str, Any]]:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             (path,) = Path(folder).glob("*/*/*/*/summary.json")
             peak = json.loads(path.read_text())["peak_memory_mb"] / 1024
-        yield {"dataset": dataset, "what": "peak memory, GiB", "sampler": name, "value": peak, "ratio": None}
+        yield {
+            "dataset": dataset,
+            "what": "peak memory, GiB",
+            "sampler": name,
+            "value": peak,
+            "ratio": None,
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--time", nargs="*", default=["ml-1m"], help="data sets whose epochs are timed")
-    parser.add_argument("--packs", nargs="*", default=["ml-1m"], help="data sets on which packs are timed")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--time", nargs="*", default=["ml-1m"], help="data sets whose epochs are timed"
+    )
+    parser.add_argument(
+        "--packs", nargs="*", default=["ml-1m"], help="data sets on which packs are timed"
+    )
     parser.add_argument("--pack-sizes", nargs="+", type=int, default=[1, 2, 4, 5, 8])
-    parser.add_argument("--memory", nargs="*", default=["pinterest"], help="data sets on which memory is measured")
+    parser.add_argument(
+        "--memory", nargs="*", default=["pinterest"], help="data sets on which memory is measured"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
@@ -108,7 +132,10 @@ def main() -> None:
     print("dataset, what, sampler, value, times rns")
     for row in itertools.chain.from_iterable(parts):
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        print(f"{row['dataset']:10} {row['what']:28} {row['sampler']:8} {row['value']:8.3g} {ratio:>8}", flush=True)
+        print(
+            f"{row['dataset']:10} {row['what']:28} {row['sampler']:8} {row['value']:8.3g} {ratio:>8}",
+            flush=True,
+        )
         record.add(row)
 
 

@@ -35,14 +35,23 @@ D, L = 64, 3
 def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     split = real(args.dataset)
     size = (split.full_train, split.n_users, split.n_items)
-    fast, plain, folded = (Graph(*size, engine=engine) for engine in (Engine.NUMBA, Engine.PLAIN, Engine.CUDA))
+    fast, plain, folded = (
+        Graph(*size, engine=engine) for engine in (Engine.NUMBA, Engine.PLAIN, Engine.CUDA)
+    )
     weights = fast.symmetric()
-    halves = [(fast.users, weights.into_users[0], split.n_items), (fast.items, weights.into_items[0], split.n_users)]
+    halves = [
+        (fast.users, weights.into_users[0], split.n_items),
+        (fast.items, weights.into_items[0], split.n_users),
+    ]
     arrays = [(w.numpy(), e.index.numpy(), e.indptr.numpy()) for e, w, _ in halves]
     matrices = [
-        csr_matrix(parts, shape=(len(parts[2]) - 1, m)) for parts, (_, _, m) in zip(arrays, halves, strict=True)
+        csr_matrix(parts, shape=(len(parts[2]) - 1, m))
+        for parts, (_, _, m) in zip(arrays, halves, strict=True)
     ]
-    receivers = [torch.repeat_interleave(torch.arange(len(e.indptr) - 1), e.indptr.diff()) for e, _, _ in halves]
+    receivers = [
+        torch.repeat_interleave(torch.arange(len(e.indptr) - 1), e.indptr.diff())
+        for e, _, _ in halves
+    ]
     for T in args.trials:
         users, items = torch.randn(T, split.n_users, D), torch.randn(T, split.n_items, D)
         wide = [table.transpose(0, 1).reshape(1, -1, T * D) for table in (users, items)]
@@ -53,15 +62,21 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
 
         def scatter(users: torch.Tensor = users, items: torch.Tensor = items) -> None:
             for tables in zip(users, items, strict=True):
-                for (edges, weight, _), table, into in zip(halves, tables[::-1], receivers, strict=True):
+                for (edges, weight, _), table, into in zip(
+                    halves, tables[::-1], receivers, strict=True
+                ):
                     messages = table[edges.index] * weight[:, None]
                     torch.zeros(len(edges.indptr) - 1, D).index_add_(0, into, messages)
 
         ways: dict[str, Callable[[], object]] = {
             "ours": lambda u=users, i=items: fast.propagate(u, i, weights),
             "ours, trials folded into features": lambda w=wide: fast.propagate(*w, weights),
-            "torch.sparse, CSR, trial by trial": lambda u=users, i=items: plain.propagate(u, i, weights),
-            "torch.sparse, CSR, trials folded into features": lambda u=users, i=items: folded.propagate(u, i, weights),
+            "torch.sparse, CSR, trial by trial": lambda u=users, i=items: plain.propagate(
+                u, i, weights
+            ),
+            "torch.sparse, CSR, trials folded into features": lambda u=users, i=items: (
+                folded.propagate(u, i, weights)
+            ),
             "scipy.sparse, one thread": scipy,
             "messages gathered and scattered": scatter,
         }
@@ -74,15 +89,26 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
 
 def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     split = real(args.dataset)
-    models = {"mf": [], "lightgcn": [], "ngcf": [], "ngcf of the authors": ["model.variant=authors"]}
-    every = {name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()}
+    models = {
+        "mf": [],
+        "lightgcn": [],
+        "ngcf": [],
+        "ngcf of the authors": ["model.variant=authors"],
+    }
+    every = {
+        name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()
+    }
     every["lightgcn, plain torch"] = Ours(split, ["model=lightgcn"], engine="reference")
     for one in every.values():
         one.steps(2)
-    found = interleaved({name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds)
+    found = interleaved(
+        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    )
     for way, seconds in found.items():
         yield row("step, rns", threads, way, seconds, found["mf"])
-    yield row("epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None)
+    yield row(
+        "epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None
+    )
     yield from bound(split, threads, found["lightgcn"], args.rounds)
 
 
@@ -106,7 +132,9 @@ def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
     for one in every.values():
         one.steps(1)
-    found = interleaved({name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds)
+    found = interleaved(
+        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    )
     for way, seconds in found.items():
         yield row("step of a pack, rns", threads, way, seconds, found["a pack of 1"])
 
@@ -118,31 +146,59 @@ def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     ours.steps(2)
 
     def recbole() -> float:
-        answers.append(other("recbole", split, "--model", "LightGCN", "--warmup", "3", "--batches", str(args.batches)))
+        answers.append(
+            other(
+                "recbole",
+                split,
+                "--model",
+                "LightGCN",
+                "--warmup",
+                "3",
+                "--batches",
+                str(args.batches),
+            )
+        )
         return answers[-1] if isinstance(answers[-1], float) else float("nan")
 
-    found = interleaved({"ours": lambda: ours.loop.n_steps * ours.steps(args.batches), "recbole": recbole}, 3)
+    found = interleaved(
+        {"ours": lambda: ours.loop.n_steps * ours.steps(args.batches), "recbole": recbole}, 3
+    )
     for way, seconds in found.items():
         said = [a for a in answers if isinstance(a, str)] if way == "recbole" else []
-        yield row("epoch of LightGCN, rns", threads, said[0] if said else way, seconds, found["ours"])
+        yield row(
+            "epoch of LightGCN, rns", threads, said[0] if said else way, seconds, found["ours"]
+        )
 
 
 SECTIONS = {"product": products, "step": steps, "packs": packs, "rivals": rivals}
 
 
 def row(case: str, threads: int, way: str, seconds: float, base: float | None) -> Row:
-    return {"case": case, "threads": threads, "way": way, "seconds": seconds, "ratio": base and seconds / base}
+    return {
+        "case": case,
+        "threads": threads,
+        "way": way,
+        "seconds": seconds,
+        "ratio": base and seconds / base,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", default="gowalla")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--trials", nargs="*", type=int, default=[1, 4])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     parser.add_argument("--packs", nargs="*", type=int, default=[4])
-    parser.add_argument("--batches", type=int, default=20, help="of an epoch that are timed against another library's")
+    parser.add_argument(
+        "--batches",
+        type=int,
+        default=20,
+        help="of an epoch that are timed against another library's",
+    )
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=list(SECTIONS))
     args = parser.parse_args()
     record = Record(args.out / "graph", describe("cpu"), rounds=args.rounds)
@@ -152,7 +208,10 @@ def main() -> None:
         for section in args.only:
             for found in SECTIONS[section](args, threads):
                 ratio = f"{found['ratio']:.2f}" if found["ratio"] else ""
-                print(f"{found['case']:24} {threads} {found['way']:48} {found['seconds']:8.3g} {ratio:>8}", flush=True)
+                print(
+                    f"{found['case']:24} {threads} {found['way']:48} {found['seconds']:8.3g} {ratio:>8}",
+                    flush=True,
+                )
                 record.add(found)
 
 

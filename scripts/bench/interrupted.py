@@ -20,13 +20,30 @@ from pathlib import Path
 import pandas as pd
 from machine import describe, write
 
-SWEEP = ["sampler=rns,dns", "trainer.lr=0.0005,0.001,0.005,0.01", "seed=range(8)", "tuned=none", "protocol=ahns"]
+SWEEP = [
+    "sampler=rns,dns",
+    "trainer.lr=0.0005,0.001,0.005,0.01",
+    "seed=range(8)",
+    "tuned=none",
+    "protocol=ahns",
+]
 LENGTH = ["trainer.epochs=200", "trainer.patience=null"]
 
 
 def start(runs: Path, overrides: list[str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "hapens_bench", "-m", *SWEEP, *LENGTH, *overrides, f"paths.runs={runs}"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "hapens_bench",
+        "-m",
+        *SWEEP,
+        *LENGTH,
+        *overrides,
+        f"paths.runs={runs}",
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def finish(runs: Path, overrides: list[str], gaps: list[float]) -> int:
@@ -48,7 +65,11 @@ def finish(runs: Path, overrides: list[str], gaps: list[float]) -> int:
 def measured(runs: Path, overrides: list[str], gaps: list[float]) -> dict[str, float]:
     begun = time.monotonic()
     interruptions = finish(runs, overrides, gaps)
-    return {"interruptions": interruptions, "trials": len(results(runs)), "seconds": time.monotonic() - begun}
+    return {
+        "interruptions": interruptions,
+        "trials": len(results(runs)),
+        "seconds": time.monotonic() - begun,
+    }
 
 
 def results(runs: Path) -> dict[str, str]:
@@ -59,7 +80,9 @@ def results(runs: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--interruptions", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/bench"))

@@ -16,7 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-FIXED = ["dataset=large", "model=mf", "sampler=dns", "sampler.M=16", "tuned=none", "trainer.epochs=1"]
+FIXED = [
+    "dataset=large",
+    "model=mf",
+    "sampler=dns",
+    "sampler.M=16",
+    "tuned=none",
+    "trainer.epochs=1",
+]
 FIXED += ["trainer.batch_size=65536", "trainer.device=cpu", "protocol.selection=[test_peak]"]
 FIXED += ["+protocol.judged.users=1000", "+protocol.judged.seed=0"]
 
@@ -25,9 +32,20 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--shrink", type=int, default=1)
     options, overrides = parser.parse_known_args()
-    size = [f"dataset.users={2_000_000 // options.shrink}", f"dataset.items={1_000_000 // options.shrink}"]
+    size = [
+        f"dataset.users={2_000_000 // options.shrink}",
+        f"dataset.items={1_000_000 // options.shrink}",
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hapens_bench", *FIXED, *size, *overrides, f"paths.runs={folder}"]
+        command = [
+            sys.executable,
+            "-m",
+            "hapens_bench",
+            *FIXED,
+            *size,
+            *overrides,
+            f"paths.runs={folder}",
+        ]
         print(" ".join(command[1:-1]), flush=True)
         begun = time.monotonic()
         done = subprocess.run(command)

@@ -23,22 +23,49 @@ WAYS = {
     "slurm": ["hydra.launcher.cluster=local", "hydra.launcher.packs=2"],
     "ray": ["hydra.launcher.num_cpus=1"],
 }
-SWEEP = ["sampler=rns,dns", "trainer.lr=0.001,0.01", "seed=range(3)", "tuned=none", "trainer.threads=1"]
+SWEEP = [
+    "sampler=rns,dns",
+    "trainer.lr=0.001,0.01",
+    "seed=range(3)",
+    "tuned=none",
+    "trainer.threads=1",
+]
 
 
 def run(name: str, overrides: list[str], folder: Path) -> tuple[float, dict[str, str]]:
     """Give the seconds that a sweep took, and what each run id found."""
     runs = folder / name
-    command = [sys.executable, "-m", "hapens_bench", "-m", f"hydra/launcher={name}", *WAYS[name], *SWEEP, *overrides]
+    command = [
+        sys.executable,
+        "-m",
+        "hapens_bench",
+        "-m",
+        f"hydra/launcher={name}",
+        *WAYS[name],
+        *SWEEP,
+        *overrides,
+    ]
     begun = time.monotonic()
-    subprocess.run([*command, f"paths.runs={runs}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, f"paths.runs={runs}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     seconds = time.monotonic() - begun
-    found = {path.parent.name: json.loads(path.read_text())["selection"] for path in runs.glob("*/*/*/*/summary.json")}
-    return seconds, {run_id: json.dumps(selection, sort_keys=True) for run_id, selection in found.items()}
+    found = {
+        path.parent.name: json.loads(path.read_text())["selection"]
+        for path in runs.glob("*/*/*/*/summary.json")
+    }
+    return seconds, {
+        run_id: json.dumps(selection, sort_keys=True) for run_id, selection in found.items()
+    }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--launchers", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     options, overrides = parser.parse_known_args()

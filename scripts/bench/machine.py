@@ -84,11 +84,20 @@ def ceilings(device: str) -> dict[str, float]:
     big = 2**28 if device == "cuda" else 2**25
     a, b = torch.ones(big, device=device), torch.zeros(big, device=device)
     n = 8192 if device == "cuda" else 2048
-    x, y, out = torch.randn(n, n, device=device), torch.randn(n, n, device=device), torch.empty(n, n, device=device)
+    x, y, out = (
+        torch.randn(n, n, device=device),
+        torch.randn(n, n, device=device),
+        torch.empty(n, n, device=device),
+    )
     q, v = torch.randn(256, 64, device=device), torch.randn(64, 10429, device=device)
     s = torch.empty(256, 10429, device=device)
     return {
         "streaming GB/s": 8 * big / best(lambda: b.copy_(a), sync) / 1e9,
         "GEMM GFLOP/s": 2 * n**3 / best(lambda: torch.mm(x, y, out=out), sync) / 1e9,
-        "GEMM 256x64 @ 64x10429 GFLOP/s": 2 * 256 * 64 * 10429 / best(lambda: torch.mm(q, v, out=s), sync) / 1e9,
+        "GEMM 256x64 @ 64x10429 GFLOP/s": 2
+        * 256
+        * 64
+        * 10429
+        / best(lambda: torch.mm(q, v, out=s), sync)
+        / 1e9,
     }

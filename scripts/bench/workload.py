@@ -21,16 +21,28 @@ from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import draw_pool
 from hapens_bench.training.stage import Stage, ranking
 
-METRICS = ",".join(f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (20, 50))
+METRICS = ",".join(
+    f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (20, 50)
+)
 
 
 class Ours:
     """T trials of one setting on one split; `step` and `epoch` train, `rank` evaluates."""
 
     def __init__(
-        self, split: Split, overrides: list[str], T: int = 1, device: str = "cpu", engine: str = "auto"
+        self,
+        split: Split,
+        overrides: list[str],
+        T: int = 1,
+        device: str = "cpu",
+        engine: str = "auto",
     ) -> None:
-        common = ["tuned=none", "trainer.epochs=1000000", f"trainer.engine={engine}", f"protocol.metrics=[{METRICS}]"]
+        common = [
+            "tuned=none",
+            "trainer.epochs=1000000",
+            f"trainer.engine={engine}",
+            f"protocol.metrics=[{METRICS}]",
+        ]
         composed = once_for_each_choice(unresolved)
         configs = [composed([*common, *overrides, f"seed={t}"]) for t in range(T)]
         self.split, self.device, self.config = split, torch.device(device), configs[0]
@@ -93,7 +105,9 @@ class Ours:
 
         return {
             "pool": lambda: draw_pool(self.positives, batch.users, M, pack.pool_streams, 0),
-            "sampler": lambda: pack.sampler.draw(batch, encoded.detach(), pool, pack.sampler_streams),
+            "sampler": lambda: pack.sampler.draw(
+                batch, encoded.detach(), pool, pack.sampler_streams
+            ),
             "loss and gradient": backward,
             "Adam": lambda: (backward(), pack.optimizer.step()),
             "hardness": lambda: loop.meter.add(batch.users, *self._scores(batch, items), items),
@@ -156,7 +170,9 @@ def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def timed(work: Callable[[], object], now: Callable[[], float] = time.perf_counter, n: int = 1) -> Callable[[], float]:
+def timed(
+    work: Callable[[], object], now: Callable[[], float] = time.perf_counter, n: int = 1
+) -> Callable[[], float]:
     """Make a way of `interleaved` from a function: the mean seconds of n calls."""
 
     def way() -> float:

@@ -25,9 +25,13 @@ SETTING = ["dataset=tools", "sampler=ahns", "sampler.M=32", "trainer.epochs=2", 
 TOLERANCE = 1e-3  # of a loss: on a GPU rows are added up in any order
 
 
-def losses(device: torch.device, engine: str, captured: bool = True, T: int = 3) -> list[list[float]]:
+def losses(
+    device: torch.device, engine: str, captured: bool = True, T: int = 3
+) -> list[list[float]]:
     """Train a pack and return each trial's loss after each epoch."""
-    configs = [compose_config([*SETTING, f"trainer.engine={engine}", f"seed={t}"]) for t in range(T)]
+    configs = [
+        compose_config([*SETTING, f"trainer.engine={engine}", f"seed={t}"]) for t in range(T)
+    ]
     activate(device)
     stage = Stage("held", configs[0], load_split(configs[0]), device)
     loop = stage.loop(stage.pack(configs))
@@ -45,7 +49,9 @@ def losses(device: torch.device, engine: str, captured: bool = True, T: int = 3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     device = pick_device(parser.parse_args().device)
     ways = {

@@ -90,12 +90,30 @@ def as_if_there_were_a_gpu() -> Iterator[None]:
     def nothing(*_: Any, **__: Any) -> None:
         return None
 
-    cuda: dict[str, Any] = {"is_available": lambda: True, "device_count": lambda: 1, "current_device": lambda: 0}
-    cuda |= {"get_device_properties": lambda _=None: H100, "get_device_capability": lambda _=None: (9, 0)}
-    cuda |= {"_exchange_device": lambda _: -1, "_maybe_exchange_device": lambda _: -1, "set_device": nothing}
-    cuda |= {"get_rng_state": lambda *_: torch.zeros(16, dtype=torch.uint8), "set_rng_state": nothing}
+    cuda: dict[str, Any] = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+    }
+    cuda |= {
+        "get_device_properties": lambda _=None: H100,
+        "get_device_capability": lambda _=None: (9, 0),
+    }
+    cuda |= {
+        "_exchange_device": lambda _: -1,
+        "_maybe_exchange_device": lambda _: -1,
+        "set_device": nothing,
+    }
+    cuda |= {
+        "get_rng_state": lambda *_: torch.zeros(16, dtype=torch.uint8),
+        "set_rng_state": nothing,
+    }
     with contextlib.ExitStack() as stack:
-        for name, value in {**cuda, "_lazy_init": nothing, "_get_device_properties": lambda _: H100}.items():
+        for name, value in {
+            **cuda,
+            "_lazy_init": nothing,
+            "_get_device_properties": lambda _: H100,
+        }.items():
             stack.enter_context(mock.patch(f"torch.cuda.{name}", value, create=True))
         for owner, name, value in (
             (CudaInterface, "is_available", staticmethod(lambda: True)),
@@ -134,7 +152,8 @@ def compile_kernels(program: str, folder: Path) -> Iterator[tuple[str, int]]:
     """Compile every Triton kernel of a program; yield its name and the bytes of its machine code."""
     for name, source in re.findall(r"async_compile\.triton\('(\w+)', '''(.*?)'''", program, re.S):
         signature, constants = (
-            eval(re.search(rf"'{key}': (\{{.*?\}})", source)[1]) for key in ("signature", "constants")
+            eval(re.search(rf"'{key}': (\{{.*?\}})", source)[1])
+            for key in ("signature", "constants")
         )
         path = folder / f"{name}.py"
         path.write_text(HEADER + source[source.index("@triton.jit") :])
@@ -166,7 +185,11 @@ def cases() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
         known.indptr, known.items = on_gpu(known.indptr), on_gpu(known.items)
         known.bitmap = None if known.bitmap is None else on_gpu(known.bitmap)
         for M in (1, 8):
-            yield f"candidates, {name}, M = {M}", _draw_everywhere, (known, on_gpu(whole), M, streams, counter)
+            yield (
+                f"candidates, {name}, M = {M}",
+                _draw_everywhere,
+                (known, on_gpu(whole), M, streams, counter),
+            )
     for D in (32, 64):
         tables = [_static_width(on_gpu(torch.empty(3, n, D))) for n in (60, 45)]
         index = on_gpu(torch.empty(3, 64, 8, dtype=torch.int64))
@@ -182,7 +205,8 @@ def main() -> None:
             if not kernels:
                 sys.exit(f"{what}: no kernel")
             print(
-                f"{what}: {len(kernels)} kernel(s), {sum(size for _, size in kernels)} bytes of sm_90 code", flush=True
+                f"{what}: {len(kernels)} kernel(s), {sum(size for _, size in kernels)} bytes of sm_90 code",
+                flush=True,
             )
 
 

@@ -56,7 +56,9 @@ def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
 def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> dict[str, float]:
     """Give a statistic of users and its 95% bootstrap interval; rows are resampled."""
     generator = np.random.default_rng(0)
-    drawn = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)]
+    drawn = [
+        statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)
+    ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return {"value": statistic(values), "low": low, "high": high}
 
@@ -70,7 +72,10 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
     rows = []
     for dataset, here in by_dataset(jobs).items():
         personal = [job for job in here if job.config["sampler"]["M"] is None]
-        fixed = split_by([job for job in here if job not in personal], lambda job: f"{job.config['sampler']['M']:05g}")
+        fixed = split_by(
+            [job for job in here if job not in personal],
+            lambda job: f"{job.config['sampler']['M']:05g}",
+        )
         M = np.array([float(name) for name in fixed])
         found = [
             mean_over_seeds(part, lambda job: job.folder.read_arrays("hardness")["validation"])
@@ -81,7 +86,11 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
         use = np.isfinite(score).all(0) & np.isfinite(h) & ~best.all(0)
         log_m = (best * np.log2(M)[:, None]).sum(0)[use] / best.sum(0)[use]
         own = {"dataset": dataset, "n": int(use.sum())}
-        rows.append(own | {"what": "Spearman of log M* and h_u"} | interval(np.column_stack([log_m, h[use]]), spearman))
+        rows.append(
+            own
+            | {"what": "Spearman of log M* and h_u"}
+            | interval(np.column_stack([log_m, h[use]]), spearman)
+        )
         decile = deciles(h[use])
         for k in range(1, 11):
             inside = decile == k
@@ -108,18 +117,29 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
     for dataset, here in by_dataset(jobs).items():
         metric = here[0].config["protocol"]["monitor"]
         settings = {
-            name: Replicates([job.folder.read_summary() | {"folder": str(job.folder.path)} for job in part])
+            name: Replicates(
+                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in part]
+            )
             for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items()
         }
         base = next(iter(settings))
         for name, setting in settings.items():
             values = list(setting.by_seed(SELECTION, metric).values())
-            row = {"dataset": dataset, "metric": metric, key: name, "n": len(values), "mean": np.mean(values)}
+            row = {
+                "dataset": dataset,
+                "metric": metric,
+                key: name,
+                "n": len(values),
+                "mean": np.mean(values),
+            }
             row["std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
             if name != base:
                 tests = compare(settings[base], setting, SELECTION, metric)
                 for over, test in zip(("seeds", "users"), tests, strict=True):
-                    row |= {f"{base} less this, over {over}": test.difference, f"low over {over}": test.low}
+                    row |= {
+                        f"{base} less this, over {over}": test.difference,
+                        f"low over {over}": test.low,
+                    }
                     row |= {f"high over {over}": test.high, f"p over {over}": test.p}
             rows.append(row)
     frame = pd.DataFrame(rows)
@@ -145,13 +165,24 @@ def tail(jobs: list[Job]) -> pd.DataFrame:
         for statistic in ("min", "q10", "mean"):
             found = [mean_levels(parts[name], statistic) for name in ("A", "F")]
             values = np.stack(found, 1)[np.isfinite(found[0])]
-            for name, of in {"mean": None, **{f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)}}.items():
+            for name, of in {
+                "mean": None,
+                **{f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)},
+            }.items():
 
                 def difference(x: np.ndarray, of: float | None = of) -> float:
-                    return float(np.subtract(*(x.mean(0) if of is None else np.quantile(x, of, axis=0))))
+                    return float(
+                        np.subtract(*(x.mean(0) if of is None else np.quantile(x, of, axis=0)))
+                    )
 
                 a, f = values.mean(0) if of is None else np.quantile(values, of, axis=0)
-                row = {"dataset": dataset, "statistic": statistic, "over users": name, "worst case": a, "BPR": f}
+                row = {
+                    "dataset": dataset,
+                    "statistic": statistic,
+                    "over users": name,
+                    "worst case": a,
+                    "BPR": f,
+                }
                 rows.append(row | interval(values, difference))
     return pd.DataFrame(rows)
 
@@ -161,7 +192,9 @@ def draw_tail(frame: pd.DataFrame) -> Figure:
     for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
         part = part.query("statistic == 'min'")
         gaps = [part["value"] - part["low"], part["high"] - part["value"]]
-        axis.errorbar(part["over users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3)
+        axis.errorbar(
+            part["over users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3
+        )
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="min q: worst case less BPR")
         axis.tick_params(axis="x", rotation=45)
@@ -198,7 +231,14 @@ def draw_noise(frame: pd.DataFrame) -> Figure:
     figure, axes = panels(frame)
     for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
         gaps = [part["value"] - part["low"], part["high"] - part["value"]]
-        axis.errorbar(part["what"] + "\n" + part["users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3)
+        axis.errorbar(
+            part["what"] + "\n" + part["users"],
+            part["value"],
+            yerr=gaps,
+            fmt="o",
+            color="black",
+            capsize=3,
+        )
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="with noise less without")
     return figure
@@ -213,7 +253,9 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
         popularity = np.bincount(items, minlength=split.n_items)
         count = np.bincount(users, minlength=split.n_users)
         use = count > 0
-        mean_popularity = np.bincount(users, weights=popularity[items], minlength=split.n_users)[use] / count[use]
+        mean_popularity = (
+            np.bincount(users, weights=popularity[items], minlength=split.n_users)[use] / count[use]
+        )
         told_by = {"|S_u|": count[use], "mean popularity": mean_popularity}
         shared = split_by(here, lambda job: job.config["sampler"]["level"])["min"]
         for statistic in ("min", "q10", "median", "mean", "probability"):
@@ -224,7 +266,11 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
             own = {"dataset": dataset, "statistic": statistic, "n": len(h)}
             rows.append(own | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
             for name, values in told_by.items():
-                rows.append(own | {"what": f"Spearman with {name}"} | interval(np.column_stack([values, h]), spearman))
+                rows.append(
+                    own
+                    | {"what": f"Spearman with {name}"}
+                    | interval(np.column_stack([values, h]), spearman)
+                )
     return pd.DataFrame(rows)
 
 
@@ -232,25 +278,43 @@ def draw_confounders(frame: pd.DataFrame) -> Figure:
     figure, axes = panels(frame)
     for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
         for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
-            axis.plot(rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what)
+            axis.plot(
+                rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what
+            )
         axis.axhline(0, color="grey", lw=0.8)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    figure.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=7,
+    )
     return figure
 
 
 def panels(frame: pd.DataFrame) -> tuple[Figure, list[Axes]]:
     names = sorted(frame["dataset"].unique())
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(4.2 * len(names), 3.4), squeeze=False, layout="constrained"
+    )
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
     return figure, list(axes[0])
 
 
-EXPERIMENTS: dict[str, tuple[Callable[[list[Job]], pd.DataFrame], Callable[[pd.DataFrame], Figure]]] = {
+EXPERIMENTS: dict[
+    str, tuple[Callable[[list[Job]], pd.DataFrame], Callable[[pd.DataFrame], Figure]]
+] = {
     "oracle": (oracle, draw_oracle),
-    "shuffle": (lambda jobs: compared(jobs, "shuffle"), lambda frame: draw_compared(frame, "shuffle")),
+    "shuffle": (
+        lambda jobs: compared(jobs, "shuffle"),
+        lambda frame: draw_compared(frame, "shuffle"),
+    ),
     "tail": (tail, draw_tail),
-    "readings": (lambda jobs: compared(jobs, "reading"), lambda frame: draw_compared(frame, "reading")),
+    "readings": (
+        lambda jobs: compared(jobs, "reading"),
+        lambda frame: draw_compared(frame, "reading"),
+    ),
     "noise": (noise, draw_noise),
     "confounders": (confounders, draw_confounders),
 }
@@ -263,18 +327,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     asked = parser.parse_args()
     jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
-    parts = split_by(jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}")
+    parts = split_by(
+        jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}"
+    )
     finished = {name: [job.is_done() for job in part] for name, part in parts.items()}
     done = {name: part for name, part in parts.items() if all(finished[name])}
     for name, own in finished.items():
         if any(own) and name not in done:
             print(f"{name} is left out: {own.count(False)} of its {len(own)} runs are not done")
     if not done:
-        parser.exit(2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n")
+        parser.exit(
+            2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n"
+        )
     used = [job for part in done.values() for job in part]
     name = f"hapens_{asked.experiment}"
     origin = provenance(
-        [job.folder.read_summary() for job in used], [f"{name}{end}" for end in (".csv", ".svg", ".png")]
+        [job.folder.read_summary() for job in used],
+        [f"{name}{end}" for end in (".csv", ".svg", ".png")],
     )
     tabulate, draw = EXPERIMENTS[asked.experiment]
     frame = tabulate(used)

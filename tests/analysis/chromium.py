@@ -12,12 +12,18 @@ FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-back
 
 def started() -> Iterator:
     """Start the browser, or skip the test where there is none."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if program is None:
         pytest.skip("there is no chromium here to look at the report with")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+    )
     with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=[*FLAGS.split(), "--disable-sync"])
+        browser = driver.chromium.launch(
+            executable_path=program, args=[*FLAGS.split(), "--disable-sync"]
+        )
         yield browser
         browser.close()
 

@@ -12,17 +12,31 @@ EPOCHS = 12
 HARDNESS = {"rns": 0.5, "dns": 0.9, "ahns": 0.7}
 
 
-def write_run(root, *overrides, stages=("held", "full"), epochs=EPOCHS, pack_size=1, **summary) -> RunFolder:
+def write_run(
+    root, *overrides, stages=("held", "full"), epochs=EPOCHS, pack_size=1, **summary
+) -> RunFolder:
     """A run of a config: hardness is the sampler's own, plus a hundredth a seed; metrics rise by a ten thousandth an epoch."""
     config = make_config("tuned=none", *overrides)
     names = {key: config[key]["name"] for key in ("dataset", "model", "protocol", "sampler")}
     folder = RunFolder(root / names["dataset"] / names["model"] / names["sampler"] / run_id(config))
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(config)))
-    folder.write_history([row for stage in stages for row in _rows(stage, config, epochs, pack_size)])
+    folder.write_history(
+        [row for stage in stages for row in _rows(stage, config, epochs, pack_size)]
+    )
     test = {metric: 0.04 + 0.001 * config["seed"] for metric in config["protocol"]["metrics"]}
-    reports = {name: {"epoch": 5, "converged": True, "test": test} for name in config["protocol"]["selection"]}
+    reports = {
+        name: {"epoch": 5, "converged": True, "test": test}
+        for name in config["protocol"]["selection"]
+    }
     ids = {"run_id": run_id(config), "config_id": config_id(config), "split_id": split_id(config)}
-    found = {**ids, **names, "seed": config["seed"], "data_hash": "h", "git_sha": "g", "validation": 0.05}
+    found = {
+        **ids,
+        **names,
+        "seed": config["seed"],
+        "data_hash": "h",
+        "git_sha": "g",
+        "validation": 0.05,
+    }
     folder.write_summary(found | {"selection": reports} | summary)
     folder.write_status("done")
     return folder
@@ -34,9 +48,18 @@ def _rows(stage, config, epochs, pack_size):
     for epoch in range(epochs):
         due = epoch % 5 == 0
         row = {"stage": stage, "epoch": epoch, "evaluated": due, "pack_size": pack_size}
-        row["seconds"] = (10 if due else 1) * (1 + ["rns", "dns", "ahns", "ssm"].index(config["sampler"]["name"]))
+        row["seconds"] = (10 if due else 1) * (
+            1 + ["rns", "dns", "ahns", "ssm"].index(config["sampler"]["name"])
+        )
         for name in ("ratio", "sigmoid", "percentile"):
-            row |= {f"hardness/{name}": hard, f"hardness/{name}_q10": hard - 0.2, f"hardness/{name}_q90": hard + 0.1}
+            row |= {
+                f"hardness/{name}": hard,
+                f"hardness/{name}_q10": hard - 0.2,
+                f"hardness/{name}_q90": hard + 0.1,
+            }
         row["hardness/false_negative_rate"] = hard / 1000
-        metrics = {f"{part}/{metric}": 0.04 + 1e-4 * epoch if due else math.nan for metric in ("Recall@20", "NDCG@20")}
+        metrics = {
+            f"{part}/{metric}": 0.04 + 1e-4 * epoch if due else math.nan
+            for metric in ("Recall@20", "NDCG@20")
+        }
         yield row | metrics

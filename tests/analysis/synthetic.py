@@ -22,11 +22,21 @@ SELECTIONS = ("test_peak", "valid", "valid_refit")
 
 
 def config_of(dataset: str, sampler: str, seed: int, *changes: str) -> dict:
-    return make_config(f"dataset={dataset}", f"sampler={sampler}", "tuned=none", *changes, f"seed={seed}")
+    return make_config(
+        f"dataset={dataset}", f"sampler={sampler}", "tuned=none", *changes, f"seed={seed}"
+    )
 
 
 def make_run(
-    root: Path, dataset="tools", sampler="rns", seed=0, changes=(), level=0.05, users=40, epochs=12, said=None
+    root: Path,
+    dataset="tools",
+    sampler="rns",
+    seed=0,
+    changes=(),
+    level=0.05,
+    users=40,
+    epochs=12,
+    said=None,
 ) -> RunFolder:
     """Write a finished run; scores lie around `level`, and `said` replaces what its summary says."""
     config = config_of(dataset, sampler, seed, *changes)
@@ -64,7 +74,9 @@ def make_run(
         "peak_memory_mb": 100.0,
     }
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(config)))
-    folder.write_history([row for stage in ("held", "full") for row in history(stage, epochs, level, rng)])
+    folder.write_history(
+        [row for stage in ("held", "full") for row in history(stage, epochs, level, rng)]
+    )
     folder.write_users(pd.concat(frames, ignore_index=True))
     folder.write_summary(found | (said or {}))
     folder.write_status("done")
@@ -78,10 +90,19 @@ def history(stage: str, epochs: int, level: float, rng: np.random.Generator) -> 
         hardness = rng.random(4)
         row = {"epoch": epoch, "stage": stage, "train/loss": 0.5}
         row |= dict(
-            zip([f"hardness/{name}" for name in ("ratio", "percentile", "sigmoid", "false_negative_rate")], hardness)
+            zip(
+                [
+                    f"hardness/{name}"
+                    for name in ("ratio", "percentile", "sigmoid", "false_negative_rate")
+                ],
+                hardness,
+            )
         )
         due = epoch % 5 == 0 or epoch == epochs - 1
-        row |= {f"{judged}/{metric}": level * rng.random() if due else float("nan") for metric in METRICS}
+        row |= {
+            f"{judged}/{metric}": level * rng.random() if due else float("nan")
+            for metric in METRICS
+        }
         rows.append(row)
     return rows
 
@@ -108,13 +129,25 @@ def thousand_runs(root: Path) -> None:
                     changed = config | {"trainer": config["trainer"] | {"lr": k / 10_000 + 0.005}}
                     folder = first.path.with_name(run_id(changed))
                     shutil.copytree(first.path, folder)
-                    (folder / "config.yaml").write_text(text.replace("lr: 0.001", f"lr: {changed['trainer']['lr']}"))
-                    ids = {"run_id": folder.name, "config_id": config_id(changed), "validation": 0.01 * k}
-                    test = {
-                        metric: value + 0.001 * k for metric, value in summary["selection"]["valid"]["test"].items()
+                    (folder / "config.yaml").write_text(
+                        text.replace("lr: 0.001", f"lr: {changed['trainer']['lr']}")
+                    )
+                    ids = {
+                        "run_id": folder.name,
+                        "config_id": config_id(changed),
+                        "validation": 0.01 * k,
                     }
-                    reports = {name: report | {"test": test} for name, report in summary["selection"].items()}
-                    (folder / "summary.json").write_text(json.dumps(summary | ids | {"selection": reports}))
+                    test = {
+                        metric: value + 0.001 * k
+                        for metric, value in summary["selection"]["valid"]["test"].items()
+                    }
+                    reports = {
+                        name: report | {"test": test}
+                        for name, report in summary["selection"].items()
+                    }
+                    (folder / "summary.json").write_text(
+                        json.dumps(summary | ids | {"selection": reports})
+                    )
                     RunFolder(folder).write_status("done")
 
 

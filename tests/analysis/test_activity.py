@@ -45,12 +45,28 @@ def filled(definition, tmp_path):
             noise = rng.normal(0, 0.002, len(users))
             score = 0.5 + noise + (np.where(many, 0.01, -0.01) if cell.sampler == "hapens" else 0)
             folder = RunFolder(tmp_path / f"{cell.sampler}{seed}")
-            frame = {"selection": "valid_refit", "user": users, "Recall@20": score, "NDCG@20": score / 2}
+            frame = {
+                "selection": "valid_refit",
+                "user": users,
+                "Recall@20": score,
+                "NDCG@20": score / 2,
+            }
             folder.write_users(pd.DataFrame(frame))
             test = {"Recall@20": score.mean(), "NDCG@20": score.mean() / 2}
             report = {"epoch": 5, "converged": True, "test": test}
-            run = {"run_id": folder.path.name, "config_id": cell.config_id, "dataset": "planted", "model": "mf"}
-            run |= {"sampler": cell.sampler, "seed": seed, "git_sha": "a", "data_hash": "h", "folder": str(folder.path)}
+            run = {
+                "run_id": folder.path.name,
+                "config_id": cell.config_id,
+                "dataset": "planted",
+                "model": "mf",
+            }
+            run |= {
+                "sampler": cell.sampler,
+                "seed": seed,
+                "git_sha": "a",
+                "data_hash": "h",
+                "folder": str(folder.path),
+            }
             cell.runs.append(run | {"selection": {"valid_refit": report}})
     return found
 
@@ -65,7 +81,11 @@ def test_who_gains_is_found_and_equals_the_users_one_by_one(definition, filled):
     split = load_split(cells.compose_config(filled[0].overrides))
     count = np.bincount(split.full_train[:, 0], minlength=split.n_users)
     ours, theirs = (
-        sum(RunFolder(run["folder"]).read_frame("users").set_index("user")["Recall@20"] for run in cell.runs) / 2
+        sum(
+            RunFolder(run["folder"]).read_frame("users").set_index("user")["Recall@20"]
+            for run in cell.runs
+        )
+        / 2
         for cell in (filled[2], filled[1])
     )
     row = part.iloc[0]
@@ -80,9 +100,14 @@ def test_who_gains_is_found_and_equals_the_users_one_by_one(definition, filled):
 def test_files_are_written_and_nothing_to_compare_is_said(definition, filled, tmp_path):
     frame = activity.write_activity("hapens_table", definition, filled, tmp_path / "out")
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == [f"hapens_table_activity.{end}" for end in ("csv", "png", "provenance.json", "svg")]
+    assert written == [
+        f"hapens_table_activity.{end}" for end in ("csv", "png", "provenance.json", "svg")
+    ]
     assert len(pd.read_csv(tmp_path / "out" / "hapens_table_activity.csv")) == len(frame)
-    alone = [dataclasses.replace(cell, runs=cell.runs if cell.sampler == "hapens" else []) for cell in filled]
+    alone = [
+        dataclasses.replace(cell, runs=cell.runs if cell.sampler == "hapens" else [])
+        for cell in filled
+    ]
     with pytest.raises(UserError, match="no finished runs of hapens and another method"):
         activity.write_activity("hapens_table", definition, alone, tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -14,12 +14,20 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "figures" / "ahns_fig5.csv"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, mirror) -> pd.DataFrame:
     runs = tmp_path_factory.mktemp("runs")
-    sweep = ["-m", "experiment=ahns_fig5", "dataset=tools", "sampler=rns,dns,ahns", f"paths.runs={runs}"]
+    sweep = [
+        "-m",
+        "experiment=ahns_fig5",
+        "dataset=tools",
+        "sampler=rns,dns,ahns",
+        f"paths.runs={runs}",
+    ]
     assert train.train(sweep) == 0
     return definition.write_figure("ahns_fig5", runs, runs)[0]
 
 
-@pytest.fixture(params=["tools", "phones", "sports", pytest.param("trained", marks=pytest.mark.accuracy)])
+@pytest.fixture(
+    params=["tools", "phones", "sports", pytest.param("trained", marks=pytest.mark.accuracy)]
+)
 def curves(request) -> pd.DataFrame:
     if request.param == "trained":
         frame = request.getfixturevalue("trained")
@@ -33,7 +41,9 @@ def curves(request) -> pd.DataFrame:
 def drops(curves) -> dict[str, float]:
     """The share of its peak that NDCG@20 has lost at the end."""
     ndcg = curves["test/NDCG@20"]
-    return {sampler: 1 - ndcg[sampler][99] / ndcg[sampler].max() for sampler in ("rns", "dns", "ahns")}
+    return {
+        sampler: 1 - ndcg[sampler][99] / ndcg[sampler].max() for sampler in ("rns", "dns", "ahns")
+    }
 
 
 def test_hardness_of_ahns_falls_while_that_of_dns_and_rns_stays(curves):
@@ -42,7 +52,11 @@ def test_hardness_of_ahns_falls_while_that_of_dns_and_rns_stays(curves):
     assert hardness["dns"][99] > 0.8 * hardness["dns"][20] > 0.2
     assert all(abs(hardness["rns"][epoch]) < 0.05 for epoch in (20, 50, 99))
     percentile = curves["hardness/percentile"]
-    assert percentile["ahns"][0] > 0.9 and percentile["ahns"][99] < 0.6 and percentile["dns"][99] > 0.85
+    assert (
+        percentile["ahns"][0] > 0.9
+        and percentile["ahns"][99] < 0.6
+        and percentile["dns"][99] > 0.85
+    )
 
 
 def test_ndcg_of_dns_drops_late_more_than_that_of_rns(curves):
@@ -51,7 +65,9 @@ def test_ndcg_of_dns_drops_late_more_than_that_of_rns(curves):
     assert drop["dns"] > 0.1 and drop["dns"] > 1.2 * drop["rns"], drop
 
 
-@pytest.mark.parametrize("curves", ["tools", pytest.param("trained", marks=pytest.mark.accuracy)], indirect=True)
+@pytest.mark.parametrize(
+    "curves", ["tools", pytest.param("trained", marks=pytest.mark.accuracy)], indirect=True
+)
 def test_ndcg_of_ahns_drops_little_on_tools(curves):
     """The paper says that it does not drop on any set."""
     drop = drops(curves)

@@ -29,13 +29,22 @@ def runs(tmp_path):
                 "dataset": dataset,
                 "seed": seed,
             }
-            summary |= {"protocol": "ahns", "model": "mf", "sampler": sampler, "data_hash": data_hash, "git_sha": "g"}
+            summary |= {
+                "protocol": "ahns",
+                "model": "mf",
+                "sampler": sampler,
+                "data_hash": data_hash,
+                "git_sha": "g",
+            }
             report = {"epoch": 5, "converged": sampler != "rns", "test": test}
             folder.write_summary(
-                summary | {"validation": validation, "selection": {"valid": report, "test_peak": report}}
+                summary
+                | {"validation": validation, "selection": {"valid": report, "test_peak": report}}
             )
             frame = pd.DataFrame({"user": range(80), "Recall@20": users, "NDCG_@20": 0.5 * level})
-            folder.write_users(pd.concat([frame.assign(selection=name) for name in ("valid", "test_peak")]))
+            folder.write_users(
+                pd.concat([frame.assign(selection=name) for name in ("valid", "test_peak")])
+            )
             folder.write_status("done")
 
     for dataset in ("tools", "phones"):
@@ -46,20 +55,28 @@ def runs(tmp_path):
 
 
 def test_settings_are_chosen_on_validation_and_never_by_test(runs):
-    found = crosstab(Layout("sampler", ["dataset", "metric"], ["valid"], ["Recall@20"]), load(runs[0]).runs)
+    found = crosstab(
+        Layout("sampler", ["dataset", "metric"], ["valid"], ["Recall@20"]), load(runs[0]).runs
+    )
     assert found.header == ["sampler", "phones Recall@20", "tools Recall@20"]
     assert set(found.long.query("sampler == 'dns'")["config_id"]) == {"c"}
-    assert found.long.query("sampler == 'dns'")["mean"].tolist() == pytest.approx([6.0, 6.0], abs=0.2)
+    assert found.long.query("sampler == 'dns'")["mean"].tolist() == pytest.approx(
+        [6.0, 6.0], abs=0.2
+    )
     dns, rns, gain = found.lines
     assert dns[0] == "dns" and dns[1].place == 1 and rns[1].place == 2
     assert rns[1].text.endswith(" !") and not dns[1].text.endswith("!")
-    assert gain[0] == "best against second" and float(gain[1].split()[0]) == pytest.approx(20, abs=3)
+    assert gain[0] == "best against second" and float(gain[1].split()[0]) == pytest.approx(
+        20, abs=3
+    )
 
 
 def test_without_validation_values_nothing_is_chosen(runs):
     folder, add = runs
     add("tools", "rns", "d", 0.08, None)
-    with pytest.raises(UserError, match=r"tools rns was run in 2 settings, and without a validation value"):
+    with pytest.raises(
+        UserError, match=r"tools rns was run in 2 settings, and without a validation value"
+    ):
         crosstab(Layout("sampler", ["dataset"], ["valid"], []), load(folder).runs)
 
 
@@ -76,8 +93,14 @@ def test_different_data_are_not_put_into_one_cell(runs):
         (Layout("seed", ["dataset"], ["valid"], []), "--rows is 'seed'"),
         (Layout("sampler", ["sampler"], ["valid"], []), "--cols is 'sampler'"),
         (Layout("sampler", ["metric", "metric"], ["valid"], []), "each once"),
-        (Layout("sampler", ["dataset"], ["valid_refit"], []), "no finished run reports valid_refit"),
-        (Layout("sampler", ["dataset"], ["valid"], ["Recall@7"]), "no finished run reports valid of Recall@7"),
+        (
+            Layout("sampler", ["dataset"], ["valid_refit"], []),
+            "no finished run reports valid_refit",
+        ),
+        (
+            Layout("sampler", ["dataset"], ["valid"], ["Recall@7"]),
+            "no finished run reports valid of Recall@7",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_told(runs, layout, words):
@@ -86,7 +109,15 @@ def test_what_cannot_be_shown_is_told(runs, layout, words):
 
 
 def test_files_of_the_command(runs, tmp_path, capsys):
-    arguments = ["table", "--rows", "sampler", "--cols", "metric,dataset", "--selection", "valid,test_peak"]
+    arguments = [
+        "table",
+        "--rows",
+        "sampler",
+        "--cols",
+        "metric,dataset",
+        "--selection",
+        "valid,test_peak",
+    ]
     assert main.main([*arguments, "--runs", str(runs[0]), "--out", str(tmp_path / "out")]) == 0
     assert "best against" in capsys.readouterr().out
     stem = tmp_path / "out" / "sampler_by_metric_dataset"
@@ -95,7 +126,9 @@ def test_files_of_the_command(runs, tmp_path, capsys):
     header = stem.with_suffix(".md").read_text().splitlines()[2].split(" | ")
     assert header[1:3] == ["Recall@20 phones valid", "Recall@20 phones test_peak"]
     assert json.loads(stem.with_suffix(".provenance.json").read_text())["seeds"] == [0, 1, 2]
-    assert main.main(["table"]) == 2 and main.main(["table", "ahns_table2", "--rows", "sampler"]) == 2
+    assert (
+        main.main(["table"]) == 2 and main.main(["table", "ahns_table2", "--rows", "sampler"]) == 2
+    )
     assert main.main(["table", "--rows", "sampler", "--activity", "--runs", str(runs[0])]) == 2
 
 
@@ -106,14 +139,31 @@ def test_the_latex_compiles(runs, tmp_path):
     )
     assert (
         main.main(
-            ["table", "--rows", "sampler", "--runs", str(runs[0]), "--selection", "valid", "--out", str(tmp_path)]
+            [
+                "table",
+                "--rows",
+                "sampler",
+                "--runs",
+                str(runs[0]),
+                "--selection",
+                "valid",
+                "--out",
+                str(tmp_path),
+            ]
         )
         == 0
     )
     body = (tmp_path / "sampler_by_dataset_metric.tex").read_text()
-    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\\end{document}\n"
+    page = (
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+        + body
+        + "\\end{document}\n"
+    )
     (tmp_path / "page.tex").write_text(page)
     done = subprocess.run(
-        [tex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True, text=True
+        [tex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and (tmp_path / "page.pdf").exists(), done.stdout[-2000:]

@@ -11,7 +11,11 @@ from hapens_bench.tune.gaps import answers, gaps, last_quarter
 
 
 def frame_of(**values):
-    rows = [{"dataset": "d", "sampler": name, "value": v} for name, found in values.items() for v in found]
+    rows = [
+        {"dataset": "d", "sampler": name, "value": v}
+        for name, found in values.items()
+        for v in found
+    ]
     return pd.DataFrame(rows)
 
 
@@ -36,9 +40,13 @@ def test_budget_curve_is_the_mean_over_all_subsets():
 
 def test_trials_that_follow_from_each_other_are_drawn_as_they_were_run():
     curve = budget_curves(frame_of(a=[1.0, 3.0, np.nan, 2.0]), in_order=True)
-    assert curve["expected"].tolist() == [1, 3, 3, 3] and curve[["low", "high"]].isna().all(axis=None)
+    assert curve["expected"].tolist() == [1, 3, 3, 3] and curve[["low", "high"]].isna().all(
+        axis=None
+    )
     assert set(curve["order"]) == {AS_RUN}
-    assert budget_curve([1.0, np.nan])["expected"].tolist() == [0.5, 1.0], "a failed trial has found nothing"
+    assert budget_curve([1.0, np.nan])["expected"].tolist() == [0.5, 1.0], (
+        "a failed trial has found nothing"
+    )
 
 
 def test_a_baseline_that_reaches_the_method_is_told_when():
@@ -53,11 +61,20 @@ def test_a_baseline_that_reaches_the_method_is_told_when():
 def test_a_flat_curve_and_a_rising_one_are_told_apart():
     flat = pairs_of(True, rns=[0.1, 0.2, 0.2, 0.2], dns=[0.2, 0.3, 0.4, 0.5])
     (told,) = answers(flat, "rns", "Recall@20")
-    assert "gap +30.00." in told and "rns does not reach 50.00 within its 4 trials (they are worth 1 of dns's)" in told
-    assert "its last trial brought it nothing, so nothing here says that more tuning would close the gap" in told
+    assert (
+        "gap +30.00." in told
+        and "rns does not reach 50.00 within its 4 trials (they are worth 1 of dns's)" in told
+    )
+    assert (
+        "its last trial brought it nothing, so nothing here says that more tuning would close the gap"
+        in told
+    )
     rising = pairs_of(True, rns=[0.1, 0.1, 0.1, 0.15], dns=[0.2, 0.3, 0.4, 0.5])
     (told,) = answers(rising, "rns", "Recall@20")
-    assert "(one trial of dns is worth more); its last trial brought it +5.00, so it still rises" in told
+    assert (
+        "(one trial of dns is worth more); its last trial brought it +5.00, so it still rises"
+        in told
+    )
     assert one(rising, "rns", "dns")["baseline_rise"].tolist() == pytest.approx([0.05] * 4)
     assert [last_quarter(N) for N in (1, 4, 5, 8, 16)] == [1, 1, 2, 2, 4]
 

@@ -19,7 +19,10 @@ def named(*configs):
 
 
 def test_keys_of_the_same_name_are_told_apart():
-    assert named(config(1, 0.1), config(2, 0.2)) == ["model.lr=1, trainer.lr=0.1", "model.lr=2, trainer.lr=0.2"]
+    assert named(config(1, 0.1), config(2, 0.2)) == [
+        "model.lr=1, trainer.lr=0.1",
+        "model.lr=2, trainer.lr=0.2",
+    ]
 
 
 def test_seeds_and_equal_numbers_make_no_difference():

@@ -16,7 +16,9 @@ def setting(tmp_path):
             rng = np.random.default_rng(seed + sum(map(ord, name)))
             scores = np.random.default_rng(7).random(users) + shift + rng.normal(0, 0.05, users)
             folder = RunFolder(tmp_path / f"{name}{seed}")
-            folder.write_users(pd.DataFrame({"selection": "valid", "user": range(users), "Recall@20": scores}))
+            folder.write_users(
+                pd.DataFrame({"selection": "valid", "user": range(users), "Recall@20": scores})
+            )
             report = {"epoch": 1, "converged": True, "test": {"Recall@20": float(scores.mean())}}
             runs.append({"seed": seed, "folder": str(folder.path), "selection": {"valid": report}})
         return Replicates(runs)
@@ -28,27 +30,41 @@ def test_scores_by_seed_and_by_user_have_the_same_mean(setting):
     one = setting("a", 0.1)
     seeds = one.by_seed("valid", "Recall@20")
     assert len(seeds) == 4 and len(one.by_user("valid", "Recall@20", [0, 2])) == 200
-    assert one.by_user("valid", "Recall@20", [0, 2]).mean() == pytest.approx((seeds[0] + seeds[2]) / 2)
+    assert one.by_user("valid", "Recall@20", [0, 2]).mean() == pytest.approx(
+        (seeds[0] + seeds[2]) / 2
+    )
     assert one.by_seed("test_peak", "Recall@20") == {} and one.by_seed("valid", "NDCG@5") == {}
 
 
 def test_only_common_seeds_are_compared(setting):
-    seeds, users = compare(setting("a", 0.1), setting("b", 0.0, seeds=[2, 3, 9]), "valid", "Recall@20")
+    seeds, users = compare(
+        setting("a", 0.1), setting("b", 0.0, seeds=[2, 3, 9]), "valid", "Recall@20"
+    )
     assert seeds.n == 2 and users.n == 200 and seeds.difference == pytest.approx(users.difference)
     seeds, users = compare(setting("a", 0.1), setting("c", 0.0, seeds=[9]), "valid", "Recall@20")
     assert seeds.words == users.words == "n = 0 seeds: no test"
 
 
 def test_the_best_must_beat_every_other(setting):
-    clear = standing({"a": setting("a", 0.3), "b": setting("b", 0.1), "c": setting("c", 0.0)}, "valid", "Recall@20")
+    clear = standing(
+        {"a": setting("a", 0.3), "b": setting("b", 0.1), "c": setting("c", 0.0)},
+        "valid",
+        "Recall@20",
+    )
     assert (clear.best, clear.second) == ("a", "b") and clear.seeds < 0.05 and clear.users < 0.05
     assert clear.gain == pytest.approx(100 * 0.2 / 0.6, rel=0.1)
-    close = standing({"a": setting("a", 0.3), "b": setting("b", 0.2995), "c": setting("c", 0.0)}, "valid", "Recall@20")
+    close = standing(
+        {"a": setting("a", 0.3), "b": setting("b", 0.2995), "c": setting("c", 0.0)},
+        "valid",
+        "Recall@20",
+    )
     assert close.seeds > 0.05 and close.users > 0.05  # though it beats c
 
 
 def test_without_seeds_to_test_it_says_so(setting):
-    single = standing({"a": setting("a", 0.3, seeds=[0]), "b": setting("b", 0.1)}, "valid", "Recall@20")
+    single = standing(
+        {"a": setting("a", 0.3, seeds=[0]), "b": setting("b", 0.1)}, "valid", "Recall@20"
+    )
     assert np.isnan(single.seeds) and single.users < 0.05 and single.words == "n = 1 seeds: no test"
     assert standing({"a": setting("a", 0.3)}, "valid", "Recall@20").second is None
     assert standing({"a": Replicates([])}, "valid", "Recall@20") is None

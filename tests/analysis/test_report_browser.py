@@ -30,7 +30,10 @@ def page(browser, written):
 
 def shown(page) -> pd.DataFrame:
     """Read the leaderboard off the screen."""
-    heads = [re.sub(" [▾▴]$", "", text) for text in page.locator("#leaderboard thead th").all_inner_texts()]
+    heads = [
+        re.sub(" [▾▴]$", "", text)
+        for text in page.locator("#leaderboard thead th").all_inner_texts()
+    ]
     lines = [row.locator("td").all_inner_texts() for row in page.locator(ROWS).all()]
     return pd.DataFrame(lines, columns=heads).apply(lambda column: column.str.strip())
 
@@ -39,10 +42,14 @@ def expected(runs: Path) -> pd.DataFrame:
     """The same from the ledger, by pandas, with a text as the page writes it."""
     frame = ledger.load(runs).frame()
     found = (
-        frame.groupby(["dataset", "sampler", "config_id", "selection", "metric"])["value"].agg(["mean", "std"]) * 100
+        frame.groupby(["dataset", "sampler", "config_id", "selection", "metric"])["value"].agg(
+            ["mean", "std"]
+        )
+        * 100
     )
     found["text"] = [
-        f"{m:.2f}" + ("" if s != s else f" ± {s:.2f}") for m, s in zip(found["mean"], found["std"], strict=True)
+        f"{m:.2f}" + ("" if s != s else f" ± {s:.2f}")
+        for m, s in zip(found["mean"], found["std"], strict=True)
     ]
     return found.reset_index()
 
@@ -53,7 +60,11 @@ def press(page, name: str, value: str) -> None:
 
 def test_it_begins_with_one_data_set_and_the_honest_selection(page):
     table = shown(page)
-    assert set(table["dataset"]) == {"tools"} and set(table["selection"]) == {"valid_refit"} and len(table) == 4
+    assert (
+        set(table["dataset"]) == {"tools"}
+        and set(table["selection"]) == {"valid_refit"}
+        and len(table) == 4
+    )
     assert "11 runs of 7 settings on 2 data sets" in page.locator("header").inner_text()
     assert page.locator("#leaderboard").inner_text().count("M=16, lr=0.002") == 1
 
@@ -73,7 +84,10 @@ def test_sorted_numbers_are_the_ledgers(page, runs, metric):
         tuple(row) for row in order[["dataset", "sampler", "selection"]].to_numpy()
     ]
     page.locator(f'[data-key="sort {metric}"]').click()
-    assert shown(page)[metric].str.replace(r"\s+", " ", regex=True).tolist() == order["text"].tolist()[::-1]
+    assert (
+        shown(page)[metric].str.replace(r"\s+", " ", regex=True).tolist()
+        == order["text"].tolist()[::-1]
+    )
 
 
 def test_texts_are_sorted_too(page):
@@ -89,13 +103,18 @@ def test_filters_leave_what_they_name(page):
     assert set(shown(page)["selection"]) == {"valid"} and len(shown(page)) == 4
     press(page, "dataset", "phones")
     assert set(shown(page)["dataset"]) == {"phones"} and len(shown(page)) == 3
-    assert page.evaluate("document.activeElement.textContent") == "phones"  # the keyboard's focus stays
+    assert (
+        page.evaluate("document.activeElement.textContent") == "phones"
+    )  # the keyboard's focus stays
     press(page, "dataset", "")
     assert len(shown(page)) == 7
     page.locator("#filters input").press_sequentially("m=16")
     assert shown(page)[["sampler", "setting"]].to_numpy().tolist() == [["dns", "M=16, lr=0.002"]]
     page.locator("#filters input").fill("nothing like it")
-    assert len(shown(page)) == 0 and "No row fits these filters." in page.locator("#leaderboard").inner_text()
+    assert (
+        len(shown(page)) == 0
+        and "No row fits these filters." in page.locator("#leaderboard").inner_text()
+    )
     assert "No row is chosen." in page.locator("#metric-chart").inner_text()
 
 
@@ -119,7 +138,9 @@ def test_best_and_second_are_marked_among_what_is_in_view(page, runs):
 def test_runs_that_were_best_in_their_last_epoch_are_flagged(page):
     table = shown(page)
     flagged = table["epoch"].str.contains("!")
-    assert set(table.loc[flagged, "sampler"]) == {"dns"} and set(table.loc[~flagged, "sampler"]) == {"rns", "ahns"}
+    assert set(table.loc[flagged, "sampler"]) == {"dns"} and set(
+        table.loc[~flagged, "sampler"]
+    ) == {"rns", "ahns"}
     assert table["epoch"].str.startswith("5–6").all()
 
 
@@ -143,7 +164,11 @@ def test_curves_follow_the_chosen_rows(page):
     page.locator('[data-key="best"]').click()
     assert lines(page) == first
     press(page, "dataset", "phones")
-    assert len(lines(page)) == 3 and not lines(page) & first and page.locator("#metric-chart polygon").count() == 0
+    assert (
+        len(lines(page)) == 3
+        and not lines(page) & first
+        and page.locator("#metric-chart polygon").count() == 0
+    )
 
 
 def test_curves_show_the_metric_and_the_hardness_that_are_asked_for(page, written):
@@ -161,7 +186,9 @@ def test_curves_show_the_metric_and_the_hardness_that_are_asked_for(page, writte
     readout = page.locator("#metric-chart .readout").inner_text()
     data = json.loads(page.locator("#ledger").evaluate("one => one.textContent"))
     setting = data["settings"]["sampler"].index("ahns", data["settings"]["dataset"].index("tools"))
-    curve = json.loads(page.locator(f"#curves-{setting}").evaluate("one => one.textContent"))["held"]["metrics"]
+    curve = json.loads(page.locator(f"#curves-{setting}").evaluate("one => one.textContent"))[
+        "held"
+    ]["metrics"]
     epoch = int(re.search(r"epoch (\d+)", readout)[1])
     assert f"ahns\t{curve['curves'][METRICS[-1]][0][curve['epoch'].index(epoch)]:.2f}" in readout
 
@@ -177,11 +204,28 @@ def test_colours_and_dashes_are_the_samplers(page):
 def test_the_matrix_shows_differences_and_p_values(page, written):
     page.locator("#matrix-choice select").last.select_option("NDCG@20")
     tests = json.loads(page.locator("#tests").evaluate("one => one.textContent"))
-    (group,) = (one for one in tests if (one["dataset"], one["selection"]) == ("tools", "valid_refit"))
+    (group,) = (
+        one for one in tests if (one["dataset"], one["selection"]) == ("tools", "valid_refit")
+    )
     test = group["metrics"]["NDCG@20"]
     for k, p_values in enumerate((test["seeds"], test["users"])):
-        cells = page.locator("#matrices table").nth(k).locator("tbody tr").nth(0).locator("td").all_inner_texts()
-        below = page.locator("#matrices table").nth(k).locator("tbody tr").nth(2).locator("td").nth(0).inner_text()
+        cells = (
+            page.locator("#matrices table")
+            .nth(k)
+            .locator("tbody tr")
+            .nth(0)
+            .locator("td")
+            .all_inner_texts()
+        )
+        below = (
+            page.locator("#matrices table")
+            .nth(k)
+            .locator("tbody tr")
+            .nth(2)
+            .locator("td")
+            .nth(0)
+            .inner_text()
+        )
         for cell, difference, p in zip(cells[1:], test["difference"], p_values, strict=False):
             words = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
             assert cell.split("\n") == [f"{difference:+.2f}", words]
@@ -202,8 +246,14 @@ def test_details_show_the_config_and_the_command(page, runs):
     found = [run for run in ledger.load(runs).runs if run["sampler"] == "dns" and run["seed"] == 1]
     folders = [run["folder"] for run in found if run["folder"] in details.inner_text()]
     assert len(folders) == 1
-    assert details.locator("pre.config").last.inner_text() == (Path(folders[0]) / "config.yaml").read_text()
-    assert all(text in details.inner_text() for text in ("data of tools", "python 3.11", "0123456789", "epoch, valid"))
+    assert (
+        details.locator("pre.config").last.inner_text()
+        == (Path(folders[0]) / "config.yaml").read_text()
+    )
+    assert all(
+        text in details.inner_text()
+        for text in ("data of tools", "python 3.11", "0123456789", "epoch, valid")
+    )
     row.locator("td button").click()
     assert page.locator("tr.details").count() == 0
 
@@ -212,7 +262,9 @@ HOSTILE = "<img src=x onerror='window.hacked=1'>"
 
 
 def test_strings_of_run_folders_are_shown_and_never_run(browser, tmp_path):
-    names = dict.fromkeys(("dataset", "protocol", "model", "sampler", "git_sha", "data_hash"), HOSTILE)
+    names = dict.fromkeys(
+        ("dataset", "protocol", "model", "sampler", "git_sha", "data_hash"), HOSTILE
+    )
     for seed in range(2):
         make_run(tmp_path / "runs", seed=seed, said=names | {"versions": {HOSTILE: HOSTILE}})
     make_run(tmp_path / "runs", sampler="dns").write_status("failed", HOSTILE)

@@ -18,7 +18,12 @@ HOSTILE = "<img src=x onerror='hacked=1'></script><script>alert(1)</script>&amp;
 
 def test_no_string_leads_out_of_its_element(tmp_path):
     make_run(tmp_path, sampler="dns")
-    make_run(tmp_path, said=dict.fromkeys(("dataset", "protocol", "model", "sampler", "git_sha", "data_hash"), HOSTILE))
+    make_run(
+        tmp_path,
+        said=dict.fromkeys(
+            ("dataset", "protocol", "model", "sampler", "git_sha", "data_hash"), HOSTILE
+        ),
+    )
     folder = make_run(tmp_path, seed=1)
     folder.write_status("failed", HOSTILE)
     out = tmp_path / "r.html"
@@ -26,7 +31,10 @@ def test_no_string_leads_out_of_its_element(tmp_path):
     text = out.read_text()
     assert "<img" not in text and "alert(1)</script>" not in text and "\u2028" not in text
     assert text.count("<script") == len(data) + 1
-    assert HOSTILE in data["ledger"]["settings"]["dataset"] and data["ledger"]["unfinished"][0]["reason"] == HOSTILE
+    assert (
+        HOSTILE in data["ledger"]["settings"]["dataset"]
+        and data["ledger"]["unfinished"][0]["reason"] == HOSTILE
+    )
 
 
 def test_the_policy_allows_what_is_inside_and_nothing_else(tmp_path):
@@ -34,7 +42,11 @@ def test_the_policy_allows_what_is_inside_and_nothing_else(tmp_path):
     made(tmp_path, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
-    assert policy.startswith("default-src 'none'; ") and "unsafe" not in policy and "http" not in policy
+    assert (
+        policy.startswith("default-src 'none'; ")
+        and "unsafe" not in policy
+        and "http" not in policy
+    )
     for tag in ("style", "script"):
         inside = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)[1]
         assert base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode() in policy
@@ -42,18 +54,25 @@ def test_the_policy_allows_what_is_inside_and_nothing_else(tmp_path):
     assert set(page.SCRIPTS) == {path.name for path in Path(page.__file__).parent.rglob("*.js")}
 
 
-@pytest.mark.parametrize("name", ["summary.json", "status.json", "config.yaml", "history.parquet", "users.parquet"])
+@pytest.mark.parametrize(
+    "name", ["summary.json", "status.json", "config.yaml", "history.parquet", "users.parquet"]
+)
 def test_a_run_cut_off_at_any_byte_is_named_and_the_report_made(tmp_path, name):
     for sampler in ("rns", "dns"):
         good, bad = (make_run(tmp_path / "runs", sampler=sampler, seed=seed) for seed in (0, 1))
     whole = (bad.path / name).read_bytes()
-    for length in sorted({0, 1, 2, *range(3, len(whole) - 2, max(1, len(whole) // 12)), len(whole) - 3}):
+    for length in sorted(
+        {0, 1, 2, *range(3, len(whole) - 2, max(1, len(whole) // 12)), len(whole) - 3}
+    ):
         (bad.path / name).write_bytes(whole[:length])
         if whole[:length].endswith(b"\n") and b"\nlogger:" in whole[:length]:
             continue  # a config less a whole section that has no part in the result is a config
         data = made(tmp_path / "runs", tmp_path / "r.html")
         skipped = data["ledger"]["skipped"]
-        assert len(skipped) == 1 and str(bad.path) in skipped[0] and name in skipped[0], (length, skipped)
+        assert len(skipped) == 1 and str(bad.path) in skipped[0] and name in skipped[0], (
+            length,
+            skipped,
+        )
         assert data["ledger"]["runs"] == (3 if name in ("summary.json", "status.json") else 4)
         assert good.path.name in [run["run_id"] for runs in data["details"]["runs"] for run in runs]
     (bad.path / name).write_bytes(whole)
@@ -102,7 +121,10 @@ def test_a_copied_run_counts_once_and_other_users_are_not_compared(tmp_path):
         (first.path.with_name("copy") / path.name).write_bytes(path.read_bytes())
     make_run(tmp_path, sampler="dns", users=41)
     data = made(tmp_path, tmp_path / "r.html")
-    assert data["ledger"]["rows"]["n"] == [1] * 6 and "the same trial as" in data["ledger"]["skipped"][0]
+    assert (
+        data["ledger"]["rows"]["n"] == [1] * 6
+        and "the same trial as" in data["ledger"]["skipped"][0]
+    )
     assert data["tests"][0]["metrics"]["NDCG@20"]["userWords"] == ["different users: no test"]
 
 
@@ -110,9 +132,14 @@ def test_values_that_are_not_numbers_are_left_empty(tmp_path):
     folder = make_run(tmp_path, said={"versions": None, "train_seconds": None})
     test = {"Recall@20": None, "NDCG@20": 0.5}
     folder.write_summary(
-        folder.read_summary() | {"selection": {"valid": {"epoch": 1, "converged": True, "test": test}}}
+        folder.read_summary()
+        | {"selection": {"valid": {"epoch": 1, "converged": True, "test": test}}}
     )
-    text = (folder.path / "summary.json").read_text().replace('"train_seconds": null', '"train_seconds": NaN')
+    text = (
+        (folder.path / "summary.json")
+        .read_text()
+        .replace('"train_seconds": null', '"train_seconds": NaN')
+    )
     (folder.path / "summary.json").write_text(text)
     folder.write_status("done")
     data = made(tmp_path, tmp_path / "r.html")
@@ -148,7 +175,11 @@ def test_reports_made_while_two_sweeps_write_are_whole(tmp_path):
         stop.set()
         for thread in threads:
             thread.join()
-    assert not failed and min(counts) >= 2 and [p.name for p in tmp_path.iterdir() if "tmp" in p.name] == []
+    assert (
+        not failed
+        and min(counts) >= 2
+        and [p.name for p in tmp_path.iterdir() if "tmp" in p.name] == []
+    )
 
 
 def test_the_command_line_writes_it_and_says_what_is_missing(tmp_path, capsys):
@@ -158,15 +189,31 @@ def test_the_command_line_writes_it_and_says_what_is_missing(tmp_path, capsys):
     out = tmp_path / "results" / "report.html"
     assert main.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
     told = capsys.readouterr()
-    assert "1 finished runs, 0 not finished" in told.out and f"skipped {bad.path}: summary.json" in told.err
+    assert (
+        "1 finished runs, 0 not finished" in told.out
+        and f"skipped {bad.path}: summary.json" in told.err
+    )
     assert out.read_text().startswith("<!doctype html>")
     assert main.main(["report", "--runs", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert (
-        main.main(["report", "--runs", str(tmp_path / "runs"), "--out", str(bad.path / "summary.json" / "x.html")]) == 2
+        main.main(
+            [
+                "report",
+                "--runs",
+                str(tmp_path / "runs"),
+                "--out",
+                str(bad.path / "summary.json" / "x.html"),
+            ]
+        )
+        == 2
     )
     assert capsys.readouterr().err.count("error: ") == 2
 
 
 def test_an_empty_folder_gives_an_empty_report(tmp_path):
     data = made(tmp_path, tmp_path / "r.html")
-    assert data["ledger"]["runs"] == 0 and data["ledger"]["rows"]["setting"] == [] and data["tests"] == []
+    assert (
+        data["ledger"]["runs"] == 0
+        and data["ledger"]["rows"]["setting"] == []
+        and data["tests"] == []
+    )

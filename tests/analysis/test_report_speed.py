@@ -19,7 +19,9 @@ def test_a_thousand_trials_open_in_two_seconds(browser, tmp_path, capsys):
         millis = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")
         for name in ("dataset", "selection"):
             page.locator(f'[data-key="{name} "]').click()
-        assert page.locator("#leaderboard tbody tr[data-row]").count() == 200  # drawn before more are asked for
+        assert (
+            page.locator("#leaderboard tbody tr[data-row]").count() == 200
+        )  # drawn before more are asked for
         everything = page.evaluate(
             "(() => { const begun = performance.now(); draw(); return performance.now() - begun; })()"
         )

@@ -33,7 +33,9 @@ def test_the_command_of_every_sampler_gives_the_same_run(sampler):
 @pytest.mark.parametrize("tuned", TUNED)
 def test_the_command_of_every_tuned_config_gives_the_same_run(tuned):
     dataset, model, sampler = re.fullmatch(r"(.+)-(\w+)-(\w+)", tuned).groups()
-    config = compose_config([f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=paper", "seed=7"])
+    config = compose_config(
+        [f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=paper", "seed=7"]
+    )
     assert again(config) == run_id(config)
 
 
@@ -42,11 +44,27 @@ def test_the_command_of_every_tuned_config_gives_the_same_run(tuned):
     [
         ["sampler=softmax", "loss=bpr", "sampler.take=one", "sampler.rho=1e-05"],
         ["sampler=ssm", "loss=sampled_softmax", "model.similarity=cosine", "dataset=ml-1m"],
-        ["protocol=clean", "protocol.metrics=[NDCG@10]", "protocol.monitor=NDCG@10", "trainer.patience=null"],
-        ["dataset.users=60", "dataset.noise=0.1", "trainer.drop_last=false", "protocol.filter.k_core=5"],
+        [
+            "protocol=clean",
+            "protocol.metrics=[NDCG@10]",
+            "protocol.monitor=NDCG@10",
+            "trainer.patience=null",
+        ],
+        [
+            "dataset.users=60",
+            "dataset.noise=0.1",
+            "trainer.drop_last=false",
+            "protocol.filter.k_core=5",
+        ],
         ["experiment=sdns_table2", "dataset=gowalla", "sampler=sdns", "protocol.valid.share=0.2"],
         ["protocol=sdns", "dataset=tmall", "protocol.subset.users=300"],
-        ["experiment=tune_ahns", "dataset=phones", "sampler=dns", "sampler.M=64", "trainer.lr=0.000751"],
+        [
+            "experiment=tune_ahns",
+            "dataset=phones",
+            "sampler=dns",
+            "sampler.M=64",
+            "trainer.lr=0.000751",
+        ],
         [
             "+dataset.note='it''s a \"b\" \\\\ c, d'",
             "~dataset.noise",
@@ -96,7 +114,12 @@ def test_details_hold_configs_commands_and_large_seeds(tmp_path):
     folder = make_run(tmp_path, sampler="softmax", seed=2**61 + 1)
     details = made(tmp_path, tmp_path / "r.html")["details"]
     ((run,),), (command,), texts = details["runs"], details["commands"], details["texts"]
-    assert "".join(texts[place] for place in run["config"]) == (folder.path / "config.yaml").read_text()
+    assert (
+        "".join(texts[place] for place in run["config"])
+        == (folder.path / "config.yaml").read_text()
+    )
     overrides = shlex.split(f"{command['line']} seed={run['seed']}")[3:]
     assert run_id(compose_config(overrides)) == run["run_id"] == folder.path.name
-    assert texts[run["versions"]] == "python 3.11" and run["epochs"] == dict.fromkeys(run["epochs"], 5 + 2**61 + 1)
+    assert texts[run["versions"]] == "python 3.11" and run["epochs"] == dict.fromkeys(
+        run["epochs"], 5 + 2**61 + 1
+    )

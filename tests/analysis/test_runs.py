@@ -31,7 +31,10 @@ def call(*arguments) -> int:
 def test_list_names_every_finished_run_and_counts_the_others(runs, capsys):
     assert call("list", "--runs", runs) == 0
     out = capsys.readouterr().out
-    assert out.count("valid_refit") == 3 and "3 finished, 2 failed or interrupted, 1 being trained" in out
+    assert (
+        out.count("valid_refit") == 3
+        and "3 finished, 2 failed or interrupted, 1 being trained" in out
+    )
     assert call("list", "--runs", runs, "--where", "sampler.M=32") == 0
     assert capsys.readouterr().out.count("valid_refit") == 1
     assert call("list", "--runs", runs, "--where", "sampler=rns") == 2
@@ -40,7 +43,9 @@ def test_list_names_every_finished_run_and_counts_the_others(runs, capsys):
 
 def test_list_of_an_empty_folder_has_no_table(tmp_path, capsys):
     assert call("list", "--runs", tmp_path) == 0
-    assert capsys.readouterr().out.splitlines() == ["0 finished, 0 failed or interrupted, 0 being trained"]
+    assert capsys.readouterr().out.splitlines() == [
+        "0 finished, 0 failed or interrupted, 0 being trained"
+    ]
 
 
 def test_show_gives_the_config_and_a_command_that_leads_to_the_same_run(runs, capsys):

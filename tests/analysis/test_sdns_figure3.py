@@ -34,7 +34,12 @@ def falls(runs: Path, out: Path, dataset: str) -> pd.DataFrame:
     rows = []
     for (sampler, setting), line in frame[frame["panel"] == PANEL].groupby(["sampler", "setting"]):
         curve = line.set_index("epoch")["mean"].sort_index()
-        row = {"sampler": sampler, "H": int(setting.removeprefix("M=")), "epoch": curve.idxmax(), "peak": curve.max()}
+        row = {
+            "sampler": sampler,
+            "H": int(setting.removeprefix("M=")),
+            "epoch": curve.idxmax(),
+            "peak": curve.max(),
+        }
         rows.append(row | {"end": curve.iloc[-1], "fall": 1 - curve.iloc[-1] / curve.max()})
     found = pd.DataFrame(rows).set_index(["sampler", "H"]).sort_index()
     print(f"\n{dataset}\n{found.round(4).to_string()}")
@@ -58,7 +63,11 @@ def sdns_does_not(found: pd.DataFrame) -> None:
 
 @pytest.fixture(scope="module", params=["tmall", "taobao"])
 def measured(request, tmp_path_factory) -> pd.DataFrame:
-    return falls(Path(os.environ.get("HAPENS_RUNS", "runs")), tmp_path_factory.mktemp("figure"), request.param)
+    return falls(
+        Path(os.environ.get("HAPENS_RUNS", "runs")),
+        tmp_path_factory.mktemp("figure"),
+        request.param,
+    )
 
 
 @pytest.mark.accuracy
@@ -79,12 +88,23 @@ def write_curves(root: Path, over_fitting: str) -> None:
         top = 100 - size if name == over_fitting else 290
         end = 1 - 0.005 * size if name == over_fitting else 1.0
         curve = np.interp(range(0, 300, 10), [0, top, 290], [0, 0.1, 0.1 * end])
-        rows = [{"stage": "held", "epoch": 10 * k, PANEL: v, "valid/NDCG@50": v / 2} for k, v in enumerate(curve)]
+        rows = [
+            {"stage": "held", "epoch": 10 * k, PANEL: v, "valid/NDCG@50": v / 2}
+            for k, v in enumerate(curve)
+        ]
         folder.write_config(OmegaConf.to_yaml(OmegaConf.create(config)))
         folder.write_history(rows)
-        said = {"run_id": run_id(config), "config_id": config_id(config), "data_hash": "h", "git_sha": "g", "seed": 0}
+        said = {
+            "run_id": run_id(config),
+            "config_id": config_id(config),
+            "data_hash": "h",
+            "git_sha": "g",
+            "seed": 0,
+        }
         said |= {"dataset": "tmall", "sampler": name, "model": "lightgcn"}
-        folder.write_summary(said | {"selection": {"valid": {"epoch": 100, "converged": True, "test": {}}}})
+        folder.write_summary(
+            said | {"selection": {"valid": {"epoch": 100, "converged": True, "test": {}}}}
+        )
         folder.write_status("done")
 
 

@@ -22,12 +22,19 @@ def root(tmp_path_factory):
 def kept(root, *words) -> list[str]:
     found, notes = query.from_ledger(root, query.parse_where(words))
     assert not notes
-    names = ((one.config["dataset"]["name"], one.config["sampler"], one.config["seed"]) for one in found)
-    return [f"{dataset} {sampler['name']} {sampler.get('M')} {seed}" for dataset, sampler, seed in names]
+    names = (
+        (one.config["dataset"]["name"], one.config["sampler"], one.config["seed"]) for one in found
+    )
+    return [
+        f"{dataset} {sampler['name']} {sampler.get('M')} {seed}" for dataset, sampler, seed in names
+    ]
 
 
 def one_line(runs, most=10, varied=lambda run: ()):
-    return [(line.place[0], line.sampler, line.setting, len(line.runs)) for line in lines(runs, most, varied)]
+    return [
+        (line.place[0], line.sampler, line.setting, len(line.runs))
+        for line in lines(runs, most, varied)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +70,10 @@ def test_filters_are_combined(root):
         ("sampler=cuco", "--where sampler=cuco: no run has it; there is ahns, dns, rns"),
         ("sampler.M=5", "--where sampler.M=5: no run has it; there is 4, 16, 32"),
         ("selection=best", "there is test_peak, valid, valid_refit"),
-        ("sampler.X=1", "--where sampler.X: the runs have no such key; they have dataset, .*sampler.M"),
+        (
+            "sampler.X=1",
+            "--where sampler.X: the runs have no such key; they have dataset, .*sampler.M",
+        ),
         ("sampler.M.deep=1", "the runs have no such key"),
         ("trainer=1", "the runs have no such key"),
     ],
@@ -80,7 +90,10 @@ def test_a_folder_without_runs_says_why(tmp_path):
     folder = write_run(tmp_path)
     folder.write_summary({"run_id": "old"})
     folder.write_status("done")
-    with pytest.raises(UserError, match=r"there is no finished run below .*; skipped .*summary.json lacks config_id"):
+    with pytest.raises(
+        UserError,
+        match=r"there is no finished run below .*; skipped .*summary.json lacks config_id",
+    ):
         query.from_ledger(tmp_path, {})
 
 
@@ -97,14 +110,24 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path):
 
 def test_seeds_are_one_line_and_settings_are_not(root):
     runs, _ = query.from_ledger(root, {"sampler": ["dns", "rns"]})
-    assert one_line(runs) == [("phones", "rns", "", 1), ("tools", "dns", "M=4", 2), ("tools", "dns", "M=16", 2)]
+    assert one_line(runs) == [
+        ("phones", "rns", "", 1),
+        ("tools", "dns", "M=4", 2),
+        ("tools", "dns", "M=16", 2),
+    ]
     assert one_line(runs, varied=lambda run: ["sampler.M"])[1] == ("tools", "dns", "", 4)
 
 
 def test_settings_are_named_by_all_they_differ_in_with_as_many_digits_as_it_takes(tmp_path):
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010001")
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010002")
-    write_run(tmp_path, "sampler=dns", "loss=bpr_sum", "trainer.lr=0.0010002", "protocol.selection=[valid]")
+    write_run(
+        tmp_path,
+        "sampler=dns",
+        "loss=bpr_sum",
+        "trainer.lr=0.0010002",
+        "protocol.selection=[valid]",
+    )
     runs, _ = query.from_ledger(tmp_path, {})
     assert {line[2] for line in one_line(runs)} == {
         "loss=bpr, lr=0.0010001",
@@ -129,7 +152,8 @@ def test_too_many_lines_are_refused_with_the_keys_to_choose_by(root):
     write_run(root, "dataset=tools", "sampler=rns")
     runs, _ = query.from_ledger(root, {"protocol": ["ahns"]})
     with pytest.raises(
-        UserError, match=r"3 settings would be drawn on tools, and at most 2 .* --where, by sampler, sampler\.M$"
+        UserError,
+        match=r"3 settings would be drawn on tools, and at most 2 .* --where, by sampler, sampler\.M$",
     ):
         one_line(runs, most=2)
 
@@ -138,5 +162,7 @@ def test_runs_on_different_data_are_refused(tmp_path):
     write_run(tmp_path, "seed=0")
     write_run(tmp_path, "seed=1", data_hash="other")
     runs, _ = query.from_ledger(tmp_path, {})
-    with pytest.raises(UserError, match=r"the runs on planted were made on different data \(h, other\)"):
+    with pytest.raises(
+        UserError, match=r"the runs on planted were made on different data \(h, other\)"
+    ):
         one_line(runs)

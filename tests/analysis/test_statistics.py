@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hapens_bench.analysis.statistics import friedman, holm, over_seeds, over_users, over_users_together
+from hapens_bench.analysis.statistics import (
+    friedman,
+    holm,
+    over_seeds,
+    over_users,
+    over_users_together,
+)
 
 
 def test_over_seeds_equals_scipy():
@@ -42,7 +48,11 @@ def test_over_users_agrees_with_scipys_permutation_test():
     a, b = (pd.Series(rng.random(40) + shift) for shift in (0.17, 0.0))
     found = over_users(a, b)
     exact = stats.permutation_test(
-        ((a - b).to_numpy(),), lambda x, axis: x.mean(axis), permutation_type="samples", vectorized=True, rng=3
+        ((a - b).to_numpy(),),
+        lambda x, axis: x.mean(axis),
+        permutation_type="samples",
+        vectorized=True,
+        rng=3,
     )
     assert found.p == pytest.approx(exact.pvalue, abs=0.02) and 0.001 < found.p < 0.3
     assert found.n == 40 and found.low < found.difference < found.high
@@ -57,7 +67,11 @@ def test_holm():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     adjusted = holm([0.02, float("nan"), 0.01])
-    assert adjusted[0] == pytest.approx(0.02) and np.isnan(adjusted[1]) and adjusted[2] == pytest.approx(0.02)
+    assert (
+        adjusted[0] == pytest.approx(0.02)
+        and np.isnan(adjusted[1])
+        and adjusted[2] == pytest.approx(0.02)
+    )
 
 
 @pytest.mark.parametrize("over", ["seeds", "users"])
@@ -78,16 +92,25 @@ def test_under_the_null_few_families_have_a_finding(over):
 
 def test_friedman_equals_scipy_and_demsars_example():
     rng = np.random.default_rng(0)
-    scores = pd.DataFrame(rng.random((14, 4)) + np.array([0.6, 0.3, 0.0, 0.0]), columns=list("abcd"))
+    scores = pd.DataFrame(
+        rng.random((14, 4)) + np.array([0.6, 0.3, 0.0, 0.0]), columns=list("abcd")
+    )
     found = friedman(scores)
     assert found.p == pytest.approx(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
     assert found.mean.sum() == pytest.approx(10) and found.mean.index[0] == "a"
-    assert found.critical == pytest.approx(1.25, abs=0.01)  # Demsar (2006): k = 4, N = 14 gives q = 2.569 and CD = 1.25
+    assert found.critical == pytest.approx(
+        1.25, abs=0.01
+    )  # Demsar (2006): k = 4, N = 14 gives q = 2.569 and CD = 1.25
 
 
 def test_cliques_are_the_largest_groups_within_the_critical_difference():
     scores = pd.DataFrame(
-        {"a": [9.0] * 20, "b": [8.0] * 10 + [7.0] * 10, "c": [7.0] * 10 + [8.0] * 10, "d": [1.0] * 20}
+        {
+            "a": [9.0] * 20,
+            "b": [8.0] * 10 + [7.0] * 10,
+            "c": [7.0] * 10 + [8.0] * 10,
+            "d": [1.0] * 20,
+        }
     )
     found = friedman(scores)
     assert found.mean.to_dict() == {"a": 1.0, "b": 2.5, "c": 2.5, "d": 4.0}
@@ -96,8 +119,14 @@ def test_cliques_are_the_largest_groups_within_the_critical_difference():
 
 
 def test_ranks_without_a_test_say_why():
-    assert "2 methods on 3 data sets: no test" in friedman(pd.DataFrame({"a": [1, 2, 3], "b": [2, 1, 1]})).words
-    assert "all methods are equal" in friedman(pd.DataFrame({"a": [1, 2], "b": [1, 2], "c": [1, 2]})).words
+    assert (
+        "2 methods on 3 data sets: no test"
+        in friedman(pd.DataFrame({"a": [1, 2, 3], "b": [2, 1, 1]})).words
+    )
+    assert (
+        "all methods are equal"
+        in friedman(pd.DataFrame({"a": [1, 2], "b": [1, 2], "c": [1, 2]})).words
+    )
     gap = friedman(pd.DataFrame({"a": [1, 2, np.nan], "b": [2, 3, 1], "c": [3, 4, 0]}))
     assert gap.n == 2 and "2 data sets are few" in gap.words
     assert gap.mean.to_dict() == {"c": 1.0, "b": 2.0, "a": 3.0}
@@ -111,9 +140,16 @@ def test_pairs_tested_together_are_tested_as_alone():
     together = over_users_together(differences)
     alone = [over_users(pd.Series(column), pd.Series(np.zeros(400))) for column in differences.T]
     for one, same in zip(together, alone, strict=True):
-        assert (one.n, one.words, one.p) == (400, same.words, pytest.approx(same.p, abs=0.02, nan_ok=True))
+        assert (one.n, one.words, one.p) == (
+            400,
+            same.words,
+            pytest.approx(same.p, abs=0.02, nan_ok=True),
+        )
     assert [one.words for one in together[4:]] == [
         "the same difference for all users: no test",
         "a value is missing: no test",
     ]
-    assert over_users_together(differences[:, :1])[0].p == alone[0].p and over_users_together(np.empty((3, 0))) == []
+    assert (
+        over_users_together(differences[:, :1])[0].p == alone[0].p
+        and over_users_together(np.empty((3, 0))) == []
+    )

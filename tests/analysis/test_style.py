@@ -33,7 +33,9 @@ def test_samplers_are_told_apart_without_colour():
     assert len({str(dash) for dash in DASHES.values()}) == len(DASHES)
 
 
-@pytest.mark.parametrize("sampler", sorted(set(LOOKS) - {"rns"}))  # it is black: its settings have markers alone
+@pytest.mark.parametrize(
+    "sampler", sorted(set(LOOKS) - {"rns"})
+)  # it is black: its settings have markers alone
 def test_settings_of_a_sampler_keep_its_dash_get_darker_and_differ_in_their_markers(sampler):
     one, most = line(sampler), KINDS["curves"].most
     assert "marker" not in one

@@ -20,7 +20,9 @@ def fake_run(tmp_path):
         report = {"epoch": 25, "converged": converged, "test": test}
         folder = RunFolder(tmp_path / f"{cell.config_id}{seed}")
         noise = np.random.default_rng([seed, int(1e6 * recall)]).normal(0, 0.01, 50)
-        users = {"selection": "test_peak", "user": range(50)} | {m: v + noise - noise.mean() for m, v in test.items()}
+        users = {"selection": "test_peak", "user": range(50)} | {
+            m: v + noise - noise.mean() for m, v in test.items()
+        }
         folder.write_users(pd.DataFrame(users))
         return {
             "run_id": folder.path.name,
@@ -65,7 +67,9 @@ def test_a_table_like_another_says_only_what_differs():
     assert tuned["overrides"] == ["experiment=hapens_table", "tuned=equal"] != base["overrides"]
     assert list(tuned["paper"]) == tuned["datasets"] == base["datasets"]
     gowalla = cells.read_definition("sdns_table2_gowalla")
-    assert list(gowalla["paper"]) == gowalla["datasets"] == ["gowalla"]  # its own data sets, not those of the other
+    assert (
+        list(gowalla["paper"]) == gowalla["datasets"] == ["gowalla"]
+    )  # its own data sets, not those of the other
 
 
 def test_means_deviations_and_differences(definition, by_name, fake_run):
@@ -86,7 +90,9 @@ def test_means_deviations_and_differences(definition, by_name, fake_run):
 
 def test_an_order_needs_three_methods_whose_printed_numbers_differ():
     key = {"dataset": "tools", "metric": "NDCG@20", "selection": "valid"}
-    rows = pd.DataFrame([{**key, "mean": mean, "paper": paper} for mean, paper in ((1, 3), (2, 4), (3, 5))])
+    rows = pd.DataFrame(
+        [{**key, "mean": mean, "paper": paper} for mean, paper in ((1, 3), (2, 4), (3, 5))]
+    )
     assert comparisons.orders(rows)["tau"].tolist() == [1.0]
     assert comparisons.orders(rows[:2]).empty and comparisons.orders(rows.assign(paper=3)).empty
 
@@ -113,16 +119,24 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
         "ahns_p2": True,
     }
     latex = (tmp_path / "ahns_table2.tex").read_text()
-    assert latex.count(r"\\") >= 48 and r"\underline{6.00 $\pm$ 0.00 !}" in latex and r"test\_peak" in latex
+    assert (
+        latex.count(r"\\") >= 48
+        and r"\underline{6.00 $\pm$ 0.00 !}" in latex
+        and r"test\_peak" in latex
+    )
     note = json.loads((tmp_path / "ahns_table2.provenance.json").read_text())
     others = {path.name for path in tmp_path.glob("ahns_table2*")} - {"ahns_table2.provenance.json"}
     assert set(note["files"]) == others and "ahns_table2_tests.csv" in others
-    assert note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 6
+    assert (
+        note["seeds"] == [0, 1] and note["data_hashes"] == {"tools": "h"} and len(note["runs"]) == 6
+    )
     assert {"command", "git_sha", "versions", "git_sha_of_runs", "selections"} <= set(note)
     tested = pd.read_csv(tmp_path / "ahns_table2_tests.csv")
     row = tested[(tested["metric"] == "Recall@20") & (tested["against"] == "rns")].iloc[0]
     assert row["difference"] == pytest.approx(2.05) and row["seeds"] == 2 and row["users"] == 50
-    assert 0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
+    assert (
+        0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +163,9 @@ def test_the_printed_gains_of_sdns_are_those_of_its_printed_numbers(tmp_path):
         assert set(rows) == {"rns", "irgan", "advir", "dns", "mixgcf", "sdns"}
         for k, gain in enumerate(printed[dataset]):
             *_, second, best = sorted(row[k] for row in rows.values())
-            assert best == rows["sdns"][k] and 100 * (best - second) / second == pytest.approx(gain, abs=0.01)
+            assert best == rows["sdns"][k] and 100 * (best - second) / second == pytest.approx(
+                gain, abs=0.01
+            )
 
 
 def runs_of(definition: dict, values: dict[str, float], place: Path) -> list[dict]:
@@ -158,7 +174,9 @@ def runs_of(definition: dict, values: dict[str, float], place: Path) -> list[dic
     for cell in cells.cells(definition):
         test = dict.fromkeys(definition["metrics"], values.get(cell.sampler, 0.02))
         folder = RunFolder(place / f"{cell.dataset}-{cell.sampler}")
-        folder.write_users(pd.DataFrame({"selection": definition["honest_selection"], "user": range(9)} | test))
+        folder.write_users(
+            pd.DataFrame({"selection": definition["honest_selection"], "user": range(9)} | test)
+        )
         run = {
             "run_id": "r",
             "config_id": cell.config_id,
@@ -166,36 +184,64 @@ def runs_of(definition: dict, values: dict[str, float], place: Path) -> list[dic
             "model": definition["model"],
             "seed": 0,
         }
-        run |= {"sampler": cell.sampler, "git_sha": "abc", "data_hash": "h", "folder": str(folder.path)}
+        run |= {
+            "sampler": cell.sampler,
+            "git_sha": "abc",
+            "data_hash": "h",
+            "folder": str(folder.path),
+        }
         report = {"epoch": 1, "converged": True, "test": test}
         runs.append(run | {"selection": {definition["honest_selection"]: report}})
     return runs
 
 
 def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
-    runs = runs_of(cells.read_definition("sdns_table2"), {"rns": 0.03, "dns": 0.04, "sdns": 0.05}, tmp_path)
+    runs = runs_of(
+        cells.read_definition("sdns_table2"), {"rns": 0.03, "dns": 0.04, "sdns": 0.05}, tmp_path
+    )
     written = paper.write_table("sdns_table2", runs, tmp_path)
     markdown = (tmp_path / "sdns_table2.md").read_text()
-    assert "same protocol, different subset" in markdown.splitlines()[0] and "is the order of the methods" in markdown
+    assert (
+        "same protocol, different subset" in markdown.splitlines()[0]
+        and "is the order of the methods" in markdown
+    )
     assert "| tmall | sdns | valid | 1 | 10.51 | **5.00" in markdown
     assert "| tmall | best against second | valid |  | +9.1 % | +25.0 % |" in markdown
     assert set(written.orders["dataset"]) == {"taobao", "tmall", "gowalla"}
 
 
 def test_a_table_without_printed_numbers_has_no_columns_for_them(tmp_path, monkeypatch):
-    definition = cells.read_definition("hapens_table") | {"overrides": ["protocol=ahns", "tuned=none"]}
+    definition = cells.read_definition("hapens_table") | {
+        "overrides": ["protocol=ahns", "tuned=none"]
+    }
     monkeypatch.setattr(paper, "read_definition", lambda _: definition)
-    written = paper.write_table("hapens_table", runs_of(definition, {"ahns": 0.03}, tmp_path), tmp_path)
-    assert written.header == ["dataset", "sampler", "selection", "n", "Recall@20", "NDCG@20", "Recall@50"]
+    written = paper.write_table(
+        "hapens_table", runs_of(definition, {"ahns": 0.03}, tmp_path), tmp_path
+    )
+    assert written.header == [
+        "dataset",
+        "sampler",
+        "selection",
+        "n",
+        "Recall@20",
+        "NDCG@20",
+        "Recall@50",
+    ]
     assert {len(line) for line in written.lines} == {len(written.header)} and written.orders.empty
     said = (tmp_path / "hapens_table.md").read_text()
-    assert "| tools | ahns | valid_refit | 1 | **3.00" in said and "nan" not in said and "Δ%" not in said
+    assert (
+        "| tools | ahns | valid_refit | 1 | **3.00" in said
+        and "nan" not in said
+        and "Δ%" not in said
+    )
 
 
 def test_runs_on_different_data_are_not_averaged(definition, by_name, fake_run):
     cell = by_name["tools", "rns"]
     with pytest.raises(UserError, match="different data"):
-        cells.fill(definition, [fake_run(cell, 0, 0.05), fake_run(cell, 1, 0.05) | {"data_hash": "other"}])
+        cells.fill(
+            definition, [fake_run(cell, 0, 0.05), fake_run(cell, 1, 0.05) | {"data_hash": "other"}]
+        )
 
 
 def test_nothing_to_show_is_told(tmp_path):

@@ -24,7 +24,11 @@ def test_list_names_every_data_set(hapens):
 
 def test_an_unknown_data_set_is_told_in_one_sentence(hapens):
     code, text = hapens("fetch", "movies")
-    assert code == 2 and "there is no data set 'movies'; choose one of" in text and text.count("\n") == 1
+    assert (
+        code == 2
+        and "there is no data set 'movies'; choose one of" in text
+        and text.count("\n") == 1
+    )
 
 
 def test_an_unknown_source_is_told_in_one_sentence(hapens):
@@ -56,14 +60,23 @@ def test_stats_stand_beside_the_papers(hapens, mirror):
     code, text = hapens("stats", "tools")
     assert code == 0 and "equal to AHNS Table 1" in text and "16,638" in text
     code, text = hapens("stats", "taobao")
-    assert code == 0 and "differs from SDNS Table 1" in text and "users: +8,906" in text and "subset:" not in text
+    assert (
+        code == 0
+        and "differs from SDNS Table 1" in text
+        and "users: +8,906" in text
+        and "subset:" not in text
+    )
 
 
 def test_stats_of_leave_one_out_stand_beside_srns(hapens, mirror):
     code, text = hapens("stats", "ml-1m", "protocol=gdns")
-    assert code == 0 and "equal to GDNS Table 2" in text and "575,242" in text and "AHNS" not in text
+    assert (
+        code == 0 and "equal to GDNS Table 2" in text and "575,242" in text and "AHNS" not in text
+    )
     code, text = hapens("stats", "ml-1m", "protocol=gdns_relabelled")
-    assert code == 0 and "equal to GDNS Table 2" in text and "557,158" in text and "relabelled" in text
+    assert (
+        code == 0 and "equal to GDNS Table 2" in text and "557,158" in text and "relabelled" in text
+    )
     assert "equal to AHNS" in hapens("stats", "ml-1m")[1]
 
 

@@ -65,7 +65,10 @@ def test_random_split_has_the_share_of_each_user_and_spares_single_rows():
     mask = splits.random_per_user(log(rows), 0.2, seed=1)
     assert [int(mask[:10].sum()), int(mask[10]), int(mask[11:].sum())] == [2, 0, 1]
     assert np.array_equal(mask, splits.random_per_user(log(rows), 0.2, seed=1))
-    assert any(not np.array_equal(mask, splits.random_per_user(log(rows), 0.2, seed=s)) for s in range(2, 9))
+    assert any(
+        not np.array_equal(mask, splits.random_per_user(log(rows), 0.2, seed=s))
+        for s in range(2, 9)
+    )
 
 
 def test_random_split_is_uniform_over_a_users_rows():
@@ -79,8 +82,14 @@ def test_random_users_are_whole_reproducible_and_uniform():
     found = filters.random_users(rows, 2, seed=4)
     assert len(found) == 6 and len(set(found.user)) == 2
     assert pairs(found) == pairs(filters.random_users(rows, 2, seed=4))
-    assert pairs(filters.random_users(rows, 4, seed=0)) == pairs(filters.random_users(rows, 9, seed=0)) == pairs(rows)
-    counts = np.bincount(np.concatenate([np.unique(filters.random_users(rows, 2, s).user) for s in range(1000)]))
+    assert (
+        pairs(filters.random_users(rows, 4, seed=0))
+        == pairs(filters.random_users(rows, 9, seed=0))
+        == pairs(rows)
+    )
+    counts = np.bincount(
+        np.concatenate([np.unique(filters.random_users(rows, 2, s).user) for s in range(1000)])
+    )
     assert counts[[1, 4]].tolist() == [0, 0]
     assert counts[[0, 2, 3, 5]].min() > 430 and counts.max() < 570
 
@@ -138,7 +147,9 @@ def test_validation_never_takes_the_last_pair_of_a_user():
         assert set(train[~mask, 0]) == set(range(200))
         assert 0.25 < mask.mean() <= 0.5
     assert not splits.carve_validation(train, 0.0, 0).any()
-    assert np.array_equal(splits.carve_validation(train, 0.5, 3), splits.carve_validation(train, 0.5, 3))
+    assert np.array_equal(
+        splits.carve_validation(train, 0.5, 3), splits.carve_validation(train, 0.5, 3)
+    )
 
 
 def test_one_per_user_is_uniform_and_spares_single_rows():

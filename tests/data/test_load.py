@@ -58,7 +58,10 @@ def test_the_cache_gives_the_same_split_and_a_damaged_one_is_made_again(toy, cap
     caplog.set_level(logging.INFO, "hapens_bench.data")
     first = load(*toy)
     assert load(*toy).data_hash == first.data_hash
-    assert [r.message for r in caplog.records] == ["parsing toy (author)", "read toy from the cache"]
+    assert [r.message for r in caplog.records] == [
+        "parsing toy (author)",
+        "read toy from the cache",
+    ]
     (path,) = (toy[2] / "parsed").glob("*.npz")
     content = bytearray(path.read_bytes())
     for place in (5, len(content) // 3, len(content) // 2, len(content) - 40):
@@ -93,7 +96,10 @@ def test_a_file_that_is_nowhere_is_told_with_the_way_to_get_it(toy, monkeypatch)
     monkeypatch.setattr(pooch, "retrieve", no_network)
     with pytest.raises(UserError, match=r"no route to host.*HAPENS_MIRROR"):
         load(dataset, protocol, cache, None)
-    dataset["sources"]["author"]["files"]["train"] |= {"url": None, "manual": "log in at example.org"}
+    dataset["sources"]["author"]["files"]["train"] |= {
+        "url": None,
+        "manual": "log in at example.org",
+    }
     with pytest.raises(UserError, match=r"log in at example.org.*HAPENS_MIRROR"):
         load(dataset, protocol, cache, None)
 
@@ -116,7 +122,9 @@ def test_the_checksum_of_a_mirrors_copy_does_not_bind_the_download(tmp_path, mon
         fetch_file(file, tmp_path / "cache", tmp_path)
 
 
-def test_a_download_without_a_published_checksum_must_stay_what_it_was(tmp_path, monkeypatch, caplog):
+def test_a_download_without_a_published_checksum_must_stay_what_it_was(
+    tmp_path, monkeypatch, caplog
+):
     file = SourceFile("t", "t", "https://example.org/t")
     monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TRAIN))
     path = fetch_file(file, tmp_path, None)
@@ -124,7 +132,9 @@ def test_a_download_without_a_published_checksum_must_stay_what_it_was(tmp_path,
     path.write_bytes(TRAIN[:-1])
     with pytest.raises(UserError, match="remove it and fetch it again"):
         fetch_file(file, tmp_path, None)
-    monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TEST))  # the publisher has another file by now
+    monkeypatch.setattr(
+        sources.pooch, "HTTPDownloader", Served(TEST)
+    )  # the publisher has another file by now
     assert fetch_file(file, tmp_path, None).read_bytes() == TEST
 
 
@@ -147,11 +157,17 @@ def test_a_download_into_a_cache_that_cannot_be_written_is_refused(tmp_path):
 def test_other_pairs_than_expected_are_refused(toy):
     dataset, protocol, cache, mirror = toy
     source = dataset["sources"]["author"]
-    source["pairs_sha256"] = readers.adjacency({p: mirror / f"{p}.txt" for p in ("train", "test")}).pairs_sha256
-    (mirror / "train.txt").write_bytes(b"2 6 5 4\n1 2 0\n0 3 2 1\n")  # the same pairs in another order
+    source["pairs_sha256"] = readers.adjacency(
+        {p: mirror / f"{p}.txt" for p in ("train", "test")}
+    ).pairs_sha256
+    (mirror / "train.txt").write_bytes(
+        b"2 6 5 4\n1 2 0\n0 3 2 1\n"
+    )  # the same pairs in another order
     del source["files"]["train"]["sha256"]
     load(dataset, protocol, cache, mirror)
-    (mirror / "train.txt").write_bytes(TRAIN + b"2 1\n")  # without a checksum too, the cached split is not taken for it
+    (mirror / "train.txt").write_bytes(
+        TRAIN + b"2 1\n"
+    )  # without a checksum too, the cached split is not taken for it
     with pytest.raises(UserError, match="the pairs in"):
         load(dataset, protocol, cache, mirror)
 
@@ -161,13 +177,19 @@ def test_leave_one_out_of_ncf_keeps_the_test_items_and_draws_validation_from_tra
     (tmp_path / "train").write_text(train)
     (tmp_path / "test").write_text("0\t3\t1\t0\n1\t4\t1\t0\n2\t2\t1\t0\n")
     files = {part: {"name": part, "mirror": part} for part in ("train", "test")}
-    dataset = {"name": "toy", "source": "raw", "sources": {"raw": {"reader": "ncf", "licence": "none", "files": files}}}
+    dataset = {
+        "name": "toy",
+        "source": "raw",
+        "sources": {"raw": {"reader": "ncf", "licence": "none", "files": files}},
+    }
     protocol = make_config()["protocol"]
     protocol["split"]["kind"] = "leave_one_out"
     split = load(dataset, protocol, tmp_path / "cache", tmp_path)
     assert split.test.tolist() == [[0, 3], [1, 4], [2, 2]]
     assert split.valid[:, 0].tolist() == [0, 2], "user 1 has a single train pair and keeps it"
-    assert split.full_train.tolist() == [[0, 1], [0, 2], [1, 2], [2, 1], [2, 4]], "both copies of (0, 3) left train"
+    assert split.full_train.tolist() == [[0, 1], [0, 2], [1, 2], [2, 1], [2, 4]], (
+        "both copies of (0, 3) left train"
+    )
 
 
 def test_a_published_random_split_serves_only_protocols_that_want_one(toy):
@@ -212,7 +234,9 @@ class Served:
 
 
 def test_a_truncated_download_leaves_nothing_behind(tmp_path, monkeypatch):
-    file = SourceFile("t.txt", "t.txt", "https://example.org/t.txt", hashlib.sha256(TRAIN).hexdigest())
+    file = SourceFile(
+        "t.txt", "t.txt", "https://example.org/t.txt", hashlib.sha256(TRAIN).hexdigest()
+    )
     monkeypatch.setattr(sources.pooch, "HTTPDownloader", Served(TRAIN[:7]))
     with pytest.raises(UserError, match="not what was expected") as caught:
         fetch_file(file, tmp_path, None)
@@ -310,9 +334,13 @@ def sdns(tmp_path):
 
 
 def test_sdns_counts_every_behaviour_once_at_its_first_time_and_splits_by_time(sdns):
-    rows = [(0, item, "pv", 100 - item) for item in range(10)]  # item 0 is the latest, item 1 the one before it
+    rows = [
+        (0, item, "pv", 100 - item) for item in range(10)
+    ]  # item 0 is the latest, item 1 the one before it
     rows += [(0, 9, "buy", 200)]  # the earliest pair comes again: it stays the earliest
-    rows += [(1, item, "fav", item) for item in range(9)] + [(1, 3, "cart", 50)]  # ten records, nine pairs
+    rows += [(1, item, "fav", item) for item in range(9)] + [
+        (1, 3, "cart", 50)
+    ]  # ten records, nine pairs
     split = sdns(rows)
     assert split.n_users == 1 and len(split.train) == 8
     assert split.test.tolist() == [[0, 0]] and split.valid.tolist() == [[0, 1]]
@@ -349,12 +377,17 @@ def test_sdns_of_planted_is_chronological(tmp_path):
         assert (time[tuple(later.T)] > latest[later[:, 0]]).all()
 
 
-@pytest.mark.parametrize(("name", "users"), [("taobao", 13_256), ("tmall", 10_000), ("gowalla", 29_858)])
+@pytest.mark.parametrize(
+    ("name", "users"), [("taobao", 13_256), ("tmall", 10_000), ("gowalla", 29_858)]
+)
 def test_sdns_of_the_papers_sets(name, users, mirror, tmp_path):
     gathered = [] if name == "gowalla" else ["dataset.source=gathered"]
     config = make_config(f"dataset={name}", "protocol=sdns", *gathered)
     split = load(config["dataset"], config["protocol"], tmp_path, mirror)
-    counts = [np.bincount(part[:, 0], minlength=split.n_users) for part in (split.train, split.valid, split.test)]
+    counts = [
+        np.bincount(part[:, 0], minlength=split.n_users)
+        for part in (split.train, split.valid, split.test)
+    ]
     assert split.n_users == users
     if name == "gowalla":
         published = load(config["dataset"], make_config()["protocol"], tmp_path, mirror)
@@ -413,7 +446,9 @@ def test_planted_is_deterministic_and_its_truth_covers_the_log(tmp_path):
     assert popularity[:200].sum() > 0.3 * popularity.sum(), "popularity follows a power law"
 
 
-@pytest.mark.parametrize(("key", "value"), [("users", 0), ("items", 20), ("noise", 0), ("clusters", 1.5), ("extra", 1)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("users", 0), ("items", 20), ("noise", 0), ("clusters", 1.5), ("extra", 1)]
+)
 def test_planted_refuses_what_it_cannot_generate(key, value, tmp_path):
     config = make_config()
     with pytest.raises(UserError, match=f"dataset.{key}"):

@@ -9,7 +9,9 @@ from tests.conftest import make_config
 
 
 def test_negatives_are_uniform_over_what_the_user_does_not_have():
-    known = np.argwhere(np.random.default_rng(0).random((4, 30)) < np.array([[0.0], [0.2], [0.6], [0.9]]))
+    known = np.argwhere(
+        np.random.default_rng(0).random((4, 30)) < np.array([[0.0], [0.2], [0.6], [0.9]])
+    )
     negatives = draw_negatives(known, 4, 30, 20_000, seed=1)
     for user, row in enumerate(negatives):
         free = np.setdiff1d(np.arange(30), known[known[:, 0] == user, 1])
@@ -35,15 +37,25 @@ def test_planted_gets_lists_only_where_the_protocol_wants_them(tmp_path):
     split, others = (load(c["dataset"], c["protocol"], tmp_path, None) for c in (gdns, other))
     assert split.negatives.shape == (split.n_users, 100)
     assert split.negatives_hash != others.negatives_hash and split.data_hash != others.data_hash
-    known = {tuple(pair) for part in (split.train, split.valid, split.test) for pair in part.tolist()}
+    known = {
+        tuple(pair) for part in (split.train, split.valid, split.test) for pair in part.tolist()
+    }
     assert not any((u, j) in known for u, row in enumerate(split.negatives.tolist()) for j in row)
     with pytest.raises(UserError, match=r"protocol\.candidates\.negatives is 0"):
-        load(gdns["dataset"], gdns["protocol"] | {"candidates": {"negatives": 0, "seed": 0}}, tmp_path, None)
+        load(
+            gdns["dataset"],
+            gdns["protocol"] | {"candidates": {"negatives": 0, "seed": 0}},
+            tmp_path,
+            None,
+        )
 
 
 @pytest.mark.parametrize(
     ("dataset", "size", "hash"),
-    [("ml-1m", (6028, 3533, 563_186), "e35a95559fbabe68"), ("pinterest", (37_501, 9916, 925_152), "d130c8f32ddebf85")],
+    [
+        ("ml-1m", (6028, 3533, 563_186), "e35a95559fbabe68"),
+        ("pinterest", (37_501, 9916, 925_152), "d130c8f32ddebf85"),
+    ],
 )
 def test_published_lists_are_read_and_others_drawn_and_both_come_back_from_the_cache(
     mirror, tmp_path, dataset, size, hash
@@ -51,7 +63,9 @@ def test_published_lists_are_read_and_others_drawn_and_both_come_back_from_the_c
     config = make_config("protocol=gdns", f"dataset={dataset}")
     split, again = (load(config["dataset"], config["protocol"], tmp_path, mirror) for _ in range(2))
     assert (split.n_users, split.n_items, len(split.train)) == size
-    assert split.negatives_hash == again.negatives_hash == hash and split.data_hash == again.data_hash
+    assert (
+        split.negatives_hash == again.negatives_hash == hash and split.data_hash == again.data_hash
+    )
     assert len(split.valid) == len(split.test) == split.n_users
     keys = np.concatenate([split.train, split.valid, split.test]) @ [split.n_items, 1]
     drawn = np.arange(split.n_users)[:, None] * split.n_items + split.negatives

@@ -38,5 +38,7 @@ def test_another_seed_draws_others(tmp_path):
 
 
 def test_nonsense_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"protocol\.noise\.most is 0, but it takes a whole number at least 1"):
+    with pytest.raises(
+        UserError, match=r"protocol\.noise\.most is 0, but it takes a whole number at least 1"
+    ):
         split_of(tmp_path, NOISE.replace("most: 3", "most: 0"))

@@ -8,7 +8,13 @@ from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
 from tests.conftest import make_config
 
-SMALL = ["dataset=large", "dataset.users=3000", "dataset.items=2000", "dataset.clusters=5", "dataset.observed=20"]
+SMALL = [
+    "dataset=large",
+    "dataset.users=3000",
+    "dataset.items=2000",
+    "dataset.clusters=5",
+    "dataset.observed=20",
+]
 JUDGED = ["+protocol.judged.users=100", "+protocol.judged.seed=0"]
 
 
@@ -23,8 +29,12 @@ def test_it_is_what_its_docstring_says():
     assert len(sort_pairs(pairs)) == len(pairs), "no pair twice"
     counts = np.bincount(log.user, minlength=3000)
     assert counts.min() == 3 and abs(counts.mean() - 20) < 1
-    own = [np.bincount(log.item[log.user == u] % 5, minlength=5).max() / counts[u] for u in range(300)]
-    assert abs(np.mean(own) - 0.96) < 0.02, "noise=0.05, of which a fifth falls into the own cluster"
+    own = [
+        np.bincount(log.item[log.user == u] % 5, minlength=5).max() / counts[u] for u in range(300)
+    ]
+    assert abs(np.mean(own) - 0.96) < 0.02, (
+        "noise=0.05, of which a fifth falls into the own cluster"
+    )
     popularity = np.bincount(log.item // 5, minlength=400)
     assert popularity[:40].sum() > 0.4 * len(log) and popularity[0] > 20 * popularity[200:].mean()
 
@@ -32,8 +42,13 @@ def test_it_is_what_its_docstring_says():
 def test_equal_seeds_give_equal_data_whose_parts_have_streams_of_their_own(monkeypatch):
     monkeypatch.setattr(power_law, "PART", 1000)
     first, again, other = made(), made(), made("dataset.seed=1")
-    assert np.array_equal(first.item, again.item) and not np.array_equal(first.item[:1000], other.item[:1000])
-    shifted = first.item[first.user < 1000][:100], first.item[(first.user >= 1000) & (first.user < 2000)][:100]
+    assert np.array_equal(first.item, again.item) and not np.array_equal(
+        first.item[:1000], other.item[:1000]
+    )
+    shifted = (
+        first.item[first.user < 1000][:100],
+        first.item[(first.user >= 1000) & (first.user < 2000)][:100],
+    )
     assert not np.array_equal(*shifted)
 
 
@@ -65,7 +80,12 @@ def test_only_a_sample_is_judged_and_the_others_are_trained_on_whole(tmp_path):
     assert len(run_id(judged)) == len(run_id(config)) and run_id(judged) != run_id(config)
     assert some.data_hash != whole.data_hash
     with pytest.raises(UserError, match=r"protocol\.judged\.users"):
-        load(config["dataset"], {**config["protocol"], "judged": {"users": 0, "seed": 0}}, tmp_path, None)
+        load(
+            config["dataset"],
+            {**config["protocol"], "judged": {"users": 0, "seed": 0}},
+            tmp_path,
+            None,
+        )
 
 
 def test_pairs_that_are_sorted_already_come_out_as_they_are():

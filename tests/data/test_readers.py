@@ -36,7 +36,9 @@ def test_amazon_json_lines_gzipped(tmp_path):
         {"reviewerID": "A2", "asin": "B0", "overall": 2.0, "unixReviewTime": 20},
         {"reviewerID": "A1", "asin": "B7", "overall": 4.0, "unixReviewTime": 10},
     ]
-    path = write(tmp_path / "r.json.gz", gzip.compress("\n".join(map(json.dumps, reviews)).encode()))
+    path = write(
+        tmp_path / "r.json.gz", gzip.compress("\n".join(map(json.dumps, reviews)).encode())
+    )
     assert rows(readers.amazon({"log": path})) == [(0, 0, 30), (1, 0, 20), (0, 1, 10)]
 
 
@@ -48,7 +50,10 @@ def test_ncf_ratings_and_negatives(tmp_path):
     assert (read.n_users, read.n_items) == (2, 33)
     negatives = write(tmp_path / "a.test.negative", "(0,25)\t1064\t174\n(1,133)\t1072\t3154\n")
     positives, drawn = readers.ncf_negatives(negatives)
-    assert positives.tolist() == [[0, 25], [1, 133]] and drawn.tolist() == [[1064, 174], [1072, 3154]]
+    assert positives.tolist() == [[0, 25], [1, 133]] and drawn.tolist() == [
+        [1064, 174],
+        [1072, 3154],
+    ]
     with pytest.raises(UserError, match="line 2: 1 negatives where line 1 has 2"):
         readers.ncf_negatives(write(tmp_path / "b", "(0,25)\t1064\t174\n(1,133)\t1072\n"))
 
@@ -77,7 +82,9 @@ def test_tmall_reads_its_header(tmp_path):
 
 
 def test_events_npz(tmp_path):
-    np.savez(tmp_path / "e.npz", user=[5, 5, 2], item=[1, 0, 1], time=[3, 2, 1], behaviour=[0, 0, 0])
+    np.savez(
+        tmp_path / "e.npz", user=[5, 5, 2], item=[1, 0, 1], time=[3, 2, 1], behaviour=[0, 0, 0]
+    )
     assert rows(readers.events({"log": tmp_path / "e.npz"})) == [(0, 0, 3), (0, 1, 2), (1, 0, 1)]
 
 
@@ -115,7 +122,11 @@ def test_an_npz_with_a_pickle_is_refused(tmp_path):
         ("movielens", "1::2::5\n", "line 1: expected"),
         ("movielens", b"PK\x03\x04 not a zip", "no archive"),
         ("amazon", '{"reviewerID": "A"}\n', "line 1: expected a JSON object"),
-        ("amazon", '{"reviewerID": "A", "asin": "B", "overall": 5, "unixReviewTime": 1}\n{oops\n', "line 2"),
+        (
+            "amazon",
+            '{"reviewerID": "A", "asin": "B", "overall": 5, "unixReviewTime": 1}\n{oops\n',
+            "line 2",
+        ),
         ("user_behavior", "1,2,3,pv,5\n1,2,3,pv,5.5\n", "line 2: expected"),
         ("user_behavior", "1,2,3,pv,5\n1,2\n", "line 2: expected"),
         ("user_behavior", "1,2,3,pv,5\n\n1,2,x,pv,5\n", "line 3: expected"),
@@ -158,7 +169,10 @@ def test_damaged_archives_are_told_in_one_sentence_wherever_the_damage_is(tmp_pa
     for reader, name in (("movielens", "whole"), ("events", "whole.npz")):
         content = (tmp_path / name).read_bytes()
         for place in range(4, len(content), 3):
-            for damaged in (content[:place], content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]):
+            for damaged in (
+                content[:place],
+                content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :],
+            ):
                 try:
                     readers.READERS[reader]({"log": write(tmp_path / "file", damaged)})
                 except UserError as error:

@@ -10,7 +10,11 @@ def engine(request):
     return request.param
 
 
-def random_vectors(generator: np.random.Generator, shape: tuple[int, ...], levels: int | None) -> torch.Tensor:
+def random_vectors(
+    generator: np.random.Generator, shape: tuple[int, ...], levels: int | None
+) -> torch.Tensor:
     """Normal vectors, or coarse ones with few levels, which give ties."""
-    vectors = generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
+    vectors = (
+        generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
+    )
     return torch.from_numpy(vectors.astype(np.float32))

@@ -42,7 +42,8 @@ def test_equal_to_a_slow_loop_with_and_without_ties(levels, engine):
         scores = (users[t] @ items[t].T).tolist()
         for metric in METRICS:
             expected = [
-                slow(scores[u][i], [scores[u][j] for j in negatives[u]], metric) for u, i in sorted(targets.tolist())
+                slow(scores[u][i], [scores[u][j] for j in negatives[u]], metric)
+                for u, i in sorted(targets.tolist())
             ]
             assert np.allclose(result.values[metric], expected, atol=1e-12), metric
 
@@ -50,8 +51,12 @@ def test_equal_to_a_slow_loop_with_and_without_ties(levels, engine):
 def test_ties_favour_the_target_and_duplicates_count_twice(engine):
     users, items = torch.ones(1, 3, 1), torch.tensor([[[1.0], [1.0], [2.0], [0.0]]])
     targets = np.array([[0, 0], [1, 0], [2, 0]])
-    negatives = np.array([[1, 1, 3], [2, 3, 3], [2, 2, 1]])  # ranks 1 (two ties), 2, 3 (the same item twice)
-    (result,) = CandidateRanking(targets, negatives, ["NDCG@3"], CPU, 1, engine).evaluate(users, items)
+    negatives = np.array(
+        [[1, 1, 3], [2, 3, 3], [2, 2, 1]]
+    )  # ranks 1 (two ties), 2, 3 (the same item twice)
+    (result,) = CandidateRanking(targets, negatives, ["NDCG@3"], CPU, 1, engine).evaluate(
+        users, items
+    )
     assert result.values["NDCG@3"].tolist() == [1.0, 1 / math.log2(3), 0.5]
 
 
@@ -83,11 +88,17 @@ def test_results_do_not_depend_on_memory_nor_on_pack_mates(engine):
 def test_the_full_ranking_stands_beside_under_its_own_names(engine):
     users, items, targets, negatives = case(3, None)
     candidates = CandidateRanking(targets, negatives, ["NDCG@3"], CPU, 1, engine)
-    full = FullRanking(np.zeros((0, 2), dtype=np.int64), targets, U, I, ["NDCG@3", "Recall@20"], CPU, 1, engine)
+    full = FullRanking(
+        np.zeros((0, 2), dtype=np.int64), targets, U, I, ["NDCG@3", "Recall@20"], CPU, 1, engine
+    )
     both = WithFullRanking(candidates, full).evaluate(users, items)
-    for mine, one, other in zip(both, candidates.evaluate(users, items), full.evaluate(users, items), strict=True):
+    for mine, one, other in zip(
+        both, candidates.evaluate(users, items), full.evaluate(users, items), strict=True
+    ):
         assert list(mine.values) == ["NDCG@3", "full/NDCG@3", "full/Recall@20"]
-        assert torch.equal(mine.values["NDCG@3"], one.values["NDCG@3"]) and torch.equal(mine.users, other.users)
+        assert torch.equal(mine.values["NDCG@3"], one.values["NDCG@3"]) and torch.equal(
+            mine.users, other.users
+        )
         assert torch.equal(mine.values["full/Recall@20"], other.values["Recall@20"])
 
 

@@ -8,7 +8,11 @@ from hapens_bench.evaluation.metrics import parse_metric
 from hapens_bench.evaluation.ranking import FullRanking, top_items
 from tests.evaluation.conftest import random_vectors
 
-METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
+METRICS = [
+    f"{kind}@{K}"
+    for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR")
+    for K in (1, 3, 10, 60)
+]
 CPU = torch.device("cpu")
 U, I, D = 70, 50, 3
 
@@ -70,16 +74,26 @@ def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels, eng
         assert result.users.tolist() == sorted(wanted)
         scores = (users[t] @ items[t].T).numpy()
         run = {
-            str(u): {name[i]: float(scores[u, i]) for i in range(I) if i not in excluded.get(u, set())} for u in wanted
+            str(u): {
+                name[i]: float(scores[u, i]) for i in range(I) if i not in excluded.get(u, set())
+            }
+            for u in wanted
         }
-        theirs = {(m.query_id, m.measure): m.value for m in trec_eval.iter_calc(set(oracle.values()), qrels, run)}
+        theirs = {
+            (m.query_id, m.measure): m.value
+            for m in trec_eval.iter_calc(set(oracle.values()), qrels, run)
+        }
         for metric in METRICS:
             got = result.values[metric].tolist()
-            expected = [slow(scores[u], excluded.get(u, set()), wanted[u], metric) for u in sorted(wanted)]
+            expected = [
+                slow(scores[u], excluded.get(u, set()), wanted[u], metric) for u in sorted(wanted)
+            ]
             assert np.allclose(got, expected, atol=1e-12), metric
             reference = [theirs[str(u), oracle[metric]] for u in sorted(wanted)]
             if metric.startswith("MRR"):
-                reference = [value if value >= 1 / parse_metric(metric)[1] else 0.0 for value in reference]
+                reference = [
+                    value if value >= 1 / parse_metric(metric)[1] else 0.0 for value in reference
+                ]
             assert np.allclose(got, reference, atol=1e-9), metric
 
 
@@ -110,21 +124,29 @@ def test_results_do_not_depend_on_the_chunk_size_where_kernels_tile(engine):
         ranking = FullRanking(known, targets, users, items, METRICS, CPU, 1, engine)
         ranking.rows = chunk
         results.append(ranking.evaluate(vectors[None, :users], vectors[None, users:])[0])
-    assert all(torch.equal(results[0].values[m], other.values[m]) for other in results[1:] for m in METRICS)
+    assert all(
+        torch.equal(results[0].values[m], other.values[m]) for other in results[1:] for m in METRICS
+    )
 
 
 def test_no_targets_give_no_users(engine):
     users, items, known, _ = case(0, None)
-    results = FullRanking(known, np.zeros((0, 2), dtype=np.int64), U, I, METRICS, CPU, 1, engine).evaluate(users, items)
+    results = FullRanking(
+        known, np.zeros((0, 2), dtype=np.int64), U, I, METRICS, CPU, 1, engine
+    ).evaluate(users, items)
     assert len(results) == 3
     for result in results:
         assert len(result.users) == 0 and set(result.values) == set(METRICS)
-        assert all(len(value) == 0 for value in result.values.values()) and np.isnan(result.mean()["Recall@1"])
+        assert all(len(value) == 0 for value in result.values.values()) and np.isnan(
+            result.mean()["Recall@1"]
+        )
 
 
 def test_memory_bounds_the_chunk():
     _, _, known, targets = case(0, None)
-    assert FullRanking(known, targets, U, 50_000, METRICS, CPU, 16).rows == 16 * 2**20 // (4 * 50_000)
+    assert FullRanking(known, targets, U, 50_000, METRICS, CPU, 16).rows == 16 * 2**20 // (
+        4 * 50_000
+    )
     assert FullRanking(known, targets, U, I, METRICS, CPU, 1e-9).rows == 16
 
 
@@ -140,8 +162,12 @@ def test_excluded_items_never_count_even_when_few_items_are_left(engine):
     known = np.array([[0, i] for i in range(I - 1)])
     targets = np.array([[0, I - 1], [1, 0]])
     vectors = torch.zeros(1, U, D), torch.zeros(1, I, D)
-    (result,) = FullRanking(known, targets, U, I, ["Precision@10", "HitRate@1"], CPU, 1, engine).evaluate(*vectors)
-    assert result.values["Precision@10"].tolist() == [0.1, 0.1] and result.values["HitRate@1"].tolist() == [
+    (result,) = FullRanking(
+        known, targets, U, I, ["Precision@10", "HitRate@1"], CPU, 1, engine
+    ).evaluate(*vectors)
+    assert result.values["Precision@10"].tolist() == [0.1, 0.1] and result.values[
+        "HitRate@1"
+    ].tolist() == [
         1,
         1,
     ]
@@ -150,7 +176,9 @@ def test_excluded_items_never_count_even_when_few_items_are_left(engine):
 def test_scores_that_are_no_numbers_are_misses(engine):
     users = torch.full((1, U, D), float("nan"))
     _, items, known, targets = case(0, None)
-    (result,) = FullRanking(known, targets, U, I, ["Recall@10"], CPU, 1, engine).evaluate(users, items[:1])
+    (result,) = FullRanking(known, targets, U, I, ["Recall@10"], CPU, 1, engine).evaluate(
+        users, items[:1]
+    )
     assert result.mean() == {"Recall@10": 0.0}
 
 

@@ -32,7 +32,9 @@ class Outcome:
 def cases(n: int) -> settings:
     """Give the settings of a fuzz of n cases, the same ones every time."""
     quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
-    return settings(max_examples=n, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
+    return settings(
+        max_examples=n, deadline=None, derandomize=True, database=None, suppress_health_check=quiet
+    )
 
 
 class Bounded:
@@ -65,7 +67,9 @@ class Bounded:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, self.function, self.place), daemon=True)
+        self.process = context.Process(
+            target=_serve, args=(theirs, self.function, self.place), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.pipe.recv()

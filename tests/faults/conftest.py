@@ -14,8 +14,20 @@ from pathlib import Path
 import pytest
 
 TRIALS = 20
-SWEEP = ["sampler=dns", "sampler.M=2,8", "trainer.lr=0.001,0.003", "seed=range(5)", "trainer.epochs=30"]
-SMALL = ["dataset.users=400", "dataset.items=300", "model.D=16", "trainer.batch_size=512", "trainer.eval_every=5"]
+SWEEP = [
+    "sampler=dns",
+    "sampler.M=2,8",
+    "trainer.lr=0.001,0.003",
+    "seed=range(5)",
+    "trainer.epochs=30",
+]
+SMALL = [
+    "dataset.users=400",
+    "dataset.items=300",
+    "model.D=16",
+    "trainer.batch_size=512",
+    "trainer.eval_every=5",
+]
 FIXED = ["trainer.device=cpu", "trainer.checkpoint_seconds=0", "hydra.launcher.max_trials=4"]
 
 
@@ -34,10 +46,14 @@ class Sweep:
     def start(self, *overrides: str) -> subprocess.Popen:
         paths = [f"paths.runs={self.runs}", f"paths.cache={self.place / 'cache'}"]
         typed = [*SWEEP, *SMALL, *FIXED, *paths, *self.more, *overrides]
-        last = {one.split("=")[0]: one for one in typed}  # what is said later replaces what was said before
+        last = {
+            one.split("=")[0]: one for one in typed
+        }  # what is said later replaces what was said before
         command = [sys.executable, "-m", "hapens_bench", "-m", *last.values()]
         quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, start_new_session=True, env=os.environ | self.environment, **quiet)
+        return subprocess.Popen(
+            command, start_new_session=True, env=os.environ | self.environment, **quiet
+        )
 
     def finish(self, *overrides: str) -> str:
         """Type the sweep again and wait for its end; give what it printed."""
@@ -71,7 +87,11 @@ def workers(process: subprocess.Popen) -> list[int]:
     """Give the process ids of a launcher's workers."""
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [
+            int(child)
+            for child in children
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
     except OSError:
         return []
 
@@ -114,7 +134,9 @@ def survived(calm):
     Seconds lost are those beyond one undisturbed run of the sweep; results lost the finished trials that had to be trained again.
     """
 
-    def check(fault: str, sweep: Sweep, tried: int, seconds: float | None, before: dict[str, bytes]) -> None:
+    def check(
+        fault: str, sweep: Sweep, tried: int, seconds: float | None, before: dict[str, bytes]
+    ) -> None:
         assert sweep.metrics() == calm.metrics
         after = sweep.done()
         lost = sum(after[name] != text for name, text in before.items())
@@ -130,4 +152,6 @@ def pytest_terminal_summary(terminalreporter) -> None:
         rows = [("fault", "tried", "survived", "seconds lost", "results lost"), *ROWS]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            terminalreporter.write_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)))
+            terminalreporter.write_line(
+                "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+            )

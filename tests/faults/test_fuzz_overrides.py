@@ -26,7 +26,18 @@ TINY = {
     "trainer.threads": 1,
     "trainer.engine": "reference",
 }
-GROUPS = ("model", "sampler", "loss", "protocol", "trainer", "tuned", "debug", "logger", "dataset", "experiment")
+GROUPS = (
+    "model",
+    "sampler",
+    "loss",
+    "protocol",
+    "trainer",
+    "tuned",
+    "debug",
+    "logger",
+    "dataset",
+    "experiment",
+)
 NOT_FUZZED = ("trainer.epochs",)  # a very large number is a training that never ends, as was asked
 NUMBERS = [
     "0",
@@ -50,7 +61,15 @@ NUMBERS = [
     "100000",
     "2147483648",
 ]
-NUMBERS += ["1000000000", "9223372036854775808", "1" + "0" * 400, "-1" + "0" * 30, "1_000", "0x10", "1.5"]
+NUMBERS += [
+    "1000000000",
+    "9223372036854775808",
+    "1" + "0" * 400,
+    "-1" + "0" * 30,
+    "1_000",
+    "0x10",
+    "1.5",
+]
 WORDS = [
     "",
     "null",
@@ -67,7 +86,16 @@ WORDS = [
     "\x00",
     "\\n",
 ]
-WORDS += ["cuda:99", "meta", "mps", "os.getcwd", "builtins.print", "Recall@0", "Recall@99999999999", "hapens_bench.cli"]
+WORDS += [
+    "cuda:99",
+    "meta",
+    "mps",
+    "os.getcwd",
+    "builtins.print",
+    "Recall@0",
+    "Recall@99999999999",
+    "hapens_bench.cli",
+]
 LISTS = [
     "[]",
     "[1]",
@@ -121,13 +149,20 @@ def near(value: Any) -> list[str]:
         return ["true", "false"]
     if isinstance(value, (int, float)):
         return [str(type(value)(value * factor)) for factor in (0.5, 1, 1.5, 2)]
-    return ["null", "{}", "[]"] if value is None or isinstance(value, (Mapping, list)) else [str(value)]
+    return (
+        ["null", "{}", "[]"]
+        if value is None or isinstance(value, (Mapping, list))
+        else [str(value)]
+    )
 
 
 def values() -> st.SearchStrategy[str]:
     text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/~"), max_size=8)
     anything = st.one_of(text, st.integers().map(str), st.floats().map(repr))
-    kinds = [st.sampled_from(kind) for kind in (NUMBERS, NUMBERS, NUMBERS, WORDS, LISTS, INTERPOLATIONS, SWEEPS)]
+    kinds = [
+        st.sampled_from(kind)
+        for kind in (NUMBERS, NUMBERS, NUMBERS, WORDS, LISTS, INTERPOLATIONS, SWEEPS)
+    ]
     return st.one_of(*kinds, anything)
 
 
@@ -140,7 +175,11 @@ def commands(draw: st.DrawFn) -> list[str]:
     known, named = keys(group, option), {}
     own = [key for key in known if key.startswith(group)]
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
-        key = draw(st.sampled_from(draw(st.sampled_from([own, own, own, list(known), list(known), GROUPS]))))
+        key = draw(
+            st.sampled_from(
+                draw(st.sampled_from([own, own, own, list(known), list(known), GROUPS]))
+            )
+        )
         allowed = draw(st.booleans()) and key in known
         value = draw(st.sampled_from(near(known[key])) if allowed else values())
         if draw(st.integers(0, 19)) == 0:
@@ -150,7 +189,13 @@ def commands(draw: st.DrawFn) -> list[str]:
         named[key] = f"{prefix}{key}" + ("" if prefix == "~" else f"={value}")
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in named]
     multirun = ["-m"] if draw(st.integers(0, 9)) == 0 else []
-    return [*multirun, *typed, *tiny, *(["tuned=none"] if "tuned" not in named else []), *named.values()]
+    return [
+        *multirun,
+        *typed,
+        *tiny,
+        *(["tuned=none"] if "tuned" not in named else []),
+        *named.values(),
+    ]
 
 
 def as_it_should_be(outcome: Outcome) -> bool:
@@ -171,7 +216,9 @@ def test_every_command_trains_or_is_refused_in_one_sentence(n, tmp_path):
         @given(commands())
         def fuzz(typed: list[str]) -> None:
             outcome = run(typed)
-            assert as_it_should_be(outcome), f"{typed}\n{outcome.code}\n{outcome.printed}\n{outcome.uncaught}"
+            assert as_it_should_be(outcome), (
+                f"{typed}\n{outcome.code}\n{outcome.printed}\n{outcome.uncaught}"
+            )
 
         fuzz()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["deep"]

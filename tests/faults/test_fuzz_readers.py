@@ -46,7 +46,9 @@ ODD += ["²", "١", "0x1", "1_0", "null", "[]", "{}", "::", "\r", "\t", ","]
 
 
 def lines(form: str) -> bytes:
-    return "".join(form.format(u=u, i=i, t=100 + n, r=1 + n % 5) for n, (u, i) in enumerate(PAIRS)).encode()
+    return "".join(
+        form.format(u=u, i=i, t=100 + n, r=1 + n % 5) for n, (u, i) in enumerate(PAIRS)
+    ).encode()
 
 
 def npz(pack: Callable = np.savez, **arrays: object) -> bytes:
@@ -92,14 +94,19 @@ VALID: dict[str, list[Files]] = {
         {"log": zipped(**{"ml-1m/ratings.dat": RATINGS})},
         {"log": zipped(**{"../../ratings.dat": RATINGS})},
     ],
-    "amazon": [{"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}],
+    "amazon": [
+        {"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}
+    ],
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
     "ncf_negatives": [{"log": lines("({u},{i})\t1\t2\t3\n")}],
     "adjacency": [{"train": ADJACENCY, "test": ADJACENCY}],
     "consumed": [CONSUMED],
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
     "tmall": [{"log": b"user_id,item_id,cat_id,time_stamp\n" + lines("{u},{i},1,{t}\n")}],
-    "events": [{"log": npz(pack, user=USERS, item=ITEMS, time=ITEMS)} for pack in (np.savez, np.savez_compressed)],
+    "events": [
+        {"log": npz(pack, user=USERS, item=ITEMS, time=ITEMS)}
+        for pack in (np.savez, np.savez_compressed)
+    ],
     "in_order": [{"log": npz(user=USERS, item=ITEMS)}],
     "leave_one_out": [
         {"log": npz(**PUBLISHED)},
@@ -114,7 +121,13 @@ def arrays() -> st.SearchStrategy[object]:
     numbers = [-1, 0, 3, 2**31, 2**62, 10**9, 0.5, float("nan"), float("inf")]
     flat = st.lists(st.sampled_from(numbers), max_size=6).map(np.array)
     shaped = st.sampled_from(
-        [np.zeros((2, 2), int), np.zeros((0, 2)), np.array(5), np.zeros((3, 1), int), np.zeros((2, 2, 2))]
+        [
+            np.zeros((2, 2), int),
+            np.zeros((0, 2)),
+            np.array(5),
+            np.zeros((3, 1), int),
+            np.zeros((2, 2, 2)),
+        ]
     )
     odd = [
         np.array([{}], dtype=object),
@@ -133,12 +146,20 @@ def arrays() -> st.SearchStrategy[object]:
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     """Damage bytes, or lines, or fields of them; or pack them."""
-    kind = draw(st.sampled_from(["flip", "cut", "drop", "field", "insert", "repeat", "code", "gzip", "gzip cut"]))
+    kind = draw(
+        st.sampled_from(
+            ["flip", "cut", "drop", "field", "insert", "repeat", "code", "gzip", "gzip cut"]
+        )
+    )
     at = draw(st.integers(0, max(0, len(content) - 1)))
     rows = content.split(b"\n")
     row = draw(st.integers(0, len(rows) - 1))
     if kind == "flip":
-        return content[:at] + bytes([content[at] ^ draw(st.integers(1, 255))]) + content[at + 1 :] if content else b""
+        return (
+            content[:at] + bytes([content[at] ^ draw(st.integers(1, 255))]) + content[at + 1 :]
+            if content
+            else b""
+        )
     if kind == "cut":
         return content[:at]
     if kind == "insert":
@@ -185,7 +206,9 @@ def read(case: tuple[str, Files]) -> int:
     if reader == "ncf_negatives":
         return guarded(lambda: ncf_negatives(Path("log")) and 0)
     assert reader in READERS
-    sources = {"raw": {"reader": reader, "files": {name: {"name": name, "mirror": name} for name in files}}}
+    sources = {
+        "raw": {"reader": reader, "files": {name: {"name": name, "mirror": name} for name in files}}
+    }
     dataset = {"name": "fuzzed", "source": "raw", "sources": sources}
     fitting = {"ncf": "gdns", "leave_one_out": "gdns", "consumed": "sdns"}
     rules = protocol(fitting.get(reader, "ahns"))
@@ -212,7 +235,9 @@ def test_every_file_is_parsed_or_refused_in_one_sentence(n, tmp_path):
         @given(commands())
         def fuzz(case: tuple[str, Files]) -> None:
             outcome = outcome_of(case)
-            assert as_it_should_be(outcome), f"{case}\n{outcome.code}\n{outcome.printed}\n{outcome.uncaught}"
+            assert as_it_should_be(outcome), (
+                f"{case}\n{outcome.code}\n{outcome.printed}\n{outcome.uncaught}"
+            )
 
         fuzz()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["deep"]

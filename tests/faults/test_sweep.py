@@ -24,7 +24,10 @@ KILLS = 25  # of each kind
 def small_disk(place: Path, options: str):
     """Mount a file system in memory."""
     place.mkdir(parents=True, exist_ok=True)
-    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]).returncode:
+    if (
+        os.getuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]).returncode
+    ):
         pytest.skip("only root can mount a small disk")
     try:
         yield
@@ -35,7 +38,9 @@ def small_disk(place: Path, options: str):
 def test_the_launcher_is_killed(calm, sweep, survived):
     chance, begun = random.Random(0), time.monotonic()
     before: dict[str, bytes] = {}
-    for _ in range(KILLS):  # on average all of them together leave half of the training to the last start
+    for _ in range(
+        KILLS
+    ):  # on average all of them together leave half of the training to the last start
         process = sweep.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, calm.start_up + (calm.whole - calm.start_up) / KILLS))
@@ -43,7 +48,9 @@ def test_the_launcher_is_killed(calm, sweep, survived):
         assert before.items() <= sweep.done().items()
         before = sweep.done()
     sweep.finish()
-    survived("kill -9 of the launcher and its workers", sweep, KILLS, time.monotonic() - begun, before)
+    survived(
+        "kill -9 of the launcher and its workers", sweep, KILLS, time.monotonic() - begun, before
+    )
 
 
 def test_workers_are_killed(calm, sweep, survived):
@@ -56,7 +63,9 @@ def test_workers_are_killed(calm, sweep, survived):
         if process.poll() is not None:  # what was left of the sweep is done, and told
             process.communicate()
             before = sweep.done()
-            for name in chance.sample(sorted(before), k=len(before) // 2):  # there must be something left to kill
+            for name in chance.sample(
+                sorted(before), k=len(before) // 2
+            ):  # there must be something left to kill
                 (path,) = sweep.runs.glob(f"*/*/*/{name}")
                 shutil.rmtree(path)
                 del before[name]
@@ -112,11 +121,19 @@ def test_bits_flip_in_finished_runs(calm, sweep, survived):
     chance, begun = random.Random(2), time.monotonic()
     shutil.copytree(calm.place, sweep.place, dirs_exist_ok=True)
     folders = sorted(path.parent for path in sweep.runs.glob("*/*/*/*/status.json"))
-    hit = [(folder, name) for folder, name in zip(folders, FOUND * 2, strict=False) if (folder / name).exists()]
+    hit = [
+        (folder, name)
+        for folder, name in zip(folders, FOUND * 2, strict=False)
+        if (folder / name).exists()
+    ]
     for folder, name in hit:
         flip(folder / name, chance)
         assert not RunFolder(folder).is_done()
-    before = {name: text for name, text in sweep.done().items() if name not in {folder.name for folder, _ in hit}}
+    before = {
+        name: text
+        for name, text in sweep.done().items()
+        if name not in {folder.name for folder, _ in hit}
+    }
     sweep.finish()
     survived("a bit flips in a finished run", sweep, len(hit), time.monotonic() - begun, before)
 
@@ -135,7 +152,9 @@ def test_bits_flip_in_checkpoints_and_in_the_parsed_data(calm, sweep, survived):
         tried += len(files)
     before = sweep.done()
     sweep.finish()
-    survived("a bit flips in a checkpoint or the cache", sweep, tried, time.monotonic() - begun, before)
+    survived(
+        "a bit flips in a checkpoint or the cache", sweep, tried, time.monotonic() - begun, before
+    )
 
 
 @pytest.mark.parametrize("year", [1971, 2200])
@@ -158,21 +177,31 @@ def test_the_clock_jumps(calm, sweep, survived, year):
 def test_a_trial_diverges_in_its_pack(calm, sweep):
     process = sweep.start("trainer.lr=0.001,0.003,1e30")  # with 1e6 Adam still finds finite numbers
     said, _ = process.communicate(timeout=600)
-    assert process.returncode == 1 and "the loss is" in said and "10 of 30 jobs are not done" in said, said
+    assert (
+        process.returncode == 1 and "the loss is" in said and "10 of 30 jobs are not done" in said
+    ), said
     assert sweep.metrics() == calm.metrics
 
 
 def test_a_pack_is_too_large_for_the_memory(calm, sweep, survived):
     begun = time.monotonic()
-    sweep.environment = {"PYTHONPATH": f"{Path(__file__).parent / 'small_memory'}:{Path(__file__).parents[2]}"}
+    sweep.environment = {
+        "PYTHONPATH": f"{Path(__file__).parent / 'small_memory'}:{Path(__file__).parents[2]}"
+    }
     said = sweep.finish()
     assert "a pack of 4 trials broke (OutOfMemoryError" in said
-    survived("a pack runs out of memory", sweep, said.count("trials broke"), time.monotonic() - begun, {})
+    survived(
+        "a pack runs out of memory", sweep, said.count("trials broke"), time.monotonic() - begun, {}
+    )
 
 
 def test_the_trackers_are_down(sweep, survived):
     begun = time.monotonic()
-    nowhere = {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    nowhere = {
+        "WANDB_MODE": "online",
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_API_KEY": "0" * 40,
+    }
     sweep.environment = nowhere
     said = sweep.finish("logger=wandb", "logger.wandb.mode=online", "seed=range(1)")
     assert "wandb failed and is left out from here on: TimeoutError" in said

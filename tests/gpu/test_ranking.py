@@ -13,7 +13,11 @@ from tests.gpu import DEVICE, marks
 pytestmark = marks
 CPU = torch.device("cpu")
 ENGINE = pick_engine("auto", torch.device(DEVICE))
-METRICS = [f"{kind}@{K}" for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR") for K in (1, 3, 10, 60)]
+METRICS = [
+    f"{kind}@{K}"
+    for kind in ("Recall", "NDCG", "Precision", "HitRate", "MRR")
+    for K in (1, 3, 10, 60)
+]
 U, I, D, T = 700, 500, 4, 5
 
 
@@ -29,7 +33,10 @@ def scene(levels):
 def same(here, there):
     for mine, theirs in zip(here, there, strict=True):
         assert torch.equal(mine.users, theirs.users)
-        assert all(torch.allclose(mine.values[m], theirs.values[m], rtol=0, atol=1e-12) for m in mine.values)
+        assert all(
+            torch.allclose(mine.values[m], theirs.values[m], rtol=0, atol=1e-12)
+            for m in mine.values
+        )
 
 
 @pytest.mark.parametrize("together", [None, 1, 3])

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.slow  # torch.compile takes a minute here
 @pytest.mark.parametrize("bitmap", [1 << 20, 0])
 def test_compiled_draws_equal_the_plain_ones(bitmap):
     pairs = np.argwhere(np.random.default_rng(0).random((60, 45)) < 0.3).astype(np.int64)
-    positives, streams = Positives(pairs, 60, 45, bitmap_bytes=bitmap), Streams([1, 2, 3], Purpose.POOL)
+    positives, streams = (
+        Positives(pairs, 60, 45, bitmap_bytes=bitmap),
+        Streams([1, 2, 3], Purpose.POOL),
+    )
     for B, M in ((64, 8), (32, 16), (64, 1)):
         users = torch.randint(0, 60, (3, B), generator=torch.Generator().manual_seed(B))
         drawn = compiled(_draw_everywhere)(positives, users, M, streams, torch.tensor(77))
@@ -25,18 +28,27 @@ def test_compiled_draws_equal_the_plain_ones(bitmap):
 
 def test_compiled_scores_equal_the_plain_ones():
     generator = torch.Generator().manual_seed(0)
-    tables = torch.randn(3, 60, 16, generator=generator), torch.randn(3, 45, 16, generator=generator)
+    tables = (
+        torch.randn(3, 60, 16, generator=generator),
+        torch.randn(3, 45, 16, generator=generator),
+    )
     for M in (4, 9):
         users = torch.randint(0, 60, (3, 32), generator=generator)
         items = torch.randint(0, 45, (3, 32, M), generator=generator)
         assert torch.allclose(
-            compiled(_gather_dot)(*tables, users, items), _gather_dot(*tables, users, items), atol=1e-5
+            compiled(_gather_dot)(*tables, users, items),
+            _gather_dot(*tables, users, items),
+            atol=1e-5,
         )
 
 
 def test_compiled_dropout_masks_equal_the_plain_ones():
-    streams, rate = Streams([1, 2, 3], Purpose.DROPOUT), torch.tensor([0.0, 0.2, 0.7]).view(-1, 1, 1)
+    streams, rate = (
+        Streams([1, 2, 3], Purpose.DROPOUT),
+        torch.tensor([0.0, 0.2, 0.7]).view(-1, 1, 1),
+    )
     for n in (64, 1000):
         assert torch.equal(
-            compiled(_mask)(streams, torch.tensor(12), rate, n), _mask(streams, torch.tensor(12), rate, n)
+            compiled(_mask)(streams, torch.tensor(12), rate, n),
+            _mask(streams, torch.tensor(12), rate, n),
         )

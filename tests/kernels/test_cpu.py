@@ -42,7 +42,9 @@ def results(engine, D, leaf):
 @pytest.mark.parametrize("D", [1, 7, 64])
 @pytest.mark.parametrize("leaf", [True, False])
 def test_pairs_and_their_gradients_equal_the_plain_path(D, leaf):
-    for mine, plain in zip(results(Engine.NUMBA, D, leaf), results(Engine.PLAIN, D, leaf), strict=True):
+    for mine, plain in zip(
+        results(Engine.NUMBA, D, leaf), results(Engine.PLAIN, D, leaf), strict=True
+    ):
         assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
 
 
@@ -60,7 +62,10 @@ def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_al
     whole = looked_up(Engine.NUMBA, slice(None))
     for mine, plain in zip(whole, looked_up(Engine.PLAIN, slice(None)), strict=True):
         assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
-    assert all(torch.equal(a, p[1:2]) for a, p in zip(looked_up(Engine.NUMBA, slice(1, 2)), whole, strict=True))
+    assert all(
+        torch.equal(a, p[1:2])
+        for a, p in zip(looked_up(Engine.NUMBA, slice(1, 2)), whole, strict=True)
+    )
 
 
 @pytest.mark.parametrize("leaf", [True, False])
@@ -74,12 +79,21 @@ def test_a_factor_and_norms_of_other_tables_equal_the_plain_path_and_have_the_sa
         encoded = Encoded(*own, engine, factor=factor)
         out = encoded.pairs(*at, Encoded(*own, engine))
         ((out[1] - out[0][..., None]).sigmoid().sum() + 0.3 * out[2].sum()).backward()
-        return *out, encoded.pairs(*at)[2], encoded.score(at[0], at[2]), factor.grad, users.grad, items.grad
+        return (
+            *out,
+            encoded.pairs(*at)[2],
+            encoded.score(at[0], at[2]),
+            factor.grad,
+            users.grad,
+            items.grad,
+        )
 
     whole = found(Engine.NUMBA, slice(None))
     for mine, plain in zip(whole, found(Engine.PLAIN, slice(None)), strict=True):
         assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-5, atol=1e-5)
-    assert all(torch.equal(a, p[1:2]) for a, p in zip(found(Engine.NUMBA, slice(1, 2)), whole, strict=True))
+    assert all(
+        torch.equal(a, p[1:2]) for a, p in zip(found(Engine.NUMBA, slice(1, 2)), whole, strict=True)
+    )
     factor, (users, items) = factors, tables(7)
     queries = (factor * users) if leaf else (factor * 2 * users)
     same = Encoded(queries, items if leaf else 2 * items)
@@ -128,7 +142,10 @@ def test_adam_clears_the_gradient_and_moves_rows_without_one():
 @pytest.mark.parametrize("n", [5, 8, 1001])
 def test_adam_has_the_same_bits_whatever_the_threads_and_the_pack(n):
     generator = torch.Generator().manual_seed(n)
-    start, grads = torch.randn(3, n, 1, generator=generator), torch.randn(20, 3, n, 1, generator=generator)
+    start, grads = (
+        torch.randn(3, n, 1, generator=generator),
+        torch.randn(20, 3, n, 1, generator=generator),
+    )
 
     def after(trials, threads):
         cpu.set_threads(threads)
@@ -141,7 +158,11 @@ def test_adam_has_the_same_bits_whatever_the_threads_and_the_pack(n):
 
     whole = after(slice(None), 2)
     assert torch.equal(whole, after(slice(None), 1))
-    assert all(torch.equal(whole[t : t + 1], after(slice(t, t + 1), threads)) for t in range(3) for threads in (1, 2))
+    assert all(
+        torch.equal(whole[t : t + 1], after(slice(t, t + 1), threads))
+        for t in range(3)
+        for threads in (1, 2)
+    )
 
 
 def three_steps_of_adam():
@@ -164,7 +185,12 @@ def test_the_process_that_compiles_computes_the_bits_of_those_that_load(tmp_path
 
     def printed() -> str:
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-        done = subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(lines)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0 and "numba cannot keep" not in done.stderr, done.stderr
         return done.stdout
 

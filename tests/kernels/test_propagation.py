@@ -42,7 +42,9 @@ def dense(indptr, index, weight, m: int = 50):
 
 @pytest.mark.parametrize("D", [1, 5, 64])
 @pytest.mark.parametrize("own", [False, True])
-def test_products_equal_dense_ones_and_have_the_same_bits_for_any_pack_and_number_of_threads(D, own):
+def test_products_equal_dense_ones_and_have_the_same_bits_for_any_pack_and_number_of_threads(
+    D, own
+):
     generator = torch.Generator().manual_seed(D)
     indptr, index = matrix()
     table, weight = (
@@ -84,7 +86,9 @@ def test_dropout_drops_its_share_keeps_the_mean_and_goes_on_in_the_stream():
     for t, p in enumerate(rate.flatten().tolist()):
         values = dropped[t].unique()
         assert torch.allclose(values, torch.tensor([0.0, 1 / (1 - p)]))
-        assert abs(float((dropped[t] == 0).float().mean()) - p) < 0.006  # four standard deviations of 100,000 draws
+        assert (
+            abs(float((dropped[t] == 0).float().mean()) - p) < 0.006
+        )  # four standard deviations of 100,000 draws
     later = noise().drop(ones, rate, torch.tensor(250), Engine.NUMBA)
     assert torch.equal(later[:, :-1], dropped[:, 1:]) and not torch.equal(later, dropped)
 
@@ -101,5 +105,8 @@ def test_rows_of_length_one_and_their_gradients_equal_those_of_torch():
     (unit, gradient), (expected, theirs) = found
     assert torch.allclose(unit, expected, atol=1e-6)
     inside = [row for row in range(9) if row != 3]
-    assert torch.allclose(gradient[:, inside], theirs[:, inside], atol=1e-4) and torch.isfinite(gradient).all()
+    assert (
+        torch.allclose(gradient[:, inside], theirs[:, inside], atol=1e-4)
+        and torch.isfinite(gradient).all()
+    )
     assert torch.allclose(gradient[0, 3], theirs[0, 3])

@@ -21,7 +21,10 @@ SHAPES = {  # other lengths of rows, numbers of items and ways to look up what i
     "wide": ["dataset.users=90", "dataset.items=2000"],
     "long rows": ["dataset.users=300", "dataset.items=600", "trainer.bitmap_mb=0"],
 }
-MODELS = {"gmf": ["model.user_dropout=0.1"], "lightgcn": ["model.message_dropout=0.2", "model.node_dropout=0.2"]}
+MODELS = {
+    "gmf": ["model.user_dropout=0.1"],
+    "lightgcn": ["model.message_dropout=0.2", "model.node_dropout=0.2"],
+}
 
 
 @pytest.fixture
@@ -64,7 +67,9 @@ def sweep():
 
 def test_a_plausible_sweep_stays_far_below_the_limit(counts, tmp_path):
     for overrides, T in sweep():
-        configs = [make_config(*overrides, f"paths.cache={tmp_path}", f"seed={t}") for t in range(T)]
+        configs = [
+            make_config(*overrides, f"paths.cache={tmp_path}", f"seed={t}") for t in range(T)
+        ]
         stage = Stage("full", configs[0], load_split(configs[0]), torch.device("cpu"))
         with contextlib.redirect_stderr(None):
             stage.loop(stage.pack(configs))

@@ -19,10 +19,21 @@ def install(folder: Path) -> None:
 
 
 def start(script: str, element: str, restarts: int) -> None:
-    here = {"SLURM_JOB_ID": JOB, "SLURM_ARRAY_JOB_ID": JOB, "SLURM_ARRAY_TASK_ID": element, "SLURM_PROCID": "0"}
+    here = {
+        "SLURM_JOB_ID": JOB,
+        "SLURM_ARRAY_JOB_ID": JOB,
+        "SLURM_ARRAY_TASK_ID": element,
+        "SLURM_PROCID": "0",
+    }
     here |= {"SLURM_RESTART_COUNT": str(restarts), "FAKE_SCRIPT": script}
     none = subprocess.DEVNULL
-    subprocess.Popen(["bash", script], env={**os.environ, **here}, stdout=none, stderr=none, start_new_session=True)
+    subprocess.Popen(
+        ["bash", script],
+        env={**os.environ, **here},
+        stdout=none,
+        stderr=none,
+        start_new_session=True,
+    )
 
 
 def sbatch(script: str) -> None:
@@ -40,7 +51,10 @@ def srun(*arguments: str) -> None:
         option = options.pop(0)
         if option in ("--output", "--error"):
             place = (
-                options.pop(0).replace("%A", JOB).replace("%a", os.environ["SLURM_ARRAY_TASK_ID"]).replace("%t", "0")
+                options.pop(0)
+                .replace("%A", JOB)
+                .replace("%a", os.environ["SLURM_ARRAY_TASK_ID"])
+                .replace("%t", "0")
             )
             Path(place).parent.mkdir(exist_ok=True)
             descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -54,8 +68,12 @@ def sacct(*arguments: str) -> None:
 
 def scontrol(verb: str, job: str) -> None:
     assert verb == "requeue"
-    start(os.environ["FAKE_SCRIPT"], job.partition("_")[2], int(os.environ["SLURM_RESTART_COUNT"]) + 1)
+    start(
+        os.environ["FAKE_SCRIPT"], job.partition("_")[2], int(os.environ["SLURM_RESTART_COUNT"]) + 1
+    )
 
 
 if __name__ == "__main__":
-    {"sbatch": sbatch, "srun": srun, "sacct": sacct, "scontrol": scontrol}[sys.argv[1]](*sys.argv[2:])
+    {"sbatch": sbatch, "srun": srun, "sacct": sacct, "scontrol": scontrol}[sys.argv[1]](
+        *sys.argv[2:]
+    )

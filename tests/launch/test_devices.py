@@ -24,7 +24,9 @@ def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**20)
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append(("reset", device)))
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: calls.append(("reset", device))
+    )
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(("set", device)))
     monkeypatch.setattr(torch, "set_num_threads", lambda n: calls.append(("threads", n)))
     monkeypatch.setattr(cpu, "prepare", lambda: calls.append("numba"))
@@ -32,7 +34,9 @@ def two_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "index"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
-def test_a_cuda_device_has_its_number_and_becomes_the_current_one_without_numba(two_gpus, name, index):
+def test_a_cuda_device_has_its_number_and_becomes_the_current_one_without_numba(
+    two_gpus, name, index
+):
     device = devices.pick_device(name)
     assert device == torch.device("cuda", index)
     devices.activate(device, threads=3)
@@ -42,7 +46,9 @@ def test_a_cuda_device_has_its_number_and_becomes_the_current_one_without_numba(
 
 
 def test_a_device_that_is_not_there_is_refused(two_gpus):
-    with pytest.raises(UserError, match="'cuda:2', but this machine has the CPU and 2 CUDA devices"):
+    with pytest.raises(
+        UserError, match="'cuda:2', but this machine has the CPU and 2 CUDA devices"
+    ):
         devices.pick_device("cuda:2")
 
 
@@ -63,7 +69,9 @@ def test_summary_json_names_the_device_and_its_memory(tmp_path):
     assert summary["uncaptured"] is None
 
 
-def test_a_training_that_was_not_captured_says_so_in_summary_and_table(tmp_path, monkeypatch, capsys):
+def test_a_training_that_was_not_captured_says_so_in_summary_and_table(
+    tmp_path, monkeypatch, capsys
+):
     init = EpochLoop.__init__
 
     def without_graph(self, *args):
@@ -72,7 +80,9 @@ def test_a_training_that_was_not_captured_says_so_in_summary_and_table(tmp_path,
 
     monkeypatch.setattr(EpochLoop, "__init__", without_graph)
     _, jobs = sweep(tmp_path, [["sampler=rns"], ["sampler=rns"]])
-    assert [job.folder.read_summary()["uncaptured"] for job in jobs] == ["samplers/x.py:3, `y`: RuntimeError: [no]"] * 2
+    assert [job.folder.read_summary()["uncaptured"] for job in jobs] == [
+        "samplers/x.py:3, `y`: RuntimeError: [no]"
+    ] * 2
     line = "2 runs of rns were not captured on a GPU, so they took longer: samplers/x.py:3, `y`: RuntimeError: [no]"
     assert uncaptured([job.folder.read_summary() for job in jobs]) == [line]
     assert line in " ".join(capsys.readouterr().out.split())
@@ -83,7 +93,9 @@ def test_a_first_step_that_fails_costs_its_own_trials_only(tmp_path, monkeypatch
 
     def step(self, batch, positives):
         if type(self.sampler).__name__ == "GDNS":
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes")
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"
+            )
         return plain(self, batch, positives)
 
     monkeypatch.setattr(Pack, "step", step)
@@ -98,7 +110,13 @@ def test_a_first_step_that_fails_costs_its_own_trials_only(tmp_path, monkeypatch
 
 
 def test_tables_of_a_sampler_count_before_anything_is_trained(monkeypatch):
-    config = make_config("dataset.users=80", "dataset.items=300", "sampler=gdns", "trainer.batch_size=32", "tuned=none")
+    config = make_config(
+        "dataset.users=80",
+        "dataset.items=300",
+        "sampler=gdns",
+        "trainer.batch_size=32",
+        "tuned=none",
+    )
     split = pack_size.load_split(config)
     needed = 3 * 4 * 64 * (split.n_users + split.n_items) + 2 * 4 * split.n_users * split.n_items
     for free, fits in ((needed, True), (needed - 1, False)):
@@ -106,7 +124,9 @@ def test_tables_of_a_sampler_count_before_anything_is_trained(monkeypatch):
         if fits:
             memory.check_memory(config, split, torch.device("cpu"))
         else:
-            with pytest.raises(UserError, match=r"GiB for sampler=gdns for 80 users.* or another sampler"):
+            with pytest.raises(
+                UserError, match=r"GiB for sampler=gdns for 80 users.* or another sampler"
+            ):
                 memory.check_memory(config, split, torch.device("cpu"))
 
 
@@ -114,10 +134,18 @@ def test_free_memory_is_read_after_the_cache_is_emptied_and_graphs_count(monkeyp
     config, cuda, calls = make_config("sampler=dns"), torch.device("cuda", 0), []
     reserved = {"now": 0, "peak": 0}
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (calls.append("free"), (1000, 2000))[1])
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: reserved.update(peak=reserved["now"]))
+    monkeypatch.setattr(
+        torch.cuda, "mem_get_info", lambda device: (calls.append("free"), (1000, 2000))[1]
+    )
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: reserved.update(peak=reserved["now"])
+    )
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved["now"])
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: reserved["peak"])
-    monkeypatch.setattr(pack_size, "dry_step", lambda configs, split, device: reserved.update(peak=100 * len(configs)))
+    monkeypatch.setattr(
+        pack_size,
+        "dry_step",
+        lambda configs, split, device: reserved.update(peak=100 * len(configs)),
+    )
     assert pack_size.largest_pack(config, 64, cuda) == 1 + int((0.85 * 1000 - 100) // 100)
     assert calls[:2] == ["empty", "free"]

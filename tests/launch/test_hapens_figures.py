@@ -33,7 +33,9 @@ def trained(tmp_path):
 
 
 def test_oracle_finds_the_best_m_of_each_user_by_validation(trained):
-    jobs = trained([["sampler.M=null"], ["sampler.M=1"], ["sampler.M=8"]], "trainer.user_hardness=true")
+    jobs = trained(
+        [["sampler.M=null"], ["sampler.M=1"], ["sampler.M=8"]], "trainer.user_hardness=true"
+    )
     frame = figures.oracle(jobs)
     score = {}
     for m in (1, 8):
@@ -53,9 +55,14 @@ def test_oracle_finds_the_best_m_of_each_user_by_validation(trained):
 def test_shuffle_and_readings_compare_with_the_first_setting(trained):
     jobs = trained([["sampler.shuffle=false"], ["sampler.shuffle=true"]])
     frame = figures.compared(jobs, "shuffle").set_index("shuffle")
-    mine = [100 * job.folder.read_summary()["selection"]["valid_refit"]["test"]["Recall@20"] for job in jobs]
+    mine = [
+        100 * job.folder.read_summary()["selection"]["valid_refit"]["test"]["Recall@20"]
+        for job in jobs
+    ]
     assert np.isclose(frame.loc["False", "mean"], np.mean(mine[:2]))
-    assert np.isclose(frame.loc["True", "False less this, over users"], np.mean(mine[:2]) - np.mean(mine[2:]))
+    assert np.isclose(
+        frame.loc["True", "False less this, over users"], np.mean(mine[:2]) - np.mean(mine[2:])
+    )
     assert 0 < frame.loc["True", "corrected p over users"] <= 1
     assert figures.draw_compared(frame.reset_index(), "shuffle")
 
@@ -64,7 +71,14 @@ def test_tail_and_confounders_read_the_levels_of_stage_one(trained):
     jobs = trained([["sampler.reading=A"], ["sampler.reading=F"]])
     frame = figures.tail(jobs).set_index(["statistic", "over users"])
     h = {
-        name: np.mean([figures.levels(job, "min") for job in jobs if job.config["sampler"]["reading"] == name], 0)
+        name: np.mean(
+            [
+                figures.levels(job, "min")
+                for job in jobs
+                if job.config["sampler"]["reading"] == name
+            ],
+            0,
+        )
         for name in "AF"
     }
     assert np.isclose(frame.loc[("min", "mean"), "value"], np.nanmean(h["A"]) - np.nanmean(h["F"]))

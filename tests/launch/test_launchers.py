@@ -39,7 +39,14 @@ def killer(once, epoch, seed, number):
 
 
 def slurm(tmp_path, **settings):
-    given = {"cluster": "local", "packs": 2, "max_trials": None, "max_requeues": 3, "timeout_min": 10, **settings}
+    given = {
+        "cluster": "local",
+        "packs": 2,
+        "max_trials": None,
+        "max_requeues": 3,
+        "timeout_min": 10,
+        **settings,
+    }
     return on_slurm(folder=str(tmp_path / "submitit" / "%j"), **given)
 
 
@@ -54,11 +61,15 @@ def carrier(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    _, jobs = sweep(tmp_path_factory.mktemp("alone"), VARIANTS, *SETTING, carry=on_devices(max_trials=1))
+    _, jobs = sweep(
+        tmp_path_factory.mktemp("alone"), VARIANTS, *SETTING, carry=on_devices(max_trials=1)
+    )
     return jobs
 
 
-@pytest.mark.parametrize(("name", "n"), [("slurm", 4), ("ray", 6)])  # the last two need a trial each first
+@pytest.mark.parametrize(
+    ("name", "n"), [("slurm", 4), ("ray", 6)]
+)  # the last two need a trial each first
 def test_a_pack_that_crashes_is_reported_the_others_finish_and_another_launcher_goes_on(
     name, n, tmp_path, alone, capsys
 ):
@@ -67,7 +78,9 @@ def test_a_pack_that_crashes_is_reported_the_others_finish_and_another_launcher_
         returns, jobs = sweep(tmp_path, VARIANTS[:n], *SETTING, *dying, carry=carry)
     failed = [k for k, r in enumerate(returns) if r.status != JobStatus.COMPLETED]
     assert 2 in failed and set(failed) <= {2, 3}, "its pack-mate at most"
-    assert ("array element" if name == "slurm" else "Ray task") in jobs[2].folder.read_status()["reason"]
+    assert ("array element" if name == "slurm" else "Ray task") in jobs[2].folder.read_status()[
+        "reason"
+    ]
     printed = capsys.readouterr().out
     assert f"{len(failed)} of {n} jobs are not done" in printed
     assert ("need 2 other trials first" in printed) == (n == 6)
@@ -87,7 +100,11 @@ def test_slurm_gets_an_array_job_whose_elements_go_back_to_the_queue(tmp_path, a
         "array_parallelism": 2,
     }
     carry = slurm(
-        tmp_path, **settings, mem_gb=8, setup=["export FROM_SETUP=1"], additional_parameters={"requeue": True}
+        tmp_path,
+        **settings,
+        mem_gb=8,
+        setup=["export FROM_SETUP=1"],
+        additional_parameters={"requeue": True},
     )
     asked = killer(tmp_path / "once", 3, 1, signal.SIGUSR2)
     returns, jobs = sweep(tmp_path, VARIANTS[:2], *SETTING, *asked, "resume=force", carry=carry)
@@ -95,18 +112,34 @@ def test_slurm_gets_an_array_job_whose_elements_go_back_to_the_queue(tmp_path, a
     assert_equal(jobs, alone[:2])
     (script,) = (tmp_path / "submitit").rglob("kept.sh")
     lines = script.read_text().splitlines()
-    expected = ["array=0-1%2", "requeue", "gpus-per-node=1", "partition=gpu", "signal=USR2@90", "mem=8GB", "time=10"]
-    assert {f"#SBATCH --{flag}" for flag in expected} <= set(lines) and "export FROM_SETUP=1" in lines
+    expected = [
+        "array=0-1%2",
+        "requeue",
+        "gpus-per-node=1",
+        "partition=gpu",
+        "signal=USR2@90",
+        "mem=8GB",
+        "time=10",
+    ]
+    assert {f"#SBATCH --{flag}" for flag in expected} <= set(
+        lines
+    ) and "export FROM_SETUP=1" in lines
     logs = "".join(path.read_text() for path in (tmp_path / "submitit").rglob("*_log.*"))
-    assert logs.count("Requeued job") == 1 and "continuing" in logs, "from its checkpoint, resume=force or not"
+    assert logs.count("Requeued job") == 1 and "continuing" in logs, (
+        "from its checkpoint, resume=force or not"
+    )
 
 
 @pytest.mark.parametrize("name", ["joblib", pytest.param("basic", marks=pytest.mark.slow)])
-def test_hydras_own_launchers_train_job_by_job_and_wait_for_a_shared_stage_one(name, tmp_path, alone):
+def test_hydras_own_launchers_train_job_by_job_and_wait_for_a_shared_stage_one(
+    name, tmp_path, alone
+):
     """Both stage twos have the same stage one: the second waits for whoever trains it."""
     own = ["hydra.launcher.n_jobs=2"] if name == "joblib" else []
     jobs = ["sampler.reading=A,D", "seed=4"]
-    done = hapens(tmp_path, "train", "-m", *SMALL, *SETTING, *HAPENS, *jobs, f"hydra/launcher={name}", *own)
+    done = hapens(
+        tmp_path, "train", "-m", *SMALL, *SETTING, *HAPENS, *jobs, f"hydra/launcher={name}", *own
+    )
     assert done.returncode == 0, done.stderr
     config = make_config(*SMALL, *SETTING, *HAPENS, "seed=4", f"paths.runs={tmp_path}/runs")
     assert_equal([Job(config, [])], alone[4:5])
@@ -126,7 +159,16 @@ def test_twelve_trials_have_the_same_bits_through_every_launcher(tmp_path):
     found = {}
     for name, own in ways.items():
         (tmp_path / name).mkdir()
-        done = hapens(tmp_path / name, "train", "-m", *SMALL, *SETTING, *sweeps, f"hydra/launcher={name}", *own)
+        done = hapens(
+            tmp_path / name,
+            "train",
+            "-m",
+            *SMALL,
+            *SETTING,
+            *sweeps,
+            f"hydra/launcher={name}",
+            *own,
+        )
         assert done.returncode == 0, done.stderr
         variants = [
             [f"sampler={s}", f"trainer.lr={lr}", f"seed={k}"]
@@ -162,15 +204,22 @@ def test_a_missing_package_is_one_sentence_that_names_the_extra(monkeypatch, tmp
 def test_a_missing_package_ends_a_sweep_before_any_training(tmp_path):
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "submitit.py").write_text("raise ImportError('not here')\n")
-    paths = os.pathsep.join([str(tmp_path / "without"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join(
+        [str(tmp_path / "without"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     done = hapens(tmp_path, "train", "-m", "seed=0,1", "hydra/launcher=slurm", PYTHONPATH=paths)
     assert done.returncode == 2 and not list(tmp_path.glob("runs/planted"))
-    assert done.stderr.startswith("error: hydra/launcher=slurm needs submitit") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith("error: hydra/launcher=slurm needs submitit")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_what_a_cluster_cannot_give_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"hydra\.launcher\.cluster=local runs the same on this machine"):
+    with pytest.raises(
+        UserError, match=r"hydra\.launcher\.cluster=local runs the same on this machine"
+    ):
         slurm(tmp_path, cluster="slurm")
     with pytest.raises(UserError, match="any executor named pbs"):
         slurm(tmp_path, cluster="pbs")

@@ -18,16 +18,29 @@ from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
 
-SMALL = ["dataset.users=80", "dataset.items=300", "trainer.batch_size=128", "trainer.epochs=6", "trainer.eval_every=2"]
+SMALL = [
+    "dataset.users=80",
+    "dataset.items=300",
+    "trainer.batch_size=128",
+    "trainer.epochs=6",
+    "trainer.eval_every=2",
+]
 
 
 def sweep(tmp_path, variants, *overrides, carry=None, **options):
-    base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}", *overrides]
+    base = [
+        *SMALL,
+        f"paths.runs={tmp_path / 'runs'}",
+        f"paths.cache={tmp_path / 'cache'}",
+        *overrides,
+    ]
 
     def compose(these):
         return OmegaConf.create(make_config(*base, *these))
 
-    returns = launch([[f"seed={k}", *v] for k, v in enumerate(variants)], compose, carry or on_devices(**options))
+    returns = launch(
+        [[f"seed={k}", *v] for k, v in enumerate(variants)], compose, carry or on_devices(**options)
+    )
     return returns, [Job(make_config(*base, *r.overrides), r.overrides) for r in returns]
 
 
@@ -35,7 +48,12 @@ def found(job):
     """All that a run folder says, less what may differ: times, pack sizes, memory."""
     summary = job.folder.read_summary()
     history = job.folder.read_frame("history").drop(columns=["seconds", "pack_size"])
-    return summary["selection"], summary["epochs_trained"], history.to_dict("list"), job.folder.read_frame("users")
+    return (
+        summary["selection"],
+        summary["epochs_trained"],
+        history.to_dict("list"),
+        job.folder.read_frame("users"),
+    )
 
 
 def assert_equal(mine, theirs):
@@ -51,7 +69,13 @@ def three(tmp_path_factory):
     return sweep(tmp_path_factory.mktemp("three"), [[]] * 3)[1]
 
 
-VARIANTS = [[], ["trainer.lr=0.01"], ["trainer.l2=0.1"], ["sampler.alpha=0.3"], ["sampler.beta=0.9"]]
+VARIANTS = [
+    [],
+    ["trainer.lr=0.01"],
+    ["trainer.l2=0.1"],
+    ["sampler.alpha=0.3"],
+    ["sampler.beta=0.9"],
+]
 
 
 def test_packed_runs_leave_the_folders_that_single_runs_leave(tmp_path):
@@ -69,27 +93,43 @@ def test_packed_runs_leave_the_folders_that_single_runs_leave(tmp_path):
 
 def test_what_may_share_a_pack():
     def jobs(*variants):
-        return [Job(make_config("sampler=ahns", f"seed={k}", *v), []) for k, v in enumerate(variants)]
+        return [
+            Job(make_config("sampler=ahns", f"seed={k}", *v), []) for k, v in enumerate(variants)
+        ]
 
     same = jobs([], ["trainer.lr=0.1"], ["trainer.l2=0"], ["sampler.alpha=3"], ["sampler.p=-1"])
     assert [len(g) for g in group(same)] == [5]
-    for other in ("sampler.M=9", "model.D=8", "trainer.batch_size=7", "dataset.users=60", "protocol.valid.share=0.2"):
+    for other in (
+        "sampler.M=9",
+        "model.D=8",
+        "trainer.batch_size=7",
+        "dataset.users=60",
+        "protocol.valid.share=0.2",
+    ):
         assert sorted(len(g) for g in group([*same, *jobs([other])])) == [1, 5]
     assert len(group([*same, *(Job(make_config("sampler=dns"), []) for _ in range(2))])) == 2
 
 
 def test_shares_for_several_devices_are_about_equal_and_longest_first():
-    jobs = [Job(make_config("sampler=dns", f"sampler.M={M}", f"seed={k}"), []) for M in (2, 8) for k in range(8)]
+    jobs = [
+        Job(make_config("sampler=dns", f"sampler.M={M}", f"seed={k}"), [])
+        for M in (2, 8)
+        for k in range(8)
+    ]
     parts = shares(group(jobs), 4)
-    assert sorted(job.config["seed"] + job.config["sampler"]["M"] * 100 for part in parts for job in part) == sorted(
-        job.config["seed"] + job.config["sampler"]["M"] * 100 for job in jobs
-    )
+    assert sorted(
+        job.config["seed"] + job.config["sampler"]["M"] * 100 for part in parts for job in part
+    ) == sorted(job.config["seed"] + job.config["sampler"]["M"] * 100 for job in jobs)
     assert len(parts) >= 4 and len(parts[0]) <= 5
 
 
 def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
     returns, jobs = sweep(tmp_path, [[], ["trainer.lr=1e38"], []])
-    assert [r.status for r in returns] == [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.COMPLETED]
+    assert [r.status for r in returns] == [
+        JobStatus.COMPLETED,
+        JobStatus.FAILED,
+        JobStatus.COMPLETED,
+    ]
     assert "the loss is" in jobs[1].folder.read_status()["reason"]
     printed = capsys.readouterr().out
     assert "1 of 3 jobs are not done" in printed and "trainer.lr=1e38" in printed
@@ -99,7 +139,9 @@ def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
     assert_equal([jobs[0], jobs[2]], [alone[0], alone[2]])
 
 
-def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(three, tmp_path, monkeypatch):
+def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(
+    three, tmp_path, monkeypatch
+):
     def killed(trial, split, device):
         raise KeyboardInterrupt
 
@@ -113,7 +155,9 @@ def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_g
 
 
 @pytest.mark.parametrize("after", [0, 5, 23])
-def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(tmp_path, monkeypatch, after, capsys):
+def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(
+    tmp_path, monkeypatch, after, capsys
+):
     _, whole = sweep(tmp_path / "whole", [[]] * 5)
     plain, steps = Pack.step, []
 
@@ -123,18 +167,29 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(tmp_path, mon
         steps.append((self.size, int(batch.step)))
         return plain(self, batch, positives)
 
-    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr(
+        "hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted
+    )
     monkeypatch.setattr(Pack, "step", step)
     returns, jobs = sweep(tmp_path / "tight", [[]] * 5)
     assert all(r.status == JobStatus.COMPLETED for r in returns)
     assert_equal(jobs, whole)
-    assert "a pack of 5 trials broke (OutOfMemoryError: no room); going on with packs of 3" in capsys.readouterr().err
+    assert (
+        "a pack of 5 trials broke (OutOfMemoryError: no room); going on with packs of 3"
+        in capsys.readouterr().err
+    )
     if after == 23:  # two epochs of eight steps were finished together: they are not trained again
         assert next(step for size, step in steps if size <= 2) == 16
 
 
-def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(tmp_path, monkeypatch):
-    variants = [["trainer.lr=1e38"], [], []]  # the first fails in its first epoch, and the others are set up anew
+def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
+    tmp_path, monkeypatch
+):
+    variants = [
+        ["trainer.lr=1e38"],
+        [],
+        [],
+    ]  # the first fails in its first epoch, and the others are set up anew
     _, whole = sweep(tmp_path / "whole", variants)
     plain, begun = EpochLoop.__init__, []
 
@@ -144,7 +199,9 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
             raise torch.OutOfMemoryError("no room")
         plain(self, pack, *rest)
 
-    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr(
+        "hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted
+    )
     monkeypatch.setattr(EpochLoop, "__init__", set_up)
     returns, jobs = sweep(tmp_path / "tight", variants)
     assert begun[:3] == [3, 2, 1]
@@ -179,16 +236,29 @@ def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, 
             raise ValueError("seed 3 is cursed")
         plain(self, configs, *rest)
 
-    monkeypatch.setattr("hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted)
+    monkeypatch.setattr(
+        "hapens_bench.launch.packing.largest_pack", lambda config, wanted, device: wanted
+    )
     monkeypatch.setattr(Pack, "__init__", build)
     returns, jobs = sweep(tmp_path, [[]] * 6)
-    assert [r.status == JobStatus.COMPLETED for r in returns] == [True, True, True, False, True, True]
+    assert [r.status == JobStatus.COMPLETED for r in returns] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
     assert jobs[3].folder.read_status()["reason"] == "ValueError: seed 3 is cursed"
 
 
-def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_batches(tmp_path, capsys):
+def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_batches(
+    tmp_path, capsys
+):
     first, _ = sweep(tmp_path, [[], []])
-    second, _ = sweep(tmp_path, [[], [], []])  # the next batch of an ask/tell sweeper: two known, one new
+    second, _ = sweep(
+        tmp_path, [[], [], []]
+    )  # the next batch of an ask/tell sweeper: two known, one new
     assert "3 jobs: 2 done, 1 to run" in capsys.readouterr().out
     values = [r.return_value for r in (*first, *second)]
     assert values[:2] == values[2:4] and all(isinstance(v, float) for v in values)
@@ -204,7 +274,11 @@ def test_an_optimiser_is_told_the_validation_metric_never_test(tmp_path):
 
 def test_the_same_trial_asked_for_twice_is_trained_once(tmp_path):
     base = [*SMALL, f"paths.runs={tmp_path / 'runs'}", f"paths.cache={tmp_path / 'cache'}"]
-    returns = launch([["seed=1"], ["seed=1"]], lambda these: OmegaConf.create(make_config(*base, *these)), on_devices())
+    returns = launch(
+        [["seed=1"], ["seed=1"]],
+        lambda these: OmegaConf.create(make_config(*base, *these)),
+        on_devices(),
+    )
     assert [r.status for r in returns] == [JobStatus.COMPLETED] * 2
     assert returns[0].return_value == returns[1].return_value
 
@@ -219,7 +293,9 @@ def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path,
 
     def save(self, state):
         saved(self, state)
-        if next(count) == 3:  # the second checkpoint of the first trial: the others still have their first
+        if (
+            next(count) == 3
+        ):  # the second checkpoint of the first trial: the others still have their first
             raise Stop
 
     monkeypatch.setattr(Trial, "save", save)
@@ -242,13 +318,18 @@ def test_size_follows_free_memory(monkeypatch):
         assert pack_size.largest_pack(config, 64, cpu) == expected
     peaks = iter([100, 130])
     monkeypatch.setattr(pack_size, "free_bytes", lambda device: 10_000)
-    monkeypatch.setattr(pack_size, "cache_bytes", lambda: 95)  # on a CPU the cache bounds a pack too
+    monkeypatch.setattr(
+        pack_size, "cache_bytes", lambda: 95
+    )  # on a CPU the cache bounds a pack too
     monkeypatch.setattr(pack_size, "step_bytes", lambda *_: 30)
     assert pack_size.largest_pack(config, 64, cpu) == 3
 
 
 def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_epochs_order():
-    config, cpu = make_config("dataset.users=4000", "dataset.items=500", "sampler=rns"), torch.device("cpu")
+    config, cpu = (
+        make_config("dataset.users=4000", "dataset.items=500", "sampler=rns"),
+        torch.device("cpu"),
+    )
     split = pack_size.load_split(config)
     tables = 4 * (split.n_users + split.n_items) * config["model"]["D"]
     order = 16 * len(split.full_train)
@@ -257,9 +338,15 @@ def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_ep
 
 
 def test_a_dry_step_measures_memory_and_more_trials_take_more():
-    config, cpu = make_config("dataset.users=4000", "dataset.items=4000", "sampler=dns"), torch.device("cpu")
+    config, cpu = (
+        make_config("dataset.users=4000", "dataset.items=4000", "sampler=dns"),
+        torch.device("cpu"),
+    )
     split = pack_size.load_split(config)
-    one, eight = (pack_size.peak_bytes(lambda T=T: pack_size.dry_step([config] * T, split, cpu), cpu) for T in (1, 8))
+    one, eight = (
+        pack_size.peak_bytes(lambda T=T: pack_size.dry_step([config] * T, split, cpu), cpu)
+        for T in (1, 8)
+    )
     table = 4 * 64 * 8_000  # bytes of one trial's parameters, of which a step holds several
     assert eight - one > 7 * 3 * table
     assert pack_size.free_bytes(cpu) > 10 * 2**20
@@ -273,7 +360,12 @@ def test_several_devices_and_a_worker_that_is_killed(tmp_path):
         "+logger.killer.epoch=3",
         "+logger.killer.seed=2",
     ]
-    variants = [["sampler=rns"], ["sampler=rns"], ["sampler=dns"], ["sampler=dns", "trainer.batch_size=64"]]
+    variants = [
+        ["sampler=rns"],
+        ["sampler=rns"],
+        ["sampler=dns"],
+        ["sampler=dns", "trainer.batch_size=64"],
+    ]
     options = {"devices": ["cpu", "cpu"], "max_trials": 2}
     returns, jobs = sweep(tmp_path, variants, *killer, "trainer.checkpoint_seconds=0", **options)
     assert once.exists()

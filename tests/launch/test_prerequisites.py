@@ -34,7 +34,9 @@ def stamps(folder: Path):
     return {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != ".lock"}
 
 
-def test_twenty_trials_that_share_a_stage_one_train_it_once_across_packs_workers_and_sweeps(tmp_path):
+def test_twenty_trials_that_share_a_stage_one_train_it_once_across_packs_workers_and_sweeps(
+    tmp_path,
+):
     variants = [[f"sampler.reading={r}", f"sampler.M_max={M}"] for r in "ABCDE" for M in (4, 8)]
     variants += [["sampler.shuffle=true", f"sampler.reading={r}"] for r in "ABCDE"]
     variants += [["sampler.level=q10", f"trainer.patience={k}"] for k in range(1, 6)]
@@ -52,7 +54,9 @@ def test_twenty_trials_that_share_a_stage_one_train_it_once_across_packs_workers
     assert status["time"] <= min(job.folder.read_status()["time"] for job in jobs)
 
 
-def test_trials_with_different_stage_ones_share_a_pack_and_each_has_the_result_that_it_has_alone(tmp_path):
+def test_trials_with_different_stage_ones_share_a_pack_and_each_has_the_result_that_it_has_alone(
+    tmp_path,
+):
     variants = [
         [],
         ["sampler.shuffle=true"],
@@ -68,9 +72,18 @@ def test_trials_with_different_stage_ones_share_a_pack_and_each_has_the_result_t
     assert_equal(packed, alone)
     mine, theirs = (folders(tmp_path / name) for name in ("packed", "alone"))
     for one, other in zip(mine, theirs, strict=True):
-        assert one.name == other.name and (one / "hardness.npz").read_bytes() == (other / "hardness.npz").read_bytes()
-    levels = [dict(np.load(job.prerequisite.folder.path / "hardness.npz")) for job in packed if job.prerequisite]
-    assert len({level["min"].tobytes() for level in levels}) == 4, "seeds, eta and l2 each have levels of their own"
+        assert (
+            one.name == other.name
+            and (one / "hardness.npz").read_bytes() == (other / "hardness.npz").read_bytes()
+        )
+    levels = [
+        dict(np.load(job.prerequisite.folder.path / "hardness.npz"))
+        for job in packed
+        if job.prerequisite
+    ]
+    assert len({level["min"].tobytes() for level in levels}) == 4, (
+        "seeds, eta and l2 each have levels of their own"
+    )
 
 
 def test_a_group_ignores_stage_one_but_not_the_reading():
@@ -102,7 +115,11 @@ def test_stage_one_is_the_same_data_model_seed_and_trainer_but_for_what_first_sa
         [],
     )
     config = job.prerequisite.config
-    assert (config["seed"], config["model"], config["dataset"]) == (4, job.config["model"], job.config["dataset"])
+    assert (config["seed"], config["model"], config["dataset"]) == (
+        4,
+        job.config["model"],
+        job.config["dataset"],
+    )
     assert config["trainer"] == {
         **job.config["trainer"],
         "batch_size": 7,
@@ -123,10 +140,14 @@ def test_the_stage_one_of_a_tuned_trial_needs_no_tuned_file_of_its_own():
     check(job.config)
     check(job.prerequisite.config)
     tuned = OmegaConf.load(conf_dir() / "tuned" / "equal" / "tools-mf-hapens.yaml")
-    assert job.prerequisite.config["trainer"]["l2"] == tuned.sampler.first.worst_case.trainer.l2 != 0.2
+    assert (
+        job.prerequisite.config["trainer"]["l2"] == tuned.sampler.first.worst_case.trainer.l2 != 0.2
+    )
 
 
-def test_a_finished_run_of_untuned_settings_is_not_shown_as_the_tuned_one_whose_file_is_missing(tmp_path):
+def test_a_finished_run_of_untuned_settings_is_not_shown_as_the_tuned_one_whose_file_is_missing(
+    tmp_path,
+):
     _, [job] = sweep(tmp_path, [["sampler.M=3"]], *HAPENS)
     assert job.is_done()
     tuned = Job({**job.config, "tuned": {"name": "equal", "required": True}}, [])
@@ -136,7 +157,9 @@ def test_a_finished_run_of_untuned_settings_is_not_shown_as_the_tuned_one_whose_
 @pytest.mark.parametrize("model", ["gmf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("reading", ["A", "F"])
 def test_every_model_goes_through_both_stages(tmp_path, model, reading):
-    returns, (job,) = sweep(tmp_path, [[]], *HAPENS, f"model={model}", f"sampler.reading={reading}", "trainer.epochs=3")
+    returns, (job,) = sweep(
+        tmp_path, [[]], *HAPENS, f"model={model}", f"sampler.reading={reading}", "trainer.epochs=3"
+    )
     assert returns[0].status == JobStatus.COMPLETED
     assert job.prerequisite.folder.read_arrays("hardness")["min"].shape == (80,)
 
@@ -145,7 +168,13 @@ def test_every_model_goes_through_both_stages(tmp_path, model, reading):
 @pytest.mark.parametrize("sampler", ["irgan", "rns_as", "advir"])
 def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, model, sampler):
     """What it left gives its own test metrics; a trial starts with it, and its generator with the same scores."""
-    overrides = [*TRAINED, f"sampler={sampler}", "sampler.start=trained", f"model={model}", "trainer.epochs=6"]
+    overrides = [
+        *TRAINED,
+        f"sampler={sampler}",
+        "sampler.start=trained",
+        f"model={model}",
+        "trainer.epochs=6",
+    ]
     _, jobs = sweep(tmp_path, [["seed=1"], ["seed=2"]], *overrides)
     assert all(job.is_done() for job in jobs)
     split = load_split(jobs[0].config)
@@ -153,23 +182,32 @@ def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, 
     pack = stage.pack([job.config for job in jobs])
     with torch.no_grad():
         encoded, generator = pack.model.encode(), pack.sampler.generator
-    scores = [users @ items.mT for users, items in ((encoded.queries, encoded.items), (generator.user, generator.item))]
+    scores = [
+        users @ items.mT
+        for users, items in ((encoded.queries, encoded.items), (generator.user, generator.item))
+    ]
     assert torch.allclose(*scores, atol=1e-5)
-    judged = ranking(jobs[0].config, split, torch.device("cpu")).evaluate(encoded.queries, encoded.items)
+    judged = ranking(jobs[0].config, split, torch.device("cpu")).evaluate(
+        encoded.queries, encoded.items
+    )
     for job, result in zip(jobs, judged, strict=True):
         assert job.prerequisite.config["sampler"]["name"] == "rns"
         reported = job.prerequisite.folder.read_summary()["selection"]["valid"]["test"]
         assert result.mean() == pytest.approx(reported, abs=1e-6)
 
 
-def test_trials_that_start_from_a_trained_model_share_it_and_have_the_results_that_they_have_alone(tmp_path):
+def test_trials_that_start_from_a_trained_model_share_it_and_have_the_results_that_they_have_alone(
+    tmp_path,
+):
     variants = [
         [f"sampler={sampler}", "sampler.start=trained", "sampler.M=6", f"seed={seed}"]
         for sampler in ("irgan", "rns_as")
         for seed in (1, 2)
     ]
     returns, packed = sweep(tmp_path / "packed", variants, *TRAINED[2:])
-    assert [r.status for r in returns] == [JobStatus.COMPLETED] * 4 and len(folders(tmp_path / "packed", "rns")) == 2
+    assert [r.status for r in returns] == [JobStatus.COMPLETED] * 4 and len(
+        folders(tmp_path / "packed", "rns")
+    ) == 2
     _, alone = sweep(tmp_path / "alone", variants, *TRAINED[2:], max_trials=1)
     assert_equal(packed, alone)
 
@@ -177,9 +215,15 @@ def test_trials_that_start_from_a_trained_model_share_it_and_have_the_results_th
 def test_a_trial_that_starts_from_scratch_needs_nothing_first_and_keeps_its_id(tmp_path):
     config = make_config("dataset=tools", "sampler=irgan")
     assert Job(config, []).prerequisite is None and run_id(config) == "304951ee3a6d"
-    assert run_id(make_config("dataset=tools", "sampler=irgan", "+sampler.first.trainer.epochs=3")) == run_id(config)
+    assert run_id(
+        make_config("dataset=tools", "sampler=irgan", "+sampler.first.trainer.epochs=3")
+    ) == run_id(config)
     other = make_config("dataset=tools", "sampler=irgan", "sampler.start=trained")
-    assert run_id(other) != run_id(config) != run_id({**other, "sampler": {**other["sampler"], "first": {}}})
+    assert (
+        run_id(other)
+        != run_id(config)
+        != run_id({**other, "sampler": {**other["sampler"], "first": {}}})
+    )
 
 
 class Stop(BaseException):
@@ -210,12 +254,18 @@ def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkey
     assert all(r.status == JobStatus.COMPLETED for r in returns)
     assert_equal(again, whole)
     for one, other in zip(again, whole, strict=True):
-        mine, theirs = ((job.prerequisite.folder.path / f"{left}.npz").read_bytes() for job in (one, other))
+        mine, theirs = (
+            (job.prerequisite.folder.path / f"{left}.npz").read_bytes() for job in (one, other)
+        )
         assert mine == theirs
 
 
 @pytest.mark.parametrize(
-    "overrides", [["sampler=worst_case", "trainer.user_hardness=true"], ["sampler=rns", "trainer.best_model=true"]]
+    "overrides",
+    [
+        ["sampler=worst_case", "trainer.user_hardness=true"],
+        ["sampler=rns", "trainer.best_model=true"],
+    ],
 )
 def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path, overrides):
     def left(name, epochs):
@@ -241,13 +291,19 @@ def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path, overrides):
     assert ("validation" in found) == ("worst_case" in overrides[0])
     if "validation" in found:
         assert np.isclose(np.nanmean(found["validation"]), summary["validation"])
-    assert last == best and all(np.array_equal(found[name], expected[name], equal_nan=True) for name in found)
+    assert last == best and all(
+        np.array_equal(found[name], expected[name], equal_nan=True) for name in found
+    )
 
 
 def test_a_stage_one_that_fails_fails_what_needs_it_in_words(tmp_path, capsys):
     variants = [["+sampler.first.worst_case.trainer.lr=1e38"], [], ["sampler.M=2"]]
     returns, jobs = sweep(tmp_path, variants, *HAPENS)
-    assert [r.status for r in returns] == [JobStatus.FAILED, JobStatus.COMPLETED, JobStatus.COMPLETED]
+    assert [r.status for r in returns] == [
+        JobStatus.FAILED,
+        JobStatus.COMPLETED,
+        JobStatus.COMPLETED,
+    ]
     status = jobs[0].folder.read_status()
     needed = jobs[0].prerequisite.folder
     assert status["state"] == "failed" and status["reason"].startswith(
@@ -255,7 +311,9 @@ def test_a_stage_one_that_fails_fails_what_needs_it_in_words(tmp_path, capsys):
     )
     assert jobs[0].folder.read_config()["seed"] == 0 and needed.read_status()["state"] == "failed"
     assert "1 of 3 jobs are not done" in capsys.readouterr().out
-    config = make_config(*SMALL, *HAPENS, *variants[0], f"paths.runs={tmp_path}/one", f"paths.cache={tmp_path}/cache")
+    config = make_config(
+        *SMALL, *HAPENS, *variants[0], f"paths.runs={tmp_path}/one", f"paths.cache={tmp_path}/cache"
+    )
     with pytest.raises(TrialFailed, match="which failed: the loss is"):
         run_single(config, [])
 
@@ -279,12 +337,16 @@ def test_a_damaged_artefact_is_made_again_and_force_leaves_a_good_one_alone(tmp_
     sweep(tmp_path, [[]], *small, "resume=force")
     assert stamps(folder) == written
     (folder / f"{left}.npz").write_bytes(whole[:100])
-    (again,), _ = sweep(tmp_path, [["sampler.reading=D" if what is HAPENS else "sampler.M=4"]], *small)
+    (again,), _ = sweep(
+        tmp_path, [["sampler.reading=D" if what is HAPENS else "sampler.M=4"]], *small
+    )
     assert again.status == JobStatus.COMPLETED and (folder / f"{left}.npz").read_bytes() == whole
 
 
 def test_a_single_run_trains_its_stage_one_too(tmp_path, capsys):
-    config = make_config(*SMALL, *HAPENS, f"paths.runs={tmp_path}/runs", f"paths.cache={tmp_path}/cache")
+    config = make_config(
+        *SMALL, *HAPENS, f"paths.runs={tmp_path}/runs", f"paths.cache={tmp_path}/cache"
+    )
     value = run_single(config, [])
     assert isinstance(value, float) and len(folders(tmp_path)) == 1
     written = stamps(folders(tmp_path)[0])
@@ -299,11 +361,15 @@ def test_what_stage_one_cannot_be_is_told_before_anything_is_trained(tmp_path):
         ("sampler.first.worst_case.loss.eta=0", "loss.eta is 0, but it takes a number above 0"),
         ("sampler.first.worst_case.sampler.K=400", "sampler.K is 400, but planted has 300 items"),
     ):
-        with pytest.raises(UserError, match="what sampler=hapens needs first cannot be trained") as caught:
+        with pytest.raises(
+            UserError, match="what sampler=hapens needs first cannot be trained"
+        ) as caught:
             sweep(tmp_path, [[]], *HAPENS, override)
         assert message in str(caught.value) and not folders(tmp_path)
     for key in ("user_hardness", "best_model"):
         with pytest.raises(UserError, match=f"trainer.{key} is of the epoch of selection valid"):
             sweep(tmp_path, [[]], f"trainer.{key}=true", "protocol.selection=[test_peak]")
-    with pytest.raises(UserError, match=r"sampler.first is .*, but it takes the sections sampler, loss and trainer"):
+    with pytest.raises(
+        UserError, match=r"sampler.first is .*, but it takes the sections sampler, loss and trainer"
+    ):
         sweep(tmp_path, [[]], "sampler=irgan", "~sampler.first.sampler")

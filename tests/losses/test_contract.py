@@ -18,7 +18,9 @@ def bpr(pos: float, negs: list[float]) -> float:
 
 
 def bpr_sum(pos: float, negs: list[float], weights: list[float] | None = None) -> float:
-    return sum(w * math.log(1 + math.exp(neg - pos)) for w, neg in zip(weights or [1.0] * len(negs), negs))
+    return sum(
+        w * math.log(1 + math.exp(neg - pos)) for w, neg in zip(weights or [1.0] * len(negs), negs)
+    )
 
 
 def sampled_softmax(pos: float, negs: list[float]) -> float:
@@ -59,7 +61,9 @@ GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/t
 
 
 def test_every_loss_has_a_contract():
-    assert sorted([*CASES, *GROUPS]) == sorted(path.stem for path in (conf_dir() / "loss").rglob("*.yaml"))
+    assert sorted([*CASES, *GROUPS]) == sorted(
+        path.stem for path in (conf_dir() / "loss").rglob("*.yaml")
+    )
 
 
 @pytest.mark.parametrize("K", [1, 3])
@@ -86,8 +90,14 @@ def test_bpr_is_minus_log_sigmoid_and_does_not_overflow():
 
 def test_weights_weigh_and_are_refused_by_losses_that_take_none():
     loss = build([make_config("loss=bpr_sum")["loss"]])
-    pos, neg, weights = torch.tensor([[0.5]]), torch.tensor([[[0.1, 2.0]]]), torch.tensor([[[0.25, 0.75]]])
-    assert math.isclose(loss(pos, neg, weights), bpr_sum(0.5, [0.1, 2.0], [0.25, 0.75]), rel_tol=1e-6)
+    pos, neg, weights = (
+        torch.tensor([[0.5]]),
+        torch.tensor([[[0.1, 2.0]]]),
+        torch.tensor([[[0.25, 0.75]]]),
+    )
+    assert math.isclose(
+        loss(pos, neg, weights), bpr_sum(0.5, [0.1, 2.0], [0.25, 0.75]), rel_tol=1e-6
+    )
     with pytest.raises(UserError, match="sampler=softmax gives weights, but loss=bpr takes none"):
         check(make_config("sampler=softmax", "loss=bpr"))
     check(make_config("sampler=softmax", "sampler.take=one", "loss=bpr"))
@@ -99,7 +109,9 @@ def test_identities():
     several = torch.randn(1, 9, 4, generator=generator)
     names = (["loss=bpr"], ["loss=bpr_sum"], ["loss=sampled_softmax", "loss.tau=1"])
     bpr, total, softmax = (build([make_config(*overrides)["loss"]]) for overrides in names)
-    assert torch.allclose(bpr(pos, one), total(pos, one)) and torch.allclose(bpr(pos, one), softmax(pos, one))
+    assert torch.allclose(bpr(pos, one), total(pos, one)) and torch.allclose(
+        bpr(pos, one), softmax(pos, one)
+    )
     assert torch.allclose(bpr(pos, several), softmax(pos, several))
 
 
@@ -107,7 +119,11 @@ def test_soft_bpr_is_bpr_at_one_and_elsewhere_bpr_against_a_mix_with_the_positiv
     generator = torch.Generator().manual_seed(2)
     bpr, one, soft = (
         build([make_config(*overrides)["loss"]])
-        for overrides in (["loss=bpr"], ["loss=soft_bpr", "loss.factor=1"], ["loss=soft_bpr", "loss.factor=0.25"])
+        for overrides in (
+            ["loss=bpr"],
+            ["loss=soft_bpr", "loss.factor=1"],
+            ["loss=soft_bpr", "loss.factor=0.25"],
+        )
     )
     for K in (1, 4):
         pos, neg = torch.randn(1, 9, generator=generator), torch.randn(1, 9, K, generator=generator)
@@ -121,8 +137,13 @@ def test_hard_bpr_is_bpr_or_soft_bpr_without_a_and_b_and_fades_for_the_hardest_w
         return build([make_config(*overrides)["loss"]])
 
     generator = torch.Generator().manual_seed(3)
-    pos, neg = 5 * torch.randn(1, 9, generator=generator), 5 * torch.randn(1, 9, 1, generator=generator)
-    plain = [loss("loss=hard_bpr", "loss.a=0", "loss.b=0", f"loss.c={c}")(pos, neg) for c in (1, 0.3)]
+    pos, neg = (
+        5 * torch.randn(1, 9, generator=generator),
+        5 * torch.randn(1, 9, 1, generator=generator),
+    )
+    plain = [
+        loss("loss=hard_bpr", "loss.a=0", "loss.b=0", f"loss.c={c}")(pos, neg) for c in (1, 0.3)
+    ]
     assert torch.allclose(plain[0], loss("loss=bpr")(pos, neg), atol=1e-6)
     assert torch.allclose(plain[1], loss("loss=soft_bpr", "loss.factor=0.3")(pos, neg), atol=1e-6)
     x = torch.tensor([[-500.0, -30.0, -1.0, 1.0, 30.0, 500.0]], requires_grad=True)
@@ -162,7 +183,9 @@ def test_hard_bpr_of_earlier_runs_has_the_other_sign_and_their_ids():
 
 
 def test_a_pack_gives_each_trial_its_own_numbers():
-    sections = [make_config("loss=soft_bpr", f"loss.factor={factor}")["loss"] for factor in (0.1, 0.4)]
+    sections = [
+        make_config("loss=soft_bpr", f"loss.factor={factor}")["loss"] for factor in (0.1, 0.4)
+    ]
     pos, neg = torch.tensor([[0.5, 1.0]] * 2), torch.tensor([[[0.1], [2.0]]] * 2)
     packed = build(sections)(pos, neg)
     for t, section in enumerate(sections):

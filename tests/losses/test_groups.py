@@ -61,15 +61,21 @@ def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_ite
     _, positives, tables, users = toy
     users = users.clone()
     users[1] = torch.arange(U - B, U)  # those with the longest rows
-    packed = whole_data(positives, [0.1, 0.2, 0.3])(Encoded(*tables), Encoded(*tables), users, nothing(users))
+    packed = whole_data(positives, [0.1, 0.2, 0.3])(
+        Encoded(*tables), Encoded(*tables), users, nothing(users)
+    )
     all_gradients = torch.autograd.grad(packed[0].sum() + packed[1].sum(), tables)
     for t in (0, 2):
         own = [table.detach()[t : t + 1].requires_grad_() for table in tables]
         mine = users[t : t + 1]
-        losses, squares = whole_data(positives, [0.1 * (t + 1)])(Encoded(*own), Encoded(*own), mine, nothing(mine))
+        losses, squares = whole_data(positives, [0.1 * (t + 1)])(
+            Encoded(*own), Encoded(*own), mine, nothing(mine)
+        )
         assert torch.equal(losses[0], packed[0][t]) and torch.equal(squares[0], packed[1][t])
         gradients = torch.autograd.grad(losses.sum() + squares.sum(), own)
-        assert all(torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True))
+        assert all(
+            torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True)
+        )
 
 
 def test_places_that_are_not_filled_count_for_nothing(toy, monkeypatch):
@@ -86,7 +92,9 @@ def test_places_that_are_not_filled_count_for_nothing(toy, monkeypatch):
     monkeypatch.setattr(positives, "of", roomier)
     after = loss(Encoded(*tables), Encoded(*tables), users, nothing(users))
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
-    assert roomier(users)[2].sum() == sum(int(positives.indptr[u + 1] - positives.indptr[u]) for u in users.flatten())
+    assert roomier(users)[2].sum() == sum(
+        int(positives.indptr[u + 1] - positives.indptr[u]) for u in users.flatten()
+    )
 
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
@@ -96,7 +104,11 @@ def test_the_listed_items_are_those_of_the_users_in_order(engine):
     users = torch.tensor([[3, 0, 7], [1, 1, 5]])
     items, owner, inside = positives.of(users)
     for t in range(2):
-        expected = [(b, j) for b, u in enumerate(users[t].tolist()) for j in np.flatnonzero(known[u]).tolist()]
+        expected = [
+            (b, j)
+            for b, u in enumerate(users[t].tolist())
+            for j in np.flatnonzero(known[u]).tolist()
+        ]
         got = list(zip(owner[t].tolist(), items[t].tolist()))
         assert got[: len(expected)] == expected
         assert inside[t].tolist() == [True] * len(expected) + [False] * (len(got) - len(expected))
@@ -107,7 +119,12 @@ def test_the_listed_items_are_those_of_the_users_in_order(engine):
 def test_the_group_hinge_is_the_sum_over_its_pairs_and_so_is_its_gradient(toy, pairs):
     _, _, tables, users = toy
     gammas, generator, N = [0.0, 1.0, 2.5], torch.Generator().manual_seed(1), 3
-    loss = build([make_config("sampler=gdns", f"loss.gamma={g}", f"loss.pairs={pairs}")["loss"] for g in gammas])
+    loss = build(
+        [
+            make_config("sampler=gdns", f"loss.gamma={g}", f"loss.pairs={pairs}")["loss"]
+            for g in gammas
+        ]
+    )
     items, positives = (torch.randint(0, I, (T, B, N), generator=generator) for _ in range(2))
     encoded = Encoded(*tables)
     losses, squares = loss(encoded, encoded, users, Negatives(items, positives=positives))
@@ -115,9 +132,19 @@ def test_the_group_hinge_is_the_sum_over_its_pairs_and_so_is_its_gradient(toy, p
     slow, total = [table.detach().double().requires_grad_() for table in tables], 0.0
     for t, gamma in enumerate(gammas):
         for b in range(B):
-            q, own, others = (slow[0][t, users[t, b]], positives[t, b].tolist(), items[t, b].tolist())
-            chosen = [(i, j) for i in own for j in others] if pairs == "all" else list(zip(own, others, strict=True))
-            value = sum(torch.clamp(q @ slow[1][t, j] - q @ slow[1][t, i] + gamma, min=0) for i, j in chosen)
+            q, own, others = (
+                slow[0][t, users[t, b]],
+                positives[t, b].tolist(),
+                items[t, b].tolist(),
+            )
+            chosen = (
+                [(i, j) for i in own for j in others]
+                if pairs == "all"
+                else list(zip(own, others, strict=True))
+            )
+            value = sum(
+                torch.clamp(q @ slow[1][t, j] - q @ slow[1][t, i] + gamma, min=0) for i, j in chosen
+            )
             norm = q @ q + sum(slow[1][t, j] @ slow[1][t, j] for j in own + others)
             assert losses[t, b].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-5)
             assert squares[t, b].item() == pytest.approx(norm.item() / 2, rel=1e-4)

@@ -28,7 +28,10 @@ def toy():
 
 
 def worst_case(positives, maximum, *etas):
-    configs = [make_config("sampler=worst_case", f"loss.maximum={maximum}", f"loss.eta={eta}")["loss"] for eta in etas]
+    configs = [
+        make_config("sampler=worst_case", f"loss.maximum={maximum}", f"loss.eta={eta}")["loss"]
+        for eta in etas
+    ]
     loss = build(configs)
     loss.start(positives)
     return loss
@@ -47,12 +50,21 @@ def test_loss_norms_and_gradient_equal_loops_over_users_and_items(toy, maximum):
         for b, u in enumerate(users[t].tolist()):
             q, V = slow[0][t, u], slow[1][t]
             own, drawn = np.flatnonzero(known[u]).tolist(), negatives.items[t, b].tolist()
-            each = [sum(torch.nn.functional.softplus(q @ V[j] - q @ V[i]) for j in drawn) / K for i in own]
+            each = [
+                sum(torch.nn.functional.softplus(q @ V[j] - q @ V[i]) for j in drawn) / K
+                for i in own
+            ]
             smooth = (sum((eta * l).exp() for l in each) / len(own)).log() / eta
             loss = smooth if maximum == "smooth" else max(each)
-            norm = q @ q + sum(V[i] @ V[i] for i in own) / len(own) + sum(V[j] @ V[j] for j in drawn) / K
+            norm = (
+                q @ q
+                + sum(V[i] @ V[i] for i in own) / len(own)
+                + sum(V[j] @ V[j] for j in drawn) / K
+            )
             assert float(losses[t, b].detach()) == pytest.approx(float(loss.detach()), rel=1e-4)
-            assert float(squares[t, b].detach()) == pytest.approx(float(norm.detach()) / 2, rel=1e-4)
+            assert float(squares[t, b].detach()) == pytest.approx(
+                float(norm.detach()) / 2, rel=1e-4
+            )
             total = total + loss
     for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
         assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-4)
@@ -63,9 +75,16 @@ def test_eta_goes_from_the_average_to_the_maximum(toy):
     encoded = Encoded(*tables)
 
     def losses(maximum, eta):
-        return worst_case(positives, maximum, *[eta] * T)(encoded, encoded, users, negatives)[0].detach().double()
+        return (
+            worst_case(positives, maximum, *[eta] * T)(encoded, encoded, users, negatives)[0]
+            .detach()
+            .double()
+        )
 
-    exact, smooth = losses("exact", 1.0), [losses("smooth", eta) for eta in (1e-3, 0.1, 1.0, 10.0, 1e4)]
+    exact, smooth = (
+        losses("exact", 1.0),
+        [losses("smooth", eta) for eta in (1e-3, 0.1, 1.0, 10.0, 1e4)],
+    )
     for less, more in itertools.pairwise(smooth):
         assert (less <= more + 1e-4).all()
     assert torch.allclose(smooth[-1], exact, atol=1e-2) and (smooth[0] < exact - 0.1).any()
@@ -73,7 +92,9 @@ def test_eta_goes_from_the_average_to_the_maximum(toy):
     own = torch.from_numpy(np.flatnonzero(known[u]))
     q, V = tables[0][0, u].detach(), tables[1][0].detach()
     gaps = (V[negatives.items[0, 0]] @ q)[:, None] - (V[own] @ q)[None]
-    assert math.isclose(float(smooth[0][0, 0]), float(torch.nn.functional.softplus(gaps).mean()), rel_tol=1e-2)
+    assert math.isclose(
+        float(smooth[0][0, 0]), float(torch.nn.functional.softplus(gaps).mean()), rel_tol=1e-2
+    )
 
 
 @pytest.mark.parametrize("maximum", ["smooth", "exact"])
@@ -88,7 +109,11 @@ def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_ite
         one = slice(t, t + 1)
         own = [table.detach()[one].requires_grad_() for table in tables]
         alone = worst_case(positives, maximum, t + 1)
-        losses, squares = alone(Encoded(*own), Encoded(*own), users[one], Negatives(negatives.items[one]))
+        losses, squares = alone(
+            Encoded(*own), Encoded(*own), users[one], Negatives(negatives.items[one])
+        )
         assert torch.equal(losses[0], packed[0][t]) and torch.equal(squares[0], packed[1][t])
         gradients = torch.autograd.grad(losses.sum() + squares.sum(), own)
-        assert all(torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True))
+        assert all(
+            torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True)
+        )

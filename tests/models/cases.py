@@ -67,10 +67,14 @@ class Toy:
 
 
 def degree_power(A: Tensor, power: float) -> Tensor:
-    return torch.diag(torch.tensor([d**power if d else 0.0 for d in A.sum(1).tolist()], dtype=torch.float64))
+    return torch.diag(
+        torch.tensor([d**power if d else 0.0 for d in A.sum(1).tolist()], dtype=torch.float64)
+    )
 
 
-Layers = tuple[Tensor, list[Tensor]]  # the pooled vectors and the layers they are pooled from, users above items
+Layers = tuple[
+    Tensor, list[Tensor]
+]  # the pooled vectors and the layers they are pooled from, users above items
 
 
 def mf(toy: Toy) -> Layers:
@@ -85,7 +89,9 @@ def gmf(toy: Toy) -> Layers:
     if toy.step is not None and rate:
         p = p * (toy.uniform(toy.step * p.numel(), *p.shape) >= rate) / (1 - rate)
     w = toy.parameters["w"][0]
-    queries = torch.stack([torch.stack([w[d] * p[u, d] for d in range(len(w))]) for u in range(toy.n_users)])
+    queries = torch.stack(
+        [torch.stack([w[d] * p[u, d] for d in range(len(w))]) for u in range(toy.n_users)]
+    )
     E = torch.cat([queries, toy.parameters["item"]])
     return E, [E]
 
@@ -114,7 +120,11 @@ def ngcf(toy: Toy) -> Layers:
             return x @ toy.parameters[f"{which}.{l}.weight"].T + toy.parameters[f"{which}.{l}.bias"]
 
         one, two = mapped(A @ E, "sums"), mapped(E * (A @ E), "products")
-        E = F.leaky_relu(one, 0.2) + F.leaky_relu(two, 0.2) if authors else F.leaky_relu(one + two, 0.2)
+        E = (
+            F.leaky_relu(one, 0.2) + F.leaky_relu(two, 0.2)
+            if authors
+            else F.leaky_relu(one + two, 0.2)
+        )
         E = toy.drop_messages(l, E)
         read.append(torch.stack([row / row.norm().clamp(min=1e-12) for row in E]))
     return torch.cat(read, 1), read
@@ -125,16 +135,33 @@ CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
     "mf": ("mf", mf, {}),
     "mf from a normal": ("mf", mf, {"init": "normal", "std": [1.0, 0.1, 0.5]}),
     "gmf": ("gmf", gmf, {}),
-    "gmf with dropout, from ENMF's start": ("gmf", gmf, {"init": "enmf", "user_dropout": [0.1, 0.0, 0.5]}),
+    "gmf with dropout, from ENMF's start": (
+        "gmf",
+        gmf,
+        {"init": "enmf", "user_dropout": [0.1, 0.0, 0.5]},
+    ),
     "lightgcn": ("lightgcn", lightgcn, {"L": 2}),
     "lightgcn with dropout": (
         "lightgcn",
         lightgcn,
-        {"L": 3, "init": "normal", "message_dropout": [0.0, 0.3, 0.5], "node_dropout": [0.4, 0.0, 0.2]},
+        {
+            "L": 3,
+            "init": "normal",
+            "message_dropout": [0.0, 0.3, 0.5],
+            "node_dropout": [0.4, 0.0, 0.2],
+        },
     ),
     "ngcf": ("ngcf", ngcf, {"L": 2}),
-    "ngcf with dropout": ("ngcf", ngcf, {"L": 2, "message_dropout": [0.2, 0.0, 0.5], "node_dropout": [0.0, 0.3, 0.1]}),
-    "ngcf of the authors": ("ngcf", ngcf, {"L": 3, "variant": "authors", "message_dropout": [0.1, 0.0, 0.4]}),
+    "ngcf with dropout": (
+        "ngcf",
+        ngcf,
+        {"L": 2, "message_dropout": [0.2, 0.0, 0.5], "node_dropout": [0.0, 0.3, 0.1]},
+    ),
+    "ngcf of the authors": (
+        "ngcf",
+        ngcf,
+        {"L": 3, "variant": "authors", "message_dropout": [0.1, 0.0, 0.4]},
+    ),
     "ngcf of the authors with node dropout": (
         "ngcf",
         ngcf,

@@ -29,12 +29,18 @@ PAIRS = toy_pairs()
 def sections(name: str) -> list[dict]:
     model, _, keys = CASES[name]
     base = make_config(f"model={model}", f"model.D={D}")["model"]
-    return [base | {k: v[t] if isinstance(v, list) else v for k, v in keys.items()} for t in range(T)]
+    return [
+        base | {k: v[t] if isinstance(v, list) else v for k, v in keys.items()} for t in range(T)
+    ]
 
 
 def make(name: str, engine: Engine, trials: slice = slice(None), size=(U, I), pairs=PAIRS):
     configs = sections(name)[trials]
-    given = {"graph": Graph(pairs, *size, engine=engine)} if component_class(configs[0]).uses_graph else {}
+    given = (
+        {"graph": Graph(pairs, *size, engine=engine)}
+        if component_class(configs[0]).uses_graph
+        else {}
+    )
     model = build(configs, seeds=SEEDS[trials], n_users=size[0], n_items=size[1], **given)
     model.engine = engine
     return model
@@ -44,7 +50,9 @@ def noise(trials: slice = slice(None), step: int = STEP) -> Noise:
     return Noise(Streams(SEEDS[trials], Purpose.DROPOUT), torch.tensor(step))
 
 
-@pytest.fixture(params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)])
+@pytest.fixture(
+    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)]
+)
 def case(request):
     return request.param
 
@@ -112,7 +120,11 @@ def test_parameters_come_from_the_seed_and_have_the_trial_axis(case):
     model, again = make(name, engine), make(name, engine, slice(1, 2))
     for mine, other in zip(model.parameters(), again.parameters(), strict=True):
         drawn = mine.unique().numel() > 1  # else a constant, such as ENMF's first w
-        assert mine.shape[0] == T and torch.equal(mine[1:2], other) and torch.equal(mine[0], mine[1]) != drawn
+        assert (
+            mine.shape[0] == T
+            and torch.equal(mine[1:2], other)
+            and torch.equal(mine[0], mine[1]) != drawn
+        )
 
 
 def test_dropout_follows_the_step_and_only_a_training_step_drops(case):
@@ -147,7 +159,9 @@ def test_squares_are_of_what_the_variant_regularises(name):
     table = (encoded.users, encoded.items) if final else (model.user, model.item)
     expected = (table[0][:, [0, 3]].square().sum(-1) + 2 * table[1][:, [2, 1]].square().sum(-1)) / 2
     assert torch.allclose(squares, expected)
-    layers = torch.stack([layer[1][:, [2, 1]] for layer in encoded.layers] or [model.item[:, [2, 1]]], -2)[:, :, None]
+    layers = torch.stack(
+        [layer[1][:, [2, 1]] for layer in encoded.layers] or [model.item[:, [2, 1]]], -2
+    )[:, :, None]
     assert torch.allclose(encoded.synthesised(users, items, layers, model.ego(encoded))[2], squares)
     assert torch.allclose(
         encoded.synthesised(users, items, layers, model.ego(encoded))[1][..., 0],
@@ -169,7 +183,10 @@ def test_trials_folded_into_features_give_the_products_of_each():
     graph, plain = Graph(PAIRS, U, I, engine=Engine.CUDA), Graph(PAIRS, U, I)
     users, items = torch.randn(T, U, D), torch.randn(T, I, D)
     for weights in (graph.symmetric(), graph.row_normalised()):
-        mine, theirs = graph.propagate(users, items, weights), plain.propagate(users, items, weights)
+        mine, theirs = (
+            graph.propagate(users, items, weights),
+            plain.propagate(users, items, weights),
+        )
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(mine, theirs, strict=True))
 
 

@@ -55,7 +55,9 @@ class Look:
 
     def linear(self, gate: str, x: Tensor) -> Tensor:
         module = getattr(self.sampler, gate)
-        return module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
+        return (
+            module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
+        )
 
 
 @dataclass
@@ -136,7 +138,9 @@ def dens(look: Look) -> Expected:
     p_r, p_ir, n_r = (float(look.u @ x) for x in (gated, look.i - gated, relevant(j)))
     n_ir = float(look.u @ (look.table[j] - relevant(j)))
     gaps = (p_ir - p_r, n_r - n_ir, n_r - p_r, p_ir - n_ir)
-    return Expected([j], extra=look.keys["gamma"] / 4 * sum(math.log1p(math.exp(gap)) for gap in gaps))
+    return Expected(
+        [j], extra=look.keys["gamma"] / 4 * sum(math.log1p(math.exp(gap)) for gap in gaps)
+    )
 
 
 def cuco(look: Look) -> Expected:
@@ -192,10 +196,14 @@ def enmf(look: Look) -> Expected:
 
 def aobpr(look: Look) -> Expected:
     (D, I), R, B = (len(look.u), len(look.table)), look.keys["R"], look.batch.users.shape[1]
-    by_factor, by_rank = look.rng.uniform(int(look.batch.step) * 2 * B * R, 2, B, R)[look.t, :, look.b].tolist()
+    by_factor, by_rank = look.rng.uniform(int(look.batch.step) * 2 * B * R, 2, B, R)[
+        look.t, :, look.b
+    ].tolist()
     columns = look.table.T.tolist()
     means = [sum(column) / I for column in columns]
-    sigma = [math.sqrt(sum((x - mean) ** 2 for x in column) / I) for column, mean in zip(columns, means)]
+    sigma = [
+        math.sqrt(sum((x - mean) ** 2 for x in column) / I) for column, mean in zip(columns, means)
+    ]
     power = {"std": 1, "variance": 2}[look.keys["spread"]]
     weight = [abs(float(look.u[f])) * sigma[f] ** power for f in range(D)]
     lam = look.keys["lam"] * I
@@ -267,7 +275,9 @@ def gdns(look: Look) -> Expected:
 
 def srns(look: Look) -> Expected:
     users = look.batch.users[look.t].tolist()
-    memory = look.pools[users.index(users[look.b])][: look.keys["S1"]]  # it is empty, and nothing has varied yet
+    memory = look.pools[users.index(users[look.b])][
+        : look.keys["S1"]
+    ]  # it is empty, and nothing has varied yet
     return Expected([max(memory, key=lambda j: float(look.u @ look.table[j]))])
 
 
@@ -296,7 +306,13 @@ CASES = {
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
     "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
     "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05], "start": "scratch"}),
-    "advir": (advir, {"M": 5, "temperature": [1.0, 0.2, 0.05], "eps": [0.5, 0.0, 2.0], "lam": [1.0, 0.5, 3.0]}),
-    "irgan_minimax": (irgan_minimax, {"M": 4, "pretrain": 0, "temperature": [0.2, 1.0, 3.0], "l2": [0.0, 0.1, 1.0]}),
+    "advir": (
+        advir,
+        {"M": 5, "temperature": [1.0, 0.2, 0.05], "eps": [0.5, 0.0, 2.0], "lam": [1.0, 0.5, 3.0]},
+    ),
+    "irgan_minimax": (
+        irgan_minimax,
+        {"M": 4, "pretrain": 0, "temperature": [0.2, 1.0, 3.0], "l2": [0.0, 0.1, 1.0]},
+    ),
     "ans": (ans, {"M": 4, "gamma": [0.4, 0.1, 1.0], "eps": [0.2, 0.0, 1.0]}),
 }

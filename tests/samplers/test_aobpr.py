@@ -24,7 +24,11 @@ def scene(lam, spread="std", R=16, known=((0, 49),)):
 def draw(sampler, encoded, step, n=B):
     zero = torch.zeros(1, n, dtype=torch.int64)
     batch = Batch(zero, zero, torch.tensor(0), torch.tensor(step), 1)
-    return sampler.draw(batch, encoded, torch.full((1, n, 1), 7), Streams([3], Purpose.SAMPLER)).items[0, :, 0].numpy()
+    return (
+        sampler.draw(batch, encoded, torch.full((1, n, 1), 7), Streams([3], Purpose.SAMPLER))
+        .items[0, :, 0]
+        .numpy()
+    )
 
 
 def expected(encoded, lam, power, known):
@@ -55,7 +59,8 @@ def test_draws_follow_the_distribution_without_the_positives():
 def test_where_all_draws_are_positives_the_uniform_candidate_is_taken():
     sampler, encoded = scene(1e-3, R=1)
     first = {
-        int(column.argmax() if v > 0 else column.argmin()) for column, v in zip(encoded.items[0].T, encoded.users[0, 0])
+        int(column.argmax() if v > 0 else column.argmin())
+        for column, v in zip(encoded.items[0].T, encoded.users[0, 0])
     }
     assert set(draw(sampler, encoded, 0)) == first
     sampler.start(Positives(np.array([(0, j) for j in first]), 1, I))

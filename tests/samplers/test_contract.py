@@ -25,7 +25,9 @@ NAMES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
 def sections(name: str) -> list[dict]:
     base = make_config(f"sampler={name}", "tuned=none")["sampler"]
     keys = CASES[name][1]
-    return [base | {k: v[t] if isinstance(v, list) else v for k, v in keys.items()} for t in range(T)]
+    return [
+        base | {k: v[t] if isinstance(v, list) else v for k, v in keys.items()} for t in range(T)
+    ]
 
 
 def make(configs: list[dict], seeds: list[int]):
@@ -49,7 +51,9 @@ def draw(case):
     return drawn
 
 
-@pytest.fixture(params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)])
+@pytest.fixture(
+    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)]
+)
 def case(request):
     name, engine = request.param
     generator = torch.Generator().manual_seed(3)
@@ -57,8 +61,12 @@ def case(request):
     positives = Positives(pairs, U, I, engine=engine)
     index = torch.randint(0, len(pairs), (T, B), generator=generator)
     chosen = torch.from_numpy(pairs)[index]
-    batch = Batch(chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4)
-    encoded = Encoded(torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator), engine)
+    batch = Batch(
+        chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4
+    )
+    encoded = Encoded(
+        torch.rand(T, U, D, generator=generator), torch.rand(T, I, D, generator=generator), engine
+    )
     sampler = ready(make(sections(name), [1, 2, 3]), encoded, positives)
     pool = draw_pool(positives, batch.users, sampler.pool_size, Streams([1, 2, 3], Purpose.POOL), 0)
     rng = Streams([1, 2, 3], Purpose.SAMPLER)
@@ -80,7 +88,9 @@ def test_shape_type_and_range(case):
     assert int(items.min()) >= 0 and int(items.max()) < I
     assert not positives.contains(batch.users[..., None], items).any(), "a train positive was drawn"
     assert not items.requires_grad
-    assert drawn.weights is None or (drawn.weights.shape == items.shape and not drawn.weights.requires_grad)
+    assert drawn.weights is None or (
+        drawn.weights.shape == items.shape and not drawn.weights.requires_grad
+    )
     assert drawn.layers is None or drawn.layers.shape == (*items.shape, 1, D)
     assert drawn.extra is None or drawn.extra.shape == (T,)
     assert sampler.differentiable == (drawn.layers is not None or drawn.extra is not None)
@@ -111,7 +121,9 @@ def test_equal_to_the_slow_reference(case):
     name, sampler, batch, encoded, pool, rng, positives = case
     rule, drawn = CASES[name][0], draw(case)
     users, table = encoded.users.double(), encoded.items.double()
-    known = [positives.items[positives.indptr[u] : positives.indptr[u + 1]].tolist() for u in range(U)]
+    known = [
+        positives.items[positives.indptr[u] : positives.indptr[u + 1]].tolist() for u in range(U)
+    ]
     for t, section in enumerate(sections(name)):
         extras, pools = [], pool[t].tolist()
         for b in range(B):
@@ -129,7 +141,9 @@ def test_equal_to_the_slow_reference(case):
                 assert np.allclose(drawn.weights[t, b], expected.weights, atol=1e-5)
             assert (expected.layer is None) == (drawn.layers is None)
             if expected.layer is not None:
-                assert torch.allclose(drawn.layers[t, b, :, 0].double(), torch.stack(expected.layer), atol=1e-5)
+                assert torch.allclose(
+                    drawn.layers[t, b, :, 0].double(), torch.stack(expected.layer), atol=1e-5
+                )
             extras.append(expected.extra)
         assert (drawn.extra is None) == (extras[0] is None)
         if drawn.extra is not None:
@@ -149,7 +163,10 @@ def test_trained_parameters_get_gradients_and_are_kept_and_saved_by_trial(case):
     if sampler.trains:
         drawn = draw(case)
         (drawn.extra.sum() + (0 if drawn.layers is None else drawn.layers.sum())).backward()
-        assert all(p.shape[0] == T and p.grad is not None and p.grad.abs().sum() > 0 for p in parameters.values())
+        assert all(
+            p.shape[0] == T and p.grad is not None and p.grad.abs().sum() > 0
+            for p in parameters.values()
+        )
         alone = make(sections(name)[1:2], [2])
         for key, p in alone.named_parameters():
             assert torch.equal(p[0], parameters[key][1])
@@ -159,7 +176,9 @@ def table_bytes(name, U, I):
     """The bytes that sampler `name` takes for U users and I items, as measured and as it says."""
     pairs = np.array([[u, u % I] for u in range(U)])
     encoded = Encoded(torch.zeros(T, U, D), torch.zeros(T, I, D))
-    sampler = ready(build_sampler(sections(name), [1, 2, 3], D, U, I), encoded, Positives(pairs, U, I))
+    sampler = ready(
+        build_sampler(sections(name), [1, 2, 3], D, U, I), encoded, Positives(pairs, U, I)
+    )
     held = sum(x.nbytes for x in (*sampler.parameters(), *sampler.buffers())) // T
     return held, sampler.n_bytes(sections(name)[0], D, U, I)
 
@@ -167,19 +186,28 @@ def table_bytes(name, U, I):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_says_how_much_memory_its_tables_take(name):
     (small, said), (large, said_of_large) = table_bytes(name, 40, 60), table_bytes(name, 90, 250)
-    assert large - small == said_of_large - said, "what grows with users or items is not what n_bytes says"
+    assert large - small == said_of_large - said, (
+        "what grows with users or items is not what n_bytes says"
+    )
     assert said <= small
 
 
 def choose(encoded, batch, pool, rng, *overrides):
     """Draw with one setting for all trials."""
-    return make([make_config(*overrides)["sampler"]] * T, [1, 2, 3]).draw(batch, encoded, pool, rng).items
+    return (
+        make([make_config(*overrides)["sampler"]] * T, [1, 2, 3])
+        .draw(batch, encoded, pool, rng)
+        .items
+    )
 
 
 @pytest.fixture
 def scene(case):
     _, _, batch, encoded, _, rng, positives = case
-    pools = {M: draw_pool(positives, batch.users, M, Streams([1, 2, 3], Purpose.POOL), 11) for M in (1, 5)}
+    pools = {
+        M: draw_pool(positives, batch.users, M, Streams([1, 2, 3], Purpose.POOL), 11)
+        for M in (1, 5)
+    }
     return encoded, batch, pools, rng
 
 
@@ -195,19 +223,27 @@ def test_identities(scene):
     assert torch.equal(drawn("sampler=dns", "sampler.M=1", M=1), rns)
     assert torch.equal(drawn("sampler=ssm", "sampler.K=1", M=1), rns)
     assert torch.equal(drawn("sampler=dns_mn", "sampler.M=1", "sampler.N=5"), hardest)
-    assert torch.equal(drawn("sampler=mixgcf", "sampler.M=5"), hardest), "MixGCF on MF picks what DNS picks"
+    assert torch.equal(drawn("sampler=mixgcf", "sampler.M=5"), hardest), (
+        "MixGCF on MF picks what DNS picks"
+    )
     assert torch.equal(drawn("sampler=dins", "sampler.M=5"), hardest)
     assert torch.equal(drawn("sampler=cuco", "sampler.M=5", at=early), hardest)
-    assert torch.equal(drawn("sampler=cuco", "sampler.M=5", at=late), pools[5][..., :1]), "at the end CuCo is RNS"
+    assert torch.equal(drawn("sampler=cuco", "sampler.M=5", at=late), pools[5][..., :1]), (
+        "at the end CuCo is RNS"
+    )
     for alpha in (0.1, 1.0, 37.5, -2.0):
         same = drawn("sampler=ahns", "sampler.p=-1", "sampler.M=5", f"sampler.alpha={alpha}")
-        assert torch.equal(same, drawn("sampler=ahns", "sampler.p=-1", "sampler.M=5", "sampler.alpha=0.0"))
+        assert torch.equal(
+            same, drawn("sampler=ahns", "sampler.p=-1", "sampler.M=5", "sampler.alpha=0.0")
+        )
 
 
 def test_one_of_all_is_uniform_and_one_by_weight_follows_the_weights():
     generator = torch.Generator().manual_seed(0)
     n = 40_000
-    encoded = Encoded(torch.rand(1, 1, D, generator=generator), torch.rand(1, I, D, generator=generator))
+    encoded = Encoded(
+        torch.rand(1, 1, D, generator=generator), torch.rand(1, I, D, generator=generator)
+    )
     pool = torch.arange(6).expand(1, n, 6)
     zero = torch.tensor(0)
     batch = Batch(torch.zeros(1, n, dtype=torch.int64), torch.full((1, n), 9), zero, zero, 1)

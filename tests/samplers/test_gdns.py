@@ -51,7 +51,9 @@ def test_unvisited_items_come_before_visited_ones_and_among_them_selection_is_un
         table[..., :25] = 0.9
     items = visit(sampler, encoded, positives, 0).items
     enough = (items >= 25).all(-1)
-    assert enough.float().mean() > 0.95  # 20 candidates of which about half are unvisited: four of them at least
+    assert (
+        enough.float().mean() > 0.95
+    )  # 20 candidates of which about half are unvisited: four of them at least
     counts = torch.bincount(items[enough].flatten(), minlength=I)
     assert stats.chisquare(counts[25:]).pvalue > 1e-3
 
@@ -84,7 +86,9 @@ def test_a_gain_is_below_one_after_any_update_and_one_before(scale):
         drawn = visit(sampler, encoded, positives, step)
         seen.scatter_(2, drawn.items, True)
         assert (sampler.G[seen] < 1).all() and (sampler.G[~seen] == 1).all()
-        assert (sampler.H[~seen] == 1).all() and sampler.H.isfinite().all() and (sampler.H >= 0).all()
+        assert (
+            (sampler.H[~seen] == 1).all() and sampler.H.isfinite().all() and (sampler.H >= 0).all()
+        )
     assert seen[..., 3:].float().mean() > 0.9 and not seen[..., :3].any()
 
 
@@ -108,7 +112,10 @@ def test_what_is_remembered_equals_the_definitions_pair_by_pair(reading):
                 new = {}
                 for j in drawn.items[t, u].tolist():
                     s_j = float(encoded.users[t, u] @ encoded.items[t, j])
-                    scores = [float(encoded.users[t, u] @ encoded.items[t, i]) for i in drawn.positives[t, u].tolist()]
+                    scores = [
+                        float(encoded.users[t, u] @ encoded.items[t, i])
+                        for i in drawn.positives[t, u].tolist()
+                    ]
                     sigma = [1 / (1 + np.exp(s_i - s_j)) for s_i in scores]
                     before = H[t, u, j]
                     h = {"a": np.mean(sigma), "b": np.sum(sigma), "c": before + sigma[-1]}[reading]
@@ -121,10 +128,16 @@ def test_what_is_remembered_equals_the_definitions_pair_by_pair(reading):
 
 
 def test_the_first_gain_tells_the_readings_apart():
-    for reading, expected in (("a", 0.73), ("b", 0.38), ("c", 0.42)):  # all scores 0: H is 1/2, N/2 = 2 and 1 + 1/2
+    for reading, expected in (
+        ("a", 0.73),
+        ("b", 0.38),
+        ("c", 0.42),
+    ):  # all scores 0: H is 1/2, N/2 = 2 and 1 + 1/2
         sampler, encoded, positives = scene(20, alpha=(0.0,), reading=reading, scale=0.0)
         visited = visit(sampler, encoded, positives, 0).items
         assert sampler.G.gather(2, visited).float().mean() == pytest.approx(expected, abs=0.01)
     for step in range(1, 60):
         visit(sampler, encoded, positives, step)
-    assert sampler.H[..., 3:].min() > 1.4 and sampler.G[..., 3:].max() < 0.5, "under c every gain is negative"
+    assert sampler.H[..., 3:].min() > 1.4 and sampler.G[..., 3:].max() < 0.5, (
+        "under c every gain is negative"
+    )

@@ -26,8 +26,14 @@ ENGINES = [Engine.PLAIN, Engine.NUMBA]
 
 def make(name, M, *overrides):
     """A sampler whose generator is far from uniform, and a recommender that trains."""
-    quiet = ["sampler.lam=0"] if name == "advir" and not any("lam" in text for text in overrides) else []
-    section = make_config(f"sampler={name}", f"sampler.M={M}", "sampler.start=scratch", *quiet, *overrides)["sampler"]
+    quiet = (
+        ["sampler.lam=0"]
+        if name == "advir" and not any("lam" in text for text in overrides)
+        else []
+    )
+    section = make_config(
+        f"sampler={name}", f"sampler.M={M}", "sampler.start=scratch", *quiet, *overrides
+    )["sampler"]
     sampler = build_sampler([section] * T, SEEDS, D, U, I)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -50,7 +56,9 @@ def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
     sampler, tables = make(name, len(candidates), "sampler.l2=0", f"sampler.temperature={tau}")
     if name == "rns_as":
         sampler.mean_reward += torch.tensor([[-0.4], [-0.9]])  # a baseline must not bias it
-    drawn = draw(sampler, tables, candidates.expand(T, B, -1), torch.zeros(T, B, dtype=torch.int64), engine)
+    drawn = draw(
+        sampler, tables, candidates.expand(T, B, -1), torch.zeros(T, B, dtype=torch.int64), engine
+    )
     drawn.extra.sum().backward()
     G = sampler.generator
     for t in range(T):
@@ -61,14 +69,18 @@ def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
             return torch.log_softmax(x[1:] @ x[0] / tau, -1)
 
         p = ln_p(own).exp()
-        exact = torch.autograd.functional.jacobian(lambda x, r=rewards: -(ln_p(x).exp() * r).sum(), own)
+        exact = torch.autograd.functional.jacobian(
+            lambda x, r=rewards: -(ln_p(x).exp() * r).sum(), own
+        )
         centred = rewards - sampler.mean_reward[t].double()
         # Of each candidate, when drawn:
         single = -torch.autograd.functional.jacobian(ln_p, own) * centred[:, None, None]
         p3 = p[:, None, None]
         error = ((p3 * single.square()).sum(0) - (p3 * single).sum(0).square()).sqrt() / B**0.5
         estimate = torch.cat([G.user.grad[t, :1], G.item.grad[t, candidates]]).double()
-        assert exact.abs().max() > 20 * error.max(), "a toy case in which there is something to learn"
+        assert exact.abs().max() > 20 * error.max(), (
+            "a toy case in which there is something to learn"
+        )
         assert ((estimate - exact).abs() < 5 * error + 1e-6).all()
         counts = (drawn.items[t] == candidates).double().mean(0)
         assert ((counts - p).abs() < 5 * (p * (1 - p) / B).sqrt()).all(), "draws follow p_G"
@@ -84,10 +96,15 @@ def test_each_gradient_is_that_of_the_surrogate_loss_and_reaches_only_the_genera
     pool = torch.randint(0, I, (T, B, M), generator=generator)
     users = torch.randint(0, U, (T, B), generator=generator)
     drawn = draw(sampler, tables, pool, users, engine)
-    assert torch.equal(drawn.extra.detach(), torch.zeros(T)), "what it learns from is not a loss of the recommender"
+    assert torch.equal(drawn.extra.detach(), torch.zeros(T)), (
+        "what it learns from is not a loss of the recommender"
+    )
     drawn.extra.sum().backward()
     assert all(table.grad is None or not table.grad.any() for table in tables)
-    user, item = (p.detach().double().requires_grad_() for p in (sampler.generator.user, sampler.generator.item))
+    user, item = (
+        p.detach().double().requires_grad_()
+        for p in (sampler.generator.user, sampler.generator.item)
+    )
     loss = 0.0
     for t in range(T):
         for b in range(B):
@@ -115,9 +132,15 @@ def test_the_baseline_is_the_mean_reward_of_the_previous_epoch():
             logged = sampler.close_epoch(0, Encoded(*tables))
             mean = torch.cat(rewards, 1).mean(1)
             assert torch.allclose(logged["sampler/reward"].float(), mean, atol=1e-6)
-            p = torch.softmax((sampler.generator.item[:, :3] * sampler.generator.user[:, 1:2]).sum(-1), -1)
-            assert torch.allclose(logged["sampler/entropy"].float(), -(p * p.log()).sum(-1), atol=1e-5)
-            assert torch.allclose(sampler.mean_reward, mean[:, None] if name == "rns_as" else torch.zeros(T, 1))
+            p = torch.softmax(
+                (sampler.generator.item[:, :3] * sampler.generator.user[:, 1:2]).sum(-1), -1
+            )
+            assert torch.allclose(
+                logged["sampler/entropy"].float(), -(p * p.log()).sum(-1), atol=1e-5
+            )
+            assert torch.allclose(
+                sampler.mean_reward, mean[:, None] if name == "rns_as" else torch.zeros(T, 1)
+            )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -144,8 +167,12 @@ def test_advirs_perturbation_has_norm_eps_and_raises_the_loss_most(engine):
             delta = (eps * g / g.norm(dim=-1, keepdim=True)).detach()
             assert torch.allclose(delta.norm(dim=-1), torch.tensor(eps, dtype=torch.float64))
             assert loss(e + delta) > loss(e)
-            other = eps * F.normalize(torch.randn(50, 2, D, generator=generator, dtype=torch.float64), dim=-1)
-            assert all(loss(e + x) < loss(e + delta) for x in other), "no other of norm eps raises it as much"
+            other = eps * F.normalize(
+                torch.randn(50, 2, D, generator=generator, dtype=torch.float64), dim=-1
+            )
+            assert all(loss(e + x) < loss(e + delta) for x in other), (
+                "no other of norm eps raises it as much"
+            )
             total[t] += lam * loss(e + delta) / B
     assert torch.allclose(drawn.extra.double(), total, atol=1e-5)
     total.sum().backward()
@@ -164,5 +191,7 @@ def test_without_perturbation_advirs_term_is_bpr_once_more():
 def test_a_generator_does_not_start_as_the_recommender_does():
     sampler = build_sampler([make_config("sampler=irgan")["sampler"]] * T, SEEDS, D, U, I)
     model = MF(D, "dot", "xavier", torch.ones(T, 1, 1), SEEDS, U, I)
-    assert not (sampler.generator.user == model.user).any() and not torch.equal(*sampler.generator.user)
+    assert not (sampler.generator.user == model.user).any() and not torch.equal(
+        *sampler.generator.user
+    )
     assert float(sampler.generator.item.detach().abs().max()) < math.sqrt(6 / (I + D))

@@ -24,16 +24,25 @@ def section(*overrides):
 def build(level, *overrides):
     """Build the sampler of one trial whose users all have a level."""
     return build_sampler(
-        [section(*overrides)], [7], 1, 1, 1, [{"min": np.array([level]), "probability": np.array([level])}]
+        [section(*overrides)],
+        [7],
+        1,
+        1,
+        1,
+        [{"min": np.array([level]), "probability": np.array([level])}],
     )
 
 
 def percentiles(sampler, draws=40_000, seed=7):
     """Draw, from fresh pools, items whose id is their rank among all; give their percentiles."""
     pool = Streams([seed], Purpose.POOL).bits(0, draws, sampler.pool_size) % ITEMS
-    encoded = Encoded(torch.ones(1, 1, 1), torch.linspace(0, 1, ITEMS, dtype=torch.float64).view(1, -1, 1).float())
+    encoded = Encoded(
+        torch.ones(1, 1, 1), torch.linspace(0, 1, ITEMS, dtype=torch.float64).view(1, -1, 1).float()
+    )
     zeros = torch.zeros(1, draws, dtype=torch.int64)
-    items = sampler.draw(Batch(zeros, zeros, ZERO, ZERO, 1), encoded, pool, Streams([seed], Purpose.SAMPLER)).items
+    items = sampler.draw(
+        Batch(zeros, zeros, ZERO, ZERO, 1), encoded, pool, Streams([seed], Purpose.SAMPLER)
+    ).items
     return (items.flatten().numpy() + 0.5) / ITEMS
 
 
@@ -42,18 +51,27 @@ def percentiles(sampler, draws=40_000, seed=7):
 def test_the_percentile_of_the_pick_has_the_beta_law_for_whole_and_fractional_m(M, reading):
     drawn = percentiles(build(M / (M + 1), f"sampler.reading={reading}"))
     assert stats.kstest(drawn, stats.beta(M, 1).cdf).pvalue > 1e-3
-    assert stats.kstest(drawn, stats.beta(1.1 * M, 1).cdf).pvalue < 1e-3, "the test can tell M from 1.1 M"
+    assert stats.kstest(drawn, stats.beta(1.1 * M, 1).cdf).pvalue < 1e-3, (
+        "the test can tell M from 1.1 M"
+    )
 
 
 @pytest.mark.parametrize("M", [1, 5, 64])
 def test_the_same_level_for_all_users_is_rns_or_dns(M):
     hapens = percentiles(build(M / (M + 1)))
-    dns = percentiles(build_sampler([make_config("sampler=dns", f"sampler.M={M}")["sampler"]], [7], 1, 1, 1), seed=8)
+    dns = percentiles(
+        build_sampler([make_config("sampler=dns", f"sampler.M={M}")["sampler"]], [7], 1, 1, 1),
+        seed=8,
+    )
     assert stats.ks_2samp(hapens, dns).pvalue > 1e-3
     if M == 64:
-        hardest = percentiles(build_sampler([make_config("sampler=dns", "sampler.M=64")["sampler"]], [7], 1, 1, 1))
+        hardest = percentiles(
+            build_sampler([make_config("sampler=dns", "sampler.M=64")["sampler"]], [7], 1, 1, 1)
+        )
         assert np.array_equal(hapens, hardest)
-    assert np.array_equal(hapens, percentiles(build(0.1, f"sampler.M={M}"))), "sampler.M is that level"
+    assert np.array_equal(hapens, percentiles(build(0.1, f"sampler.M={M}"))), (
+        "sampler.M is that level"
+    )
 
 
 @pytest.mark.parametrize(("level", "M"), [(0.0, 1), (0.3, 1), (0.9, 9), (0.999, 64), (1.0, 64)])
@@ -72,11 +90,15 @@ def test_reading_b_draws_by_a_softmax_whose_mean_percentile_is_the_level():
     for h in (0.55, 0.8, 0.95, 0.98):
         w = weights_of_mean(scores, torch.full((500, 1), h))
         assert torch.allclose((w * percentile).sum(-1), torch.tensor(h), atol=1e-3)
-        slope = w.log().diff(dim=-1) / scores.diff(dim=-1)  # ln w is linear in the score: one tau a row
+        slope = w.log().diff(dim=-1) / scores.diff(
+            dim=-1
+        )  # ln w is linear in the score: one tau a row
         seen = w[:, 1:] > 1e-6
         spread = torch.where(seen, slope - slope[:, :1], 0).abs().amax(-1) / slope[:, 0]
         assert (slope[:, 0] > 0).all() and float(spread.median()) < 0.02
-    assert torch.allclose(weights_of_mean(scores, torch.full((500, 1), 0.3)), torch.tensor(1 / n), atol=1e-4)
+    assert torch.allclose(
+        weights_of_mean(scores, torch.full((500, 1), 0.3)), torch.tensor(1 / n), atol=1e-4
+    )
     same = weights_of_mean(torch.zeros(2, n), torch.full((2, 1), 0.9))
     assert torch.allclose(same, torch.tensor(1 / n)), "equal scores have equal weights"
     w = weights_of_mean(scores[:1], torch.tensor([[0.8]])).expand(30_000, n)
@@ -111,10 +133,16 @@ def test_shuffled_levels_are_the_same_levels_for_other_users():
     def levels(seed, *overrides):
         return HAPENS.inherited(section(*overrides), seed, {"min": h.copy(), "q10": 1 - h}).numpy()
 
-    own, shuffled, other = levels(1), levels(1, "sampler.shuffle=true"), levels(2, "sampler.shuffle=true")
+    own, shuffled, other = (
+        levels(1),
+        levels(1, "sampler.shuffle=true"),
+        levels(2, "sampler.shuffle=true"),
+    )
     assert np.array_equal(own[~np.isnan(h)], h[~np.isnan(h)]) and (own[::7] == 0.5).all()
     assert np.array_equal(np.sort(own), np.sort(shuffled)) and (shuffled[::7] == 0.5).all()
-    assert abs(stats.spearmanr(own, shuffled).statistic) < 0.15 and not np.array_equal(shuffled, other)
+    assert abs(stats.spearmanr(own, shuffled).statistic) < 0.15 and not np.array_equal(
+        shuffled, other
+    )
     assert np.array_equal(shuffled, levels(1, "sampler.shuffle=true"))
     assert np.array_equal(np.isnan(h), levels(1, "sampler.level=q10") == 0.5)
     assert np.array_equal(levels(1, "sampler.reading=E")[1], 1 - h[1])
@@ -126,7 +154,9 @@ def test_levels_shuffled_within_activity_stay_among_users_with_as_many_train_ite
     h = np.where(count == 0, np.nan, random.random(600))
 
     def levels(seed, shuffle):
-        return HAPENS.inherited(section(f"sampler.shuffle={shuffle}"), seed, {"min": h.copy(), "count": count}).numpy()
+        return HAPENS.inherited(
+            section(f"sampler.shuffle={shuffle}"), seed, {"min": h.copy(), "count": count}
+        ).numpy()
 
     own, within, other = levels(1, "false"), levels(1, "activity"), levels(2, "activity")
     for size in range(6):
@@ -139,14 +169,21 @@ def test_levels_shuffled_within_activity_stay_among_users_with_as_many_train_ite
 
 def test_reading_b_has_its_own_level():
     artefact = {"min": np.array([0.2]), "probability": np.array([0.7]), "q10": np.array([0.4])}
-    for reading, level, expected in (("A", "null", 0.2), ("B", "null", 0.7), ("B", "min", 0.2), ("D", "q10", 0.4)):
+    for reading, level, expected in (
+        ("A", "null", 0.2),
+        ("B", "null", 0.7),
+        ("B", "min", 0.2),
+        ("D", "q10", 0.4),
+    ):
         one = section(f"sampler.reading={reading}", f"sampler.level={level}")
         assert float(HAPENS.inherited(one, 0, artefact)) == expected
 
 
 def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_own():
     sections = [section("sampler.M=3"), section()]
-    sampler = build_sampler(sections, [1, 2], 1, 3, 1, [None, {"min": np.array([0.1, 0.6, np.nan])}])
+    sampler = build_sampler(
+        sections, [1, 2], 1, 3, 1, [None, {"min": np.array([0.1, 0.6, np.nan])}]
+    )
     assert sampler.levels.tolist() == [[0.75] * 3, [0.1, 0.6, 0.5]]
 
 
@@ -155,7 +192,10 @@ def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_o
     [
         (["sampler.M=65"], "sampler.M is 65, but it may be at most sampler.M_max, 64"),
         (["sampler.M=4", "sampler.shuffle=true"], "with sampler.M they all have the same"),
-        (["sampler.shuffle=popularity"], "sampler.shuffle is 'popularity', but it takes one of true, false, activity"),
+        (
+            ["sampler.shuffle=popularity"],
+            "sampler.shuffle is 'popularity', but it takes one of true, false, activity",
+        ),
         (["sampler.reading=G"], "it takes one of A, B, C, D, E, F"),
         (
             ["sampler.first.plain=null"],

@@ -64,7 +64,9 @@ def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalog
     sampler, tables = make(f"sampler.lam={lam}")
     draw(sampler, tables, B, TURN_OF_G).extra.sum().backward()
     for t in range(T):
-        scores = (sampler.discriminator.item[t] @ sampler.discriminator.user[t, 0]).detach().double()
+        scores = (
+            (sampler.discriminator.item[t] @ sampler.discriminator.user[t, 0]).detach().double()
+        )
         r = 2 * (torch.sigmoid(scores) - 0.5)
         own = torch.cat([tables[0][t, :1], tables[1][t]]).detach().double()
 
@@ -78,7 +80,9 @@ def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalog
         exact = torch.autograd.functional.jacobian(lambda x, r=r: -(ln_p(x).exp() * r).sum(), own)
         single = -torch.autograd.functional.jacobian(ln_p, own) * (p / p_n * r)[:, None, None]
         drawn = p_n[:, None, None]
-        error = ((drawn * single.square()).sum(0) - (drawn * single).sum(0).square()).sqrt() / (2 * B) ** 0.5
+        error = ((drawn * single.square()).sum(0) - (drawn * single).sum(0).square()).sqrt() / (
+            2 * B
+        ) ** 0.5
         estimate = torch.cat([tables[0].grad[t, :1], tables[1].grad[t]]).double()
         assert exact.abs().max() > 20 * error.max()
         assert ((estimate - exact).abs() < 5 * error + 1e-6).all()
@@ -92,8 +96,12 @@ def test_what_is_logged_is_the_reward_of_the_mixed_draws_and_the_entropy_over_th
         p = torch.softmax((tables[1][t] @ tables[0][t, 0]).detach().double(), 0)
         p_n = 0.7 * p
         p_n[[1, 4, 5]] += 0.1
-        scores = (sampler.discriminator.item[t] @ sampler.discriminator.user[t, 0]).detach().double()
+        scores = (
+            (sampler.discriminator.item[t] @ sampler.discriminator.user[t, 0]).detach().double()
+        )
         assert float(logged["sampler/reward"][t]) == pytest.approx(
             float((p_n * (2 * scores.sigmoid() - 1)).sum()), abs=0.01
         )
-        assert float(logged["sampler/entropy"][t]) == pytest.approx(float(-(p * p.log()).sum()), abs=1e-5)
+        assert float(logged["sampler/entropy"][t]) == pytest.approx(
+            float(-(p * p.log()).sum()), abs=1e-5
+        )

@@ -51,7 +51,9 @@ class Look:
 
     def linear(self, gate: str, x: Tensor) -> Tensor:
         module = getattr(self.sampler, gate)
-        return module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
+        return (
+            module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
+        )
 
 
 def best(values: list[float]) -> int:
@@ -83,7 +85,9 @@ def dens(look: Look):
     for l, candidates in enumerate(look.candidates):
         u, i = look.users[l], look.items[l]
         gated = i * torch.sigmoid(look.linear("A_i", i) + look.linear("A_u", u))
-        relevant = [e * torch.sigmoid(look.linear("B_n", e) + look.linear("B_p", gated)) for e in candidates]
+        relevant = [
+            e * torch.sigmoid(look.linear("B_n", e) + look.linear("B_p", gated)) for e in candidates
+        ]
         c = 1 - look.keys["alpha"]
         pick = best([float(u @ (c * e - r)) for e, r in zip(candidates, relevant, strict=True)])
         picks.append(pick)
@@ -143,17 +147,31 @@ def make(sampler: str, model: str, engine: Engine, trials: slice = slice(None)) 
         network.item *= 5
     index = torch.randint(0, len(pairs), (T, B), generator=torch.Generator().manual_seed(4))
     chosen = torch.from_numpy(pairs)[index][trials]
-    batch = Batch(chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(STEP), epochs=4)
-    config = make_config(f"sampler={sampler}", "tuned=none", f"sampler.M={M}", *KEYS[sampler])["sampler"]
+    batch = Batch(
+        chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(STEP), epochs=4
+    )
+    config = make_config(f"sampler={sampler}", "tuned=none", f"sampler.M={M}", *KEYS[sampler])[
+        "sampler"
+    ]
     pool = draw_pool(positives, batch.users, M, Streams(SEEDS[trials], Purpose.POOL), 0)
     encoded = network.encode().detach()
     layers = tuple((users[trials], items[trials]) for users, items in encoded.layers)
-    encoded = replace(encoded, users=encoded.users[trials], items=encoded.items[trials], layers=layers)
-    return Scene(encoded, batch, pool, build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D, U, I), config)
+    encoded = replace(
+        encoded, users=encoded.users[trials], items=encoded.items[trials], layers=layers
+    )
+    return Scene(
+        encoded,
+        batch,
+        pool,
+        build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D, U, I),
+        config,
+    )
 
 
 def draw(scene: Scene, trials: slice = slice(None)):
-    return scene.sampler.draw(scene.batch, scene.encoded, scene.pool, Streams(SEEDS[trials], Purpose.SAMPLER))
+    return scene.sampler.draw(
+        scene.batch, scene.encoded, scene.pool, Streams(SEEDS[trials], Purpose.SAMPLER)
+    )
 
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
@@ -169,13 +187,19 @@ def test_every_layer_follows_the_rule_and_may_choose_another_item(sampler, model
         for b in range(B):
             users = [layer[0][t, batch.users[t, b]].double() for layer in encoded.layers]
             items = [layer[1][t, batch.items[t, b]].double() for layer in encoded.layers]
-            candidates = [[layer[1][t, j].double() for j in scene.pool[t, b]] for layer in encoded.layers]
+            candidates = [
+                [layer[1][t, j].double() for j in scene.pool[t, b]] for layer in encoded.layers
+            ]
             rng = Streams(SEEDS, Purpose.SAMPLER)
-            look = Look(t, b, users, items, candidates, encoded.concat, scene.sampler, scene.section, rng)
+            look = Look(
+                t, b, users, items, candidates, encoded.concat, scene.sampler, scene.section, rng
+            )
             picks, layers, extra = RULES[sampler](look)
             different += len(set(picks)) > 1
             assert torch.allclose(drawn.layers[t, b, 0].double(), torch.stack(layers), atol=1e-5)
-            assert int(drawn.items[t, b, 0]) == int(scene.pool[t, b, picks[0]]), "items are those of layer 0"
+            assert int(drawn.items[t, b, 0]) == int(scene.pool[t, b, picks[0]]), (
+                "items are those of layer 0"
+            )
             extras.append(extra)
         assert (drawn.extra is None) == (extras[0] is None)
         if drawn.extra is not None:
@@ -190,7 +214,9 @@ def test_a_trial_draws_the_same_layers_alone_as_in_a_pack(sampler, model):
     for t in range(T):
         one = slice(t, t + 1)
         alone = draw(make(sampler, model, Engine.NUMBA, one), one)
-        assert torch.equal(alone.layers, packed.layers[one]) and torch.equal(alone.items, packed.items[one])
+        assert torch.equal(alone.layers, packed.layers[one]) and torch.equal(
+            alone.items, packed.items[one]
+        )
         assert alone.extra is None or torch.equal(alone.extra, packed.extra[one])
 
 
@@ -205,6 +231,8 @@ def test_the_loss_sees_the_pooled_layers_and_l2_those_of_layer_0(model):
             u, i, own = batch.users[t, b], batch.items[t, b], layers[t, b, 0]
             pooled = own.flatten() if model == "ngcf" else own.mean(0)
             assert torch.allclose(negative[t, b, 0], encoded.users[t, u] @ pooled, atol=1e-5)
-            assert torch.allclose(positive[t, b], encoded.users[t, u] @ encoded.items[t, i], atol=1e-5)
+            assert torch.allclose(
+                positive[t, b], encoded.users[t, u] @ encoded.items[t, i], atol=1e-5
+            )
             rows = (encoded.layers[0][0][t, u], encoded.layers[0][1][t, i], own[0])
             assert torch.allclose(squares[t, b], sum(row @ row for row in rows) / 2, atol=1e-5)

@@ -26,7 +26,9 @@ class Easiest(Sampler):
 def test_a_sampler_outside_the_package_trains(tmp_path):
     (tmp_path / "sampler").mkdir()
     (tmp_path / "easiest.py").write_text(MODULE)
-    (tmp_path / "sampler" / "easiest.yaml").write_text("_target_: easiest.Easiest\nname: easiest\nM: 4\n")
+    (tmp_path / "sampler" / "easiest.yaml").write_text(
+        "_target_: easiest.Easiest\nname: easiest\nM: 4\n"
+    )
     small = [
         "trainer.epochs=2",
         "trainer.batch_size=128",
@@ -34,7 +36,16 @@ def test_a_sampler_outside_the_package_trains(tmp_path):
         f"paths.runs={tmp_path}/runs",
         f"paths.cache={tmp_path}/cache",
     ]
-    command = [sys.executable, "-m", "hapens_bench", f"hydra.searchpath=[file://{tmp_path}]", "sampler=easiest", *small]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    command = [
+        sys.executable,
+        "-m",
+        "hapens_bench",
+        f"hydra.searchpath=[file://{tmp_path}]",
+        "sampler=easiest",
+        *small,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("runs/planted/mf/easiest/*/summary.json"))

@@ -33,7 +33,11 @@ def test_negatives_follow_popularity_over_what_the_user_has_not_seen():
         free = ~matrix[user] & (weights > 0)
         assert counts[~free].sum() == 0
         if free.sum() > 1:
-            pvalues.append(stats.chisquare(counts[free], weights[free] / weights[free].sum() * counts.sum()).pvalue)
+            pvalues.append(
+                stats.chisquare(
+                    counts[free], weights[free] / weights[free].sum() * counts.sum()
+                ).pvalue
+            )
     assert len(pvalues) > 20 and stats.kstest(pvalues, "uniform").pvalue > 1e-3
 
 

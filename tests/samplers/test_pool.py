@@ -25,7 +25,9 @@ WAYS = [(bitmap, engine) for bitmap in (1 << 20, 0) for engine in (Engine.PLAIN,
 @pytest.fixture(scope="module", params=WAYS)
 def positives(request, matrix) -> Positives:
     budget, engine = request.param
-    found = Positives(np.argwhere(matrix).astype(np.int64), *matrix.shape, bitmap_bytes=budget, engine=engine)
+    found = Positives(
+        np.argwhere(matrix).astype(np.int64), *matrix.shape, bitmap_bytes=budget, engine=engine
+    )
     assert (found.bitmap is not None) == (budget > 0)
     return found
 
@@ -54,11 +56,15 @@ def test_candidates_are_exactly_uniform_over_uninteracted_items(positives, matri
         if len(free) > 1:
             pvalues.append(stats.chisquare(counts[free]).pvalue)
     assert len(pvalues) > 40
-    assert stats.kstest(pvalues, "uniform").pvalue > 1e-3  # not only none too small: the p-values are uniform
+    assert (
+        stats.kstest(pvalues, "uniform").pvalue > 1e-3
+    )  # not only none too small: the p-values are uniform
 
 
 def test_a_user_with_one_uninteracted_item_gets_that_item(positives):
-    drawn = draw_pool(positives, torch.ones(1, 5, dtype=torch.int64), 3, Streams([0], Purpose.POOL), 0)
+    drawn = draw_pool(
+        positives, torch.ones(1, 5, dtype=torch.int64), 3, Streams([0], Purpose.POOL), 0
+    )
     assert drawn.unique().tolist() == [17]
 
 
@@ -68,7 +74,9 @@ def test_all_ways_give_the_same_items(matrix):
     streams = Streams([9, 8, 7], Purpose.POOL)
     ways = [Positives(pairs, 60, 45, bitmap_bytes=bitmap, engine=engine) for bitmap, engine in WAYS]
     drawn = [draw_pool(positives, users, 20, streams, 77) for positives in ways]
-    drawn += [_draw_everywhere(positives, users, 20, streams, torch.tensor(77)) for positives in ways]
+    drawn += [
+        _draw_everywhere(positives, users, 20, streams, torch.tensor(77)) for positives in ways
+    ]
     assert all(torch.equal(drawn[0], other) for other in drawn[1:])
 
 

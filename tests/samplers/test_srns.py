@@ -47,7 +47,10 @@ class Slow:
         for u, i in zip(users, items, strict=True):
 
             def value(j, u=u, i=i):
-                P = [sigmoid(self.score(e, u, j) - self.score(e, u, i)) for e in [*self.past[-5:], encoded]]
+                P = [
+                    sigmoid(self.score(e, u, j) - self.score(e, u, i))
+                    for e in [*self.past[-5:], encoded]
+                ]
                 return P[-1] + ALPHA[self.t] * min(1, epoch / T0[self.t]) * np.std(P[:-1])
 
             chosen.append(max(before[u], key=value))
@@ -79,13 +82,21 @@ def test_over_several_epochs_it_does_what_the_slow_reference_does(memory, engine
     for epoch in range(8):
         for _ in range(3):
             encoded = vectors(step, engine)
-            chosen = torch.from_numpy(pairs)[torch.randint(0, len(pairs), (T, B), generator=generator)]
-            batch = Batch(chosen[..., 0], chosen[..., 1], torch.tensor(epoch), torch.tensor(step), 8)
+            chosen = torch.from_numpy(pairs)[
+                torch.randint(0, len(pairs), (T, B), generator=generator)
+            ]
+            batch = Batch(
+                chosen[..., 0], chosen[..., 1], torch.tensor(epoch), torch.tensor(step), 8
+            )
             pool = draw_pool(positives, batch.users, S1 + S2, pools, step * B * (S1 + S2))
             drawn = sampler.draw(batch, encoded, pool, streams).items[..., 0]
             noise = streams.uniform(step * B * (S1 + S2), B, S1 + S2).double()
             for t, one in enumerate(slow):
-                mine = one.step(vectors(step), epoch, *(x[t].tolist() for x in (batch.users, batch.items, pool, noise)))
+                mine = one.step(
+                    vectors(step),
+                    epoch,
+                    *(x[t].tolist() for x in (batch.users, batch.items, pool, noise)),
+                )
                 assert drawn[t].tolist() == mine
                 for u, remembered in one.memory.items():
                     assert sampler.mem[t, u].tolist() == remembered
@@ -112,6 +123,13 @@ def test_the_memory_is_renewed_by_score_without_replacement():
     seen = Counter(tuple(sorted(pair)) for pair in sampler.mem[0].tolist())
     w = np.exp(np.array(scores) / 2)
     p = w / w.sum()
-    expected = {(a, b): p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b]) for a in range(4) for b in range(a + 1, 4)}
+    expected = {
+        (a, b): p[a] * p[b] / (1 - p[a]) + p[b] * p[a] / (1 - p[b])
+        for a in range(4)
+        for b in range(a + 1, 4)
+    }
     assert set(seen) == set(expected)
-    assert stats.chisquare([seen[k] for k in expected], [n * q for q in expected.values()]).pvalue > 1e-3
+    assert (
+        stats.chisquare([seen[k] for k in expected], [n * q for q in expected.values()]).pvalue
+        > 1e-3
+    )

@@ -51,12 +51,26 @@ def test_a_record_holds_every_row_as_soon_as_it_is_measured(tmp_path):
         record.add({"way": f"a, {k}", "value": k / 3} | ({"note": "late"} if k == 2 else {}))
         found = pd.read_csv(tmp_path / "new" / "bench.csv")
         assert found["way"].tolist() == [f"a, {n}" for n in range(k + 1)]
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["bench.csv", "bench.provenance.json"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "bench.csv",
+        "bench.provenance.json",
+    ]
 
 
 def test_a_bench_that_is_killed_leaves_the_rows_it_had(tmp_path):
-    command = [sys.executable, str(FOLDER / "bench.py"), "--only", "growth", "--rounds", "1", "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        str(FOLDER / "bench.py"),
+        "--only",
+        "growth",
+        "--rounds",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     try:
         for _ in range(600):
             path = tmp_path / "bench.csv"

@@ -40,13 +40,20 @@ def complete(out: Path) -> list[str]:
     return pd.read_csv(steps)["step"].tolist() if steps.exists() else []
 
 
-@pytest.mark.skipif(not shutil.which("python3.12"), reason="needs Python 3.12, which the GPU machine has")
+@pytest.mark.skipif(
+    not shutil.which("python3.12"), reason="needs Python 3.12, which the GPU machine has"
+)
 def test_both_calls_in_a_bare_environment(packed, tmp_path):
     """The first time it installs torch 2.11, gigabytes; BARE names an environment that has it."""
     begun = time.monotonic()
-    subprocess.run(["bash", "scripts/gpu/rehearse.sh", "python3.12", str(tmp_path)], cwd=ROOT, check=True)
+    subprocess.run(
+        ["bash", "scripts/gpu/rehearse.sh", "python3.12", str(tmp_path)], cwd=ROOT, check=True
+    )
     seconds = {}
-    for call, steps in (("1", "versions agree samplers ranking trials"), ("2", "grid gowalla tmall bench profile")):
+    for call, steps in (
+        ("1", "versions agree samplers ranking trials"),
+        ("2", "grid gowalla tmall bench profile"),
+    ):
         found = pd.read_csv(tmp_path / call / "steps.csv")
         assert found["step"].tolist() == steps.split() and (found["exit"] == 0).all(), found
         seconds[call] = int(found["seconds"].sum())
@@ -58,10 +65,18 @@ def test_both_calls_in_a_bare_environment(packed, tmp_path):
 
 
 @pytest.mark.parametrize("call", ["1", "2"])
-@pytest.mark.parametrize("instant", [random.Random(7).uniform(5, 60), random.Random(8).uniform(5, 60)])
+@pytest.mark.parametrize(
+    "instant", [random.Random(7).uniform(5, 60), random.Random(8).uniform(5, 60)]
+)
 def test_a_call_that_is_killed_leaves_what_it_had(packed, tmp_path, call, instant):
     out, place = tmp_path / "out", tmp_path / "place"
-    environment = {**os.environ, "DEVICE": "cpu", "SMALL": "1", "PYTHON": sys.executable, "PLACE": str(place)}
+    environment = {
+        **os.environ,
+        "DEVICE": "cpu",
+        "SMALL": "1",
+        "PYTHON": sys.executable,
+        "PLACE": str(place),
+    }
     process = subprocess.Popen(
         ["bash", "scripts/gpu/check.sh", call, str(out)],
         cwd=ROOT,
@@ -73,7 +88,9 @@ def test_a_call_that_is_killed_leaves_what_it_had(packed, tmp_path, call, instan
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(2)
-    print(f"killed after {instant:.0f} s: steps {complete(out)}, files {sorted(p.name for p in out.iterdir())}")
+    print(
+        f"killed after {instant:.0f} s: steps {complete(out)}, files {sorted(p.name for p in out.iterdir())}"
+    )
     assert (out / f"check{call}.log").stat().st_size > 0
     logged = (out / f"check{call}.log").read_text()
     assert all(f"== {name}: exit" in logged for name in complete(out))

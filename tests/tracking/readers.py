@@ -38,7 +38,9 @@ def trackio_runs(folder: Path, project: str) -> dict:
     """Ask Trackio, in a process of its own, for all that it has of a project."""
     call = [sys.executable, "-c", ASK_TRACKIO, project]
     variables = {**os.environ, "TRACKIO_DIR": str(folder)}
-    return json.loads(subprocess.run(call, capture_output=True, text=True, env=variables, check=True).stdout)
+    return json.loads(
+        subprocess.run(call, capture_output=True, text=True, env=variables, check=True).stdout
+    )
 
 
 def curve(logs: list[dict], name: str) -> list:
@@ -63,7 +65,11 @@ class WandbServer(BaseHTTPRequestHandler):
         bucket = {"id": "b", "name": asked.get("name"), "historyLineCount": 0, "project": project}
         place = f"http://127.0.0.1:{self.server.server_port}"
         files = [{"name": name, "uploadUrl": f"{place}/{name}"} for name in asked.get("files", [])]
-        artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"latestArtifact": {"id": "a"}}}
+        artifact = {
+            "id": "a",
+            "state": "COMMITTED",
+            "artifactSequence": {"latestArtifact": {"id": "a"}},
+        }
         answer = {
             "upsertBucket": {"bucket": bucket, "inserted": True},
             "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files},
@@ -110,7 +116,9 @@ def wandb_synced(place: Path) -> dict:
     done = subprocess.run(call, capture_output=True, text=True, env=variables, timeout=60)
     server.shutdown()
     assert done.returncode == 0 and "Finished syncing" in done.stdout + done.stderr, done.stderr
-    tables = [content for name, content in server.files.items() if name.startswith("media/table/results")]
+    tables = [
+        content for name, content in server.files.items() if name.startswith("media/table/results")
+    ]
     assert len(tables) == 1
     return {
         "run": server.run,

@@ -81,7 +81,10 @@ def test_the_end_of_a_run_waits_until_all_calls_were_done_in_their_order():
 def test_a_log_that_hangs_does_not_hold_training_and_costs_one_warning(caplog):
     hanging, good = Noting(hangs_at=0), Noting()
     sinks = SafeSinks(
-        [LimitedSink("noting", lambda: hanging, Worker(0.1)), LimitedSink("noting", lambda: good, Worker(5))]
+        [
+            LimitedSink("noting", lambda: hanging, Worker(0.1)),
+            LimitedSink("noting", lambda: good, Worker(5)),
+        ]
     )
     sinks.start(None)
     begun = time.monotonic()
@@ -91,11 +94,15 @@ def test_a_log_that_hangs_does_not_hold_training_and_costs_one_warning(caplog):
         sinks.log("full", epoch, {})
     sinks.finish({})
     assert time.monotonic() - begun < 5
-    assert caplog.messages == ["noting failed and is left out from here on: TimeoutError: no answer within 0.1 s"]
+    assert caplog.messages == [
+        "noting failed and is left out from here on: TimeoutError: no answer within 0.1 s"
+    ]
     assert good.calls == ["start", 0, 1, 2, "finish"]
     hanging.go.set()
     until(lambda: "fail" in hanging.calls)
-    assert hanging.calls == ["start", 0, "fail"], "it is closed when it answers again, and told nothing more"
+    assert hanging.calls == ["start", 0, "fail"], (
+        "it is closed when it answers again, and told nothing more"
+    )
 
 
 @pytest.mark.parametrize("at", ["start", "finish"])
@@ -103,7 +110,9 @@ def test_a_tracker_that_hangs_at_start_or_finish_is_waited_for_once_for_all_tria
     worker, trials = Worker(0.6), []
     for _ in range(5):
         sink = Noting(hangs_at=at)
-        trials.append((sink, SafeSinks([LimitedSink("noting", partial(lambda one: one, sink), worker)])))
+        trials.append(
+            (sink, SafeSinks([LimitedSink("noting", partial(lambda one: one, sink), worker)]))
+        )
     begun = time.monotonic()
     for _, sinks in trials:
         sinks.start(None)
@@ -118,7 +127,9 @@ def test_a_tracker_that_hangs_at_start_or_finish_is_waited_for_once_for_all_tria
     until(lambda: [sink.calls for sink, _ in trials] == ends)
 
 
-def test_a_tracker_that_is_not_installed_costs_one_warning(caplog, tmp_path, monkeypatch, trackio_folder):
+def test_a_tracker_that_is_not_installed_costs_one_warning(
+    caplog, tmp_path, monkeypatch, trackio_folder
+):
     for package in ("wandb", "trackio"):
         monkeypatch.setitem(sys.modules, package, None)  # importing it fails now
     config = make_config("logger=[wandb,trackio]", f"paths.runs={tmp_path}")
@@ -143,12 +154,19 @@ def test_a_tracker_that_hangs_cannot_hold_the_process_at_its_exit(tmp_path):
 
 
 def jobs(folder, *loggers):
-    overrides = ["dataset.users=60", "dataset.items=600", "trainer.batch_size=128", "trainer.epochs=3"]
+    overrides = [
+        "dataset.users=60",
+        "dataset.items=600",
+        "trainer.batch_size=128",
+        "trainer.epochs=3",
+    ]
     found = []
     for seed in (0, 1):
         config = make_config(*overrides, f"seed={seed}", f"paths.runs={folder / 'runs'}")
         here = f"{__name__}."
-        config["logger"] = {str(k): {"_target_": here + name, **given} for k, (name, given) in enumerate(loggers)}
+        config["logger"] = {
+            str(k): {"_target_": here + name, **given} for k, (name, given) in enumerate(loggers)
+        }
         found.append(Job(config, []))
     return found
 
@@ -165,7 +183,9 @@ def jobs(folder, *loggers):
     ],
     ids=str,
 )
-def test_the_files_of_a_run_are_the_same_whatever_its_tracker_does(tmp_path, monkeypatch, caplog, logger):
+def test_the_files_of_a_run_are_the_same_whatever_its_tracker_does(
+    tmp_path, monkeypatch, caplog, logger
+):
     monkeypatch.setattr(background, "LIMIT", 1)
     monkeypatch.setattr(Noting, "made", [])
     with_tracker, without = jobs(tmp_path / "with", logger), jobs(tmp_path / "without")
@@ -179,9 +199,13 @@ def test_the_files_of_a_run_are_the_same_whatever_its_tracker_does(tmp_path, mon
         names = [sorted(path.name for path in job.folder.path.iterdir()) for job in (one, other)]
         assert names[0] == names[1]
         assert one.folder.read_summary()["selection"] == other.folder.read_summary()["selection"]
-        histories = [job.folder.read_frame("history").drop(columns="seconds") for job in (one, other)]
+        histories = [
+            job.folder.read_frame("history").drop(columns="seconds") for job in (one, other)
+        ]
         pd.testing.assert_frame_equal(*histories)
-        pd.testing.assert_frame_equal(one.folder.read_frame("users"), other.folder.read_frame("users"))
+        pd.testing.assert_frame_equal(
+            one.folder.read_frame("users"), other.folder.read_frame("users")
+        )
 
 
 def test_a_run_that_goes_on_tells_its_trackers_what_the_checkpoint_holds(tmp_path, monkeypatch):

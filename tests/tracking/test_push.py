@@ -19,7 +19,13 @@ from tests.tracking.readers import curve, trackio_runs, wandb_synced
 def trained(tmp_path_factory):
     """Two finished runs of RNS and one of DNS, that no tracker has seen."""
     runs = tmp_path_factory.mktemp("trained") / "runs"
-    tiny = ["dataset.users=60", "dataset.items=600", "trainer.batch_size=128", "trainer.epochs=3", f"paths.runs={runs}"]
+    tiny = [
+        "dataset.users=60",
+        "dataset.items=600",
+        "trainer.batch_size=128",
+        "trainer.epochs=3",
+        f"paths.runs={runs}",
+    ]
     for overrides in (["seed=0"], ["seed=1"], ["sampler=dns"]):
         job = Job(make_config(*tiny, *overrides), [])
         run_pack([job], torch.device("cpu"))
@@ -43,7 +49,11 @@ def expected(folder):
 
 
 def test_trackio_is_filled_once_from_finished_runs(runs, trackio_folder, capsys):
-    for again, count in (([], "3 pushed\n"), ([], "3 pushed before\n"), (["--again"], "3 pushed\n")):
+    for again, count in (
+        ([], "3 pushed\n"),
+        ([], "3 pushed before\n"),
+        (["--again"], "3 pushed\n"),
+    ):
         assert push(runs, "trackio", "--set", "project=once", *again) == 0
         assert capsys.readouterr().out.endswith(count)
         found = trackio_runs(trackio_folder, "once")
@@ -51,7 +61,9 @@ def test_trackio_is_filled_once_from_finished_runs(runs, trackio_folder, capsys)
         assert set(found) == set(folders) and len(found) == 3
         for name, folder in folders.items():
             logs = found[name]["logs"]
-            assert (curve(logs, "full/train/loss"), curve(logs, "full/test/Recall@20")) == expected(folder)
+            assert (curve(logs, "full/train/loss"), curve(logs, "full/test/Recall@20")) == expected(
+                folder
+            )
             assert len(curve(logs, "results")) == 1
 
 
@@ -68,7 +80,10 @@ def test_wandb_is_filled_once_from_finished_runs(runs, capsys, monkeypatch):
         folder, found = place.parent.parent, wandb_synced(place)
         assert found["run"]["name"] == folder.name
         history = found["history"]
-        assert (curve(history, "full/train/loss"), curve(history, "full/test/Recall@20")) == expected(folder)
+        assert (
+            curve(history, "full/train/loss"),
+            curve(history, "full/test/Recall@20"),
+        ) == expected(folder)
         reports = json.loads((folder / "summary.json").read_text())["selection"]
         assert [row[0] for row in found["table"]["data"]] == list(reports)
         for selection, report in reports.items():
@@ -87,7 +102,9 @@ def test_what_changed_since_is_pushed_again(runs, trackio_folder, capsys):
 
 
 @pytest.mark.parametrize("damaged", ["summary.json", "history.parquet", "config.yaml"])
-def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_pushed(runs, trackio_folder, capsys, damaged):
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_pushed(
+    runs, trackio_folder, capsys, damaged
+):
     (path,) = runs.glob(f"*/*/dns/*/{damaged}")
     path.write_bytes(b"{")
     assert push(runs, "trackio", "--set", f"project=without-{damaged[:4]}") == 0
@@ -96,7 +113,9 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_pushed(runs, t
     assert out.endswith("2 pushed, 1 skipped\n")
 
 
-def test_a_tracker_that_fails_is_named_and_does_not_count_as_pushed(runs, trackio_folder, capsys, monkeypatch):
+def test_a_tracker_that_fails_is_named_and_does_not_count_as_pushed(
+    runs, trackio_folder, capsys, monkeypatch
+):
     def broken(self, summary):
         raise OSError("no space left on device")
 

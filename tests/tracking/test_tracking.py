@@ -32,8 +32,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_json_is_strict(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_summary({"x": float("nan"), "y": [float("inf"), 1.5], "z": (np.float32("nan"), np.int64(3), np.True_)})
-    assert json.loads((tmp_path / "summary.json").read_text()) == {"x": None, "y": [None, 1.5], "z": [None, 3, True]}
+    folder.write_summary(
+        {
+            "x": float("nan"),
+            "y": [float("inf"), 1.5],
+            "z": (np.float32("nan"), np.int64(3), np.True_),
+        }
+    )
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
+        "x": None,
+        "y": [None, 1.5],
+        "z": [None, 3, True],
+    }
 
 
 def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path):
@@ -41,7 +51,9 @@ def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path)
         "import sys, time; from pathlib import Path; from hapens_bench.runs.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(60)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(RunBusy), RunFolder(tmp_path).lock():
         pass
@@ -110,7 +122,10 @@ def test_one_wrong_bit_in_anything_that_a_run_found_is_noticed(tmp_path):
     folder.write_summary({"run_id": "x", "value": 0.123456})
     folder.write_status("done")
     readers = {"config.yaml": folder.read_config, "summary.json": folder.read_summary}
-    readers |= {f"{name}.parquet": partial(folder.read_frame, name) for name in ("history", "users", "indicators")}
+    readers |= {
+        f"{name}.parquet": partial(folder.read_frame, name)
+        for name in ("history", "users", "indicators")
+    }
     readers |= {f"{name}.npz": partial(folder.read_arrays, name) for name in ARTEFACTS.values()}
     assert folder.is_done() and set(readers) == set(FOUND)
     for name, read in readers.items():
@@ -195,7 +210,9 @@ def test_a_sink_that_throws_costs_a_warning_only(caplog, broken):
     sinks.finish({})
     assert bad.calls == ["start", "log", "fail"], "it is closed once, then left alone"
     assert good.calls == ["start", "log", "log", "finish"]
-    assert caplog.messages == ["Recorder failed and is left out from here on: RuntimeError: the server is down"]
+    assert caplog.messages == [
+        "Recorder failed and is left out from here on: RuntimeError: the server is down"
+    ]
 
 
 def test_the_trials_of_a_pack_that_lose_a_tracker_for_the_same_reason_say_so_once(caplog):

@@ -5,7 +5,15 @@ from tests.tracking.readers import curve, info, trackio_runs
 
 
 def summary(recall):
-    return {"selection": {"test_peak": {"epoch": 2, "converged": True, "test": {"Recall@20": recall, "NDCG@20": 0.5}}}}
+    return {
+        "selection": {
+            "test_peak": {
+                "epoch": 2,
+                "converged": True,
+                "test": {"Recall@20": recall, "NDCG@20": 0.5},
+            }
+        }
+    }
 
 
 def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_folder, capsys):
@@ -14,7 +22,11 @@ def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_fo
         sink.start(info(tmp_path, seed))
     for epoch in range(3):
         for seed, sink in sinks.items():
-            sink.log("full", epoch, {"train/loss": 0.5 - seed, "hardness/ratio": epoch / 10, "seconds": 1.0})
+            sink.log(
+                "full",
+                epoch,
+                {"train/loss": 0.5 - seed, "hardness/ratio": epoch / 10, "seconds": 1.0},
+            )
     for seed, sink in sinks.items():
         sink.finish(summary(0.25 + seed))
     line = f"TRACKIO_DIR={trackio_folder} trackio show --project apart\n"
@@ -24,7 +36,12 @@ def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_fo
     for seed in (0, 1):
         run = found[f"id{seed}"]
         assert run["name"] == f"planted-mf-rns-s{seed}" and run["config"]["_Group"] == "g"
-        assert [run["config"][key] for key in ("dataset", "model", "sampler", "seed")] == ["planted", "mf", "rns", seed]
+        assert [run["config"][key] for key in ("dataset", "model", "sampler", "seed")] == [
+            "planted",
+            "mf",
+            "rns",
+            seed,
+        ]
         assert run["config"]["config"]["seed"] == seed
         assert curve(run["logs"], "full/train/loss") == [0.5 - seed] * 3
         assert curve(run["logs"], "full/hardness/ratio") == [0.0, 0.1, 0.2]
@@ -32,7 +49,13 @@ def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_fo
         assert curve(run["logs"], "step") == [0, 1, 2, 3]
         assert curve(run["logs"], "test_peak/test/Recall@20") == [0.25 + seed]
         (table,) = curve(run["logs"], "results")
-        row = {"selection": "test_peak", "epoch": 2, "converged": True, "Recall@20": 0.25 + seed, "NDCG@20": 0.5}
+        row = {
+            "selection": "test_peak",
+            "epoch": 2,
+            "converged": True,
+            "Recall@20": 0.25 + seed,
+            "NDCG@20": 0.5,
+        }
         assert table["_value"] == [row]
 
 
@@ -43,7 +66,9 @@ def test_a_run_that_begins_anew_takes_the_place_of_what_was_under_its_id(tmp_pat
         sink.log("held", 1, {"train/loss": loss - 0.1})
         sink.finish(summary(0.25))
     (run,) = trackio_runs(trackio_folder, "anew").values()
-    assert curve(run["logs"], "held/train/loss") == [0.7, 0.7 - 0.1], "with the rows that there were before"
+    assert curve(run["logs"], "held/train/loss") == [0.7, 0.7 - 0.1], (
+        "with the rows that there were before"
+    )
     assert run["config"]["_Group"] == "mine"
 
 
@@ -54,7 +79,9 @@ def test_a_run_that_failed_keeps_its_rows_and_an_alert(tmp_path, trackio_folder)
     sink.fail("the loss is nan")
     (run,) = trackio_runs(trackio_folder, "failed").values()
     assert curve(run["logs"], "full/train/loss") == [0.5]
-    assert [(alert["level"], alert["text"]) for alert in run["alerts"]] == [("error", "the loss is nan")]
+    assert [(alert["level"], alert["text"]) for alert in run["alerts"]] == [
+        ("error", "the loss is nan")
+    ]
 
 
 def test_a_second_folder_in_one_process_is_refused(tmp_path, trackio_folder):

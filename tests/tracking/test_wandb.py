@@ -9,11 +9,21 @@ from tests.tracking.readers import curve, info, wandb_synced
 
 
 def summary(recall):
-    return {"selection": {"test_peak": {"epoch": 2, "converged": True, "test": {"Recall@20": recall, "NDCG@20": 0.5}}}}
+    return {
+        "selection": {
+            "test_peak": {
+                "epoch": 2,
+                "converged": True,
+                "test": {"Recall@20": recall, "NDCG@20": 0.5},
+            }
+        }
+    }
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(tmp_path, capsys, monkeypatch, packed):
+def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
+    tmp_path, capsys, monkeypatch, packed
+):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     sinks = {seed: WandbSink("hapens_bench", None, "offline", None) for seed in (0, 1)}
 
@@ -22,7 +32,12 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(tmp_path,
         sinks[seed].start(info(tmp_path / str(seed), seed))
 
     def log(seed, epoch):
-        row = {"train/loss": 0.5 - seed, "hardness/ratio": epoch / 10, "hardness/ratio_q90": 0.9, "seconds": 1.0}
+        row = {
+            "train/loss": 0.5 - seed,
+            "hardness/ratio": epoch / 10,
+            "hardness/ratio_q90": 0.9,
+            "seconds": 1.0,
+        }
         sinks[seed].log("full", epoch, row)
 
     def finish(seed):
@@ -30,7 +45,9 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(tmp_path,
 
     calls = [[(start, s), *((log, s, epoch) for epoch in range(3)), (finish, s)] for s in (0, 1)]
     # one after the other, as in a sweep, or open at the same time, as in a pack
-    for call, *given in (c for step in zip(*calls) for c in step) if packed else calls[0] + calls[1]:
+    for call, *given in (
+        (c for step in zip(*calls) for c in step) if packed else calls[0] + calls[1]
+    ):
         call(*given)
     places = re.findall(r"to upload this run: wandb sync (\S+)\n", capsys.readouterr().out)
     assert len(places) == 2
@@ -50,19 +67,30 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(tmp_path,
         assert curve(history, "full/seconds") == []
         assert found["summary"]["test_peak/test/Recall@20"] == 0.25 + seed
         assert "full/hardness/ratio" not in found["summary"]
-        assert found["table"]["columns"] == ["selection", "epoch", "converged", "Recall@20", "NDCG@20"]
+        assert found["table"]["columns"] == [
+            "selection",
+            "epoch",
+            "converged",
+            "Recall@20",
+            "NDCG@20",
+        ]
         assert found["table"]["data"] == [["test_peak", 2, True, 0.25 + seed, 0.5]]
 
 
 def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
     sink = WandbSink("hapens_bench", None, "offline", "mine")
-    rows = [{"stage": "held", "epoch": 0, "train/loss": 0.7}, {"stage": "full", "epoch": 0, "train/loss": 0.6}]
+    rows = [
+        {"stage": "held", "epoch": 0, "train/loss": 0.7},
+        {"stage": "full", "epoch": 0, "train/loss": 0.6},
+    ]
     sink.start(info(tmp_path, 0, rows))
     sink.log("full", 1, {"train/loss": 0.5})
     sink.finish(summary(0.25))
     found = wandb_synced(capsys.readouterr().out.split()[-1])
     assert found["run"]["groupName"] == "mine"
-    assert curve(found["history"], "held/train/loss") == [0.7], "rows that there were before are told first"
+    assert curve(found["history"], "held/train/loss") == [0.7], (
+        "rows that there were before are told first"
+    )
     assert curve(found["history"], "full/train/loss") == [0.6, 0.5]
     defined = {}
     for one in found["config"]["_wandb"]["value"]["m"]:

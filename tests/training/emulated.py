@@ -25,7 +25,11 @@ from hapens_bench.kernels import Engine
 from hapens_bench.training import epoch, pack, stage
 
 DEVICE = torch.device("meta")  # a type of device that the tests have no other use for
-COMPILING = ("hapens_bench.models.base", "hapens_bench.models.dropout", "hapens_bench.samplers.pool")
+COMPILING = (
+    "hapens_bench.models.base",
+    "hapens_bench.models.dropout",
+    "hapens_bench.samplers.pool",
+)
 aten = torch.ops.aten
 SYNCS = {
     aten._local_scalar_dense.default,
@@ -44,7 +48,12 @@ INDEXING = {
     aten.index_put.default,
     aten._index_put_impl_.default,
 }
-ONE_DEVICE = {aten.index_select.default, aten.gather.default, aten.mm.default, aten.scatter_add.default}
+ONE_DEVICE = {
+    aten.index_select.default,
+    aten.gather.default,
+    aten.mm.default,
+    aten.scatter_add.default,
+}
 
 
 class Violation(RuntimeError):
@@ -146,7 +155,9 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not device and not to_device:
         return func(*args, **kwargs)
     out = run(func, args_in, kwargs_in)
-    same = [x for x in device if isinstance(out, torch.Tensor) and x.inner is out]  # in place, or out=
+    same = [
+        x for x in device if isinstance(out, torch.Tensor) and x.inner is out
+    ]  # in place, or out=
     return same[0] if same else wrap(out)
 
 
@@ -184,7 +195,11 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
 
 def tensors_of(tree: Any) -> list[torch.Tensor]:
     """List the dense tensors of nested arguments."""
-    return [x for x in pytree.tree_leaves(tree) if isinstance(x, torch.Tensor) and x.layout == torch.strided]
+    return [
+        x
+        for x in pytree.tree_leaves(tree)
+        if isinstance(x, torch.Tensor) and x.layout == torch.strided
+    ]
 
 
 def storages(tree: Any) -> set[int]:
@@ -201,12 +216,19 @@ class Tape:
     def replay(self) -> None:
         with torch.no_grad(), torch._C._DisableTorchDispatch():
             for func, args, kwargs, out in self.calls:
-                writes = any(a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments)
+                writes = any(
+                    a.alias_info is not None and a.alias_info.is_write
+                    for a in func._schema.arguments
+                )
                 if writes:
                     func(*args, **kwargs)
                     continue
                 outs = tensors_of(out)
-                if not outs or all(not x.numel() for x in outs) or storages(out) <= storages((args, kwargs)):
+                if (
+                    not outs
+                    or all(not x.numel() for x in outs)
+                    or storages(out) <= storages((args, kwargs))
+                ):
                     continue  # a view, or a sparse matrix of recorded parts
                 for old, new in zip(outs, tensors_of(func(*args, **kwargs)), strict=True):
                     old.copy_(new)
@@ -238,13 +260,20 @@ def keep(self: pack.Pack, trials: list[int]) -> None:
         for part in module.modules():
             for name, p in list(part._parameters.items()):
                 if p is not None:
-                    replaced[id(p)] = part._parameters[name] = torch.nn.Parameter(p.detach()[index].clone())
+                    replaced[id(p)] = part._parameters[name] = torch.nn.Parameter(
+                        p.detach()[index].clone()
+                    )
             for name, b in list(part._buffers.items()):
                 part._buffers[name] = b[index]
     self.optimizer.params = [replaced[id(p)] for p in self.optimizer.params]
     self.l2 = self.l2[index]
     self.optimizer.keep(index)
-    for streams in (self.pool_streams, self.sampler_streams, self.shuffle_streams, self.dropout_streams):
+    for streams in (
+        self.pool_streams,
+        self.sampler_streams,
+        self.shuffle_streams,
+        self.dropout_streams,
+    ):
         streams.keep(index)
 
 
@@ -265,6 +294,8 @@ def installed() -> Iterator[None]:
         patch.setattr(epoch, "record", record)
         patch.setattr(pack.Pack, "keep", keep)
         patch.setattr(torch, "tensor", tensor)
-        patch.setattr(stage, "pick_engine", lambda n, d: Engine.CUDA if d.type == DEVICE.type else pick(n, d))
+        patch.setattr(
+            stage, "pick_engine", lambda n, d: Engine.CUDA if d.type == DEVICE.type else pick(n, d)
+        )
         with Mode():
             yield

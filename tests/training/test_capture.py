@@ -67,14 +67,19 @@ def test_the_operation_that_failed_is_named_and_the_stream_is_left(streams):
     def step():
         DNS.draw(None, None, None, torch.zeros(1), None)
 
-    with pytest.raises(capture.CaptureFailed, match=r"^samplers/dns\.py:\d+, `.+`: AttributeError: "):
+    with pytest.raises(
+        capture.CaptureFailed, match=r"^samplers/dns\.py:\d+, `.+`: AttributeError: "
+    ):
         capture.record(step, torch.device("cuda", 1))
     assert streams == ["default"]
 
 
 def test_the_error_of_the_step_is_told_not_that_of_closing_the_recording(streams):
     with pytest.raises(capture.CaptureFailed, match="not permitted when stream is capturing"):
-        capture.record(failing(RuntimeError("operation not permitted when stream is capturing")), torch.device("cuda"))
+        capture.record(
+            failing(RuntimeError("operation not permitted when stream is capturing")),
+            torch.device("cuda"),
+        )
     assert streams == ["default"]
 
 
@@ -103,7 +108,9 @@ def test_a_recording_without_kernels_is_refused():
 
 @pytest.fixture
 def made(tmp_path):
-    configs = [make_config(*SMALL, "sampler=dns", f"seed={t}", f"paths.cache={tmp_path}") for t in range(2)]
+    configs = [
+        make_config(*SMALL, "sampler=dns", f"seed={t}", f"paths.cache={tmp_path}") for t in range(2)
+    ]
     return configs, load_split(configs[0])
 
 
@@ -116,7 +123,9 @@ def losses(made):
     return loop, [row["train/loss"] for n in range(2) for row in loop.run(n)]
 
 
-def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(made, monkeypatch, caplog):
+def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(
+    made, monkeypatch, caplog
+):
     _, expected = losses(made)
 
     def record(step, device):
@@ -126,7 +135,9 @@ def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(made, 
     monkeypatch.setattr(epoch, "warm_up", lambda step, device: step())
     monkeypatch.setattr(epoch, "record", record)
     init = epoch.EpochLoop.__init__
-    monkeypatch.setattr(epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA))
+    monkeypatch.setattr(
+        epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA)
+    )
     with caplog.at_level(logging.WARNING):
         loop, found = losses(made)
     assert loop.graph is None and loop.uncaptured == "samplers/dns.py:1, `pick`: RuntimeError: no"
@@ -141,7 +152,9 @@ def test_a_capture_that_records_nothing_is_refused_and_training_goes_on(made, mo
     monkeypatch.setattr(epoch, "record", lambda step, device: FakeGraph())
     _, expected = losses(made)
     init = epoch.EpochLoop.__init__
-    monkeypatch.setattr(epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA))
+    monkeypatch.setattr(
+        epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA)
+    )
     loop, found = losses(made)
     assert loop.graph is None and "holds no kernel" in loop.uncaptured
     assert found == expected

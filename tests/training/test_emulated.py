@@ -26,7 +26,9 @@ SMALL = [
     "model.D=8",
     "tuned=none",
 ]
-SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")} | {"hapens": ["sampler.M=4"]}
+SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")} | {
+    "hapens": ["sampler.M=4"]
+}
 READINGS = {  # what changes the code of a step, beside the defaults
     "rns": [
         ["trainer.optimizer=adagrad"],
@@ -38,7 +40,12 @@ READINGS = {  # what changes the code of a step, beside the defaults
     "ssm": [["model.similarity=cosine"]],
     "dns_mn": [["sampler.N=8"]],
     "softmax": [["loss=bpr_sum"]],
-    "gdns": [["sampler.reading=b"], ["sampler.reading=c"], ["sampler.select=hardness"], ["loss.pairs=matched"]],
+    "gdns": [
+        ["sampler.reading=b"],
+        ["sampler.reading=c"],
+        ["sampler.select=hardness"],
+        ["loss.pairs=matched"],
+    ],
     "srns": [["sampler.memory=persistent"]],
     "aobpr": [["sampler.spread=variance"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
@@ -58,7 +65,10 @@ def cases():
         for how in ([], *READINGS.get(name, [])):
             yield [f"sampler={name}", *SCRATCH.get(name, []), *how]
     for model, _, keys in MODELS.values():
-        how = [f"model.{key}={value[0] if isinstance(value, list) else value}" for key, value in keys.items()]
+        how = [
+            f"model.{key}={value[0] if isinstance(value, list) else value}"
+            for key, value in keys.items()
+        ]
         yield ["sampler=dns", f"model={model}", *how]
     used = {own_loss(name) for name in SAMPLERS}
     for loss in sorted(set(LOSSES) - used):

@@ -13,21 +13,34 @@ GAME = [
     "sampler.pretrain=0",
     "sampler.d_epochs=1",
 ]  # the discriminator learns in even epochs, the generator in odd ones
-SETTINGS = {name: [f"sampler={name}", "sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")}
+SETTINGS = {
+    name: [f"sampler={name}", "sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")
+}
 SETTINGS["irgan_minimax"] = ["sampler=irgan_minimax", *GAME]
 NAMES = sorted(SETTINGS)
-SHORT = ["dataset.users=50", "trainer.epochs=4", "trainer.eval_every=1", "model.D=16", "tuned=none", "sampler.M=6"]
+SHORT = [
+    "dataset.users=50",
+    "trainer.epochs=4",
+    "trainer.eval_every=1",
+    "model.D=16",
+    "tuned=none",
+    "sampler.M=6",
+]
 
 
 def pack_and_loop(tmp_path, variants, *overrides):
     trials = make_trials(tmp_path, variants, *SHORT, *overrides)
-    split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
+    split = load(
+        trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None
+    )
     stage = Stage("full", trials[0].config, split, CPU)
     pack = stage.pack([trial.config for trial in trials])
     return stage, pack, stage.loop(pack)
 
 
-@pytest.mark.parametrize("how", ["trainer.engine=auto", "trainer.engine=reference", "trainer.optimizer=adagrad"])
+@pytest.mark.parametrize(
+    "how", ["trainer.engine=auto", "trainer.engine=reference", "trainer.optimizer=adagrad"]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_generators_of_a_pack_learn_at_their_own_rate(tmp_path, name, how):
     variants = [["seed=1", "sampler.lr=0.5"], ["seed=2", "trainer.lr=0.25", "sampler.lr=0.125"]]
@@ -36,10 +49,17 @@ def test_generators_of_a_pack_learn_at_their_own_rate(tmp_path, name, how):
     before = {key: p.detach().clone() for key, p in pack.parameters().items()}
     loop.n_steps = 1
     loop.run(0)
-    for key, p in pack.parameters().items():  # the first step of Adam and AdaGrad is as long as the learning rate
+    for (
+        key,
+        p,
+    ) in (
+        pack.parameters().items()
+    ):  # the first step of Adam and AdaGrad is as long as the learning rate
         rates = [0.01, 0.25] if key.startswith("model.") else [0.5, 0.125]
         for t, rate in enumerate(rates):
-            assert float((p[t].detach() - before[key][t]).abs().max()) == pytest.approx(rate, rel=0.01), key
+            assert float((p[t].detach() - before[key][t]).abs().max()) == pytest.approx(
+                rate, rel=0.01
+            ), key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,9 +78,14 @@ def test_a_pack_taken_back_to_a_snapshot_does_the_same_again(tmp_path, name):
 def test_a_trials_state_goes_on_in_another_pack_with_its_generator_and_baseline(tmp_path, name):
     stage, pack, loop = pack_and_loop(tmp_path, [["seed=1"], ["seed=2"]], *SETTINGS[name])
     loop.run(0)
-    state, buffers = pack.trial_state(1), {name: x[1:].clone() for name, x in pack.sampler.named_buffers()}
+    state, buffers = (
+        pack.trial_state(1),
+        {name: x[1:].clone() for name, x in pack.sampler.named_buffers()},
+    )
     (_, row) = loop.run(1)
-    (config,) = [trial.config for trial in make_trials(tmp_path, [["seed=2"]], *SHORT, *SETTINGS[name])]
+    (config,) = [
+        trial.config for trial in make_trials(tmp_path, [["seed=2"]], *SHORT, *SETTINGS[name])
+    ]
     other = stage.pack([config])
     other.load_trial_state(0, state)
     assert all(torch.equal(x, buffers[key]) for key, x in other.sampler.named_buffers())
@@ -77,7 +102,11 @@ def test_a_resumed_training_has_the_same_result(tmp_path, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name]]
-    bad, good = train(tmp_path / "pack", [["seed=3", "trainer.lr=1e38"], ["seed=4", "sampler.lr=0.03"]], *overrides)
+    bad, good = train(
+        tmp_path / "pack",
+        [["seed=3", "trainer.lr=1e38"], ["seed=4", "sampler.lr=0.03"]],
+        *overrides,
+    )
     assert "the loss is" in bad.failure and good.failure is None
     (alone,) = train(tmp_path / "alone", [["seed=4", "sampler.lr=0.03"]], *overrides)
     assert comparable(alone) == comparable(good)
@@ -96,9 +125,19 @@ def test_a_generator_learns_to_earn_and_says_so_in_the_history(tmp_path, name):
 
 
 def test_the_minimax_game_learns_from_its_discriminator_alone(tmp_path):
-    overrides = ["sampler=irgan_minimax", "sampler.pretrain=0", "sampler.lr=0.03", "trainer.l2=0", "tuned=none"]
-    (trial,) = train(tmp_path, [["seed=0"]], *overrides, "trainer.epochs=24", "protocol.selection=[test_peak]")
+    overrides = [
+        "sampler=irgan_minimax",
+        "sampler.pretrain=0",
+        "sampler.lr=0.03",
+        "trainer.l2=0",
+        "tuned=none",
+    ]
+    (trial,) = train(
+        tmp_path, [["seed=0"]], *overrides, "trainer.epochs=24", "protocol.selection=[test_peak]"
+    )
     rows = trial.progress.rows
     recall = [row["test/Recall@20"] for row in rows if row["evaluated"]]
-    assert max(recall[1:]) > recall[0] + 0.04, "the generator sees positives only as draws that it may be rewarded for"
+    assert max(recall[1:]) > recall[0] + 0.04, (
+        "the generator sees positives only as draws that it may be rewarded for"
+    )
     assert rows[-1]["sampler/entropy"] < rows[0]["sampler/entropy"] - 0.1

@@ -6,7 +6,14 @@ import torch
 from hapens_bench.data.load import load
 from hapens_bench.models.graph import Graph
 from hapens_bench.training.stage import Stage
-from tests.training.test_trainer import ALONE, CPU, comparable, make_trials, same_when_resumed, train
+from tests.training.test_trainer import (
+    ALONE,
+    CPU,
+    comparable,
+    make_trials,
+    same_when_resumed,
+    train,
+)
 
 DROPOUT = ["model.message_dropout=0.1", "model.node_dropout=0.2"]
 SETTINGS = {
@@ -38,10 +45,18 @@ def test_a_trial_trains_the_same_alone_and_in_a_pack(tmp_path, name, engine):
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
-@pytest.mark.parametrize("sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns", "irgan", "rns_as", "advir"])
+@pytest.mark.parametrize(
+    "sampler", ["mixgcf", "dens", "dins", "ans", "dns", "sdns", "irgan", "rns_as", "advir"]
+)
 def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, sampler):
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
-    overrides = [*SETTINGS[model], f"sampler={sampler}", "sampler.M=4", "trainer.epochs=2", *ALONE.get(sampler, [])]
+    overrides = [
+        *SETTINGS[model],
+        f"sampler={sampler}",
+        "sampler.M=4",
+        "trainer.epochs=2",
+        *ALONE.get(sampler, []),
+    ]
     same_alone_and_packed(tmp_path, variants, *overrides)
 
 
@@ -61,7 +76,11 @@ def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path):
 
 def test_a_stage_builds_one_graph_of_its_own_train_pairs(tmp_path, monkeypatch):
     built = []
-    monkeypatch.setattr(Graph, "__init__", lambda self, pairs, *args: built.append(pairs) or make(self, pairs, *args))
+    monkeypatch.setattr(
+        Graph,
+        "__init__",
+        lambda self, pairs, *args: built.append(pairs) or make(self, pairs, *args),
+    )
     (trial,) = make_trials(tmp_path, [["seed=1"]], *SHORT, "model=lightgcn")
     split = load(trial.config["dataset"], trial.config["protocol"], tmp_path / "cache", None)
     for name, pairs in (("held", split.train), ("full", split.full_train)):

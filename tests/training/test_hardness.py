@@ -15,7 +15,9 @@ def test_measures_equal_slow_loops(engine):
     train = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.3).astype(np.int64)
     held = np.argwhere(np.random.default_rng(1).random((U, I)) < 0.3).astype(np.int64)
     positives = Positives(train, U, I, engine=engine)
-    encoded = Encoded(torch.randn(T, U, 4, generator=generator), torch.randn(T, I, 4, generator=generator), engine)
+    encoded = Encoded(
+        torch.randn(T, U, 4, generator=generator), torch.randn(T, I, 4, generator=generator), engine
+    )
     meter = HardnessMeter(Positives(held, U, I, engine=engine), positives, 10_000, T)
     steps = []
     for _ in range(3):
@@ -52,5 +54,11 @@ def test_measures_equal_slow_loops(engine):
         assert np.isclose(rows[t]["hardness/percentile"], np.mean(percentile))
         last = np.array(sigmoid[-B * K :])
         for q in (0.1, 0.5, 0.9):
-            assert np.isclose(rows[t][f"hardness/sigmoid_q{int(100 * q)}"], np.quantile(last, q), atol=1e-6)
-            assert np.isclose(rows[t][f"hardness/percentile_q{int(100 * q)}"], np.quantile(percentile, q), atol=1e-6)
+            assert np.isclose(
+                rows[t][f"hardness/sigmoid_q{int(100 * q)}"], np.quantile(last, q), atol=1e-6
+            )
+            assert np.isclose(
+                rows[t][f"hardness/percentile_q{int(100 * q)}"],
+                np.quantile(percentile, q),
+                atol=1e-6,
+            )

@@ -19,8 +19,22 @@ from hapens_bench.training.stage import Stage
 from tests.conftest import make_config
 from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
 
-GDNS = ["sampler=gdns", "trainer=gdns", "trainer.batch_size=16", "sampler.N=4", "sampler.M=12", "model=gmf"]
-SRNS = ["sampler=srns", "sampler.S1=3", "sampler.S2=6", "sampler.T0=2", "model=gmf", "trainer.reduction=sum"]
+GDNS = [
+    "sampler=gdns",
+    "trainer=gdns",
+    "trainer.batch_size=16",
+    "sampler.N=4",
+    "sampler.M=12",
+    "model=gmf",
+]
+SRNS = [
+    "sampler=srns",
+    "sampler.S1=3",
+    "sampler.S2=6",
+    "sampler.T0=2",
+    "model=gmf",
+    "trainer.reduction=sum",
+]
 SETTINGS = {
     "gdns": GDNS,
     "gdns_hardness": [*GDNS, "sampler.select=hardness", "loss.pairs=matched"],
@@ -28,8 +42,16 @@ SETTINGS = {
     "srns_persistent": [*SRNS, "sampler.memory=persistent"],
 }
 VARIANTS = {
-    "gdns": [["seed=1"], ["seed=2", "sampler.alpha=0.9"], ["seed=3", "loss.gamma=0.2", "trainer.lr=0.3"]],
-    "srns": [["seed=1"], ["seed=2", "sampler.alpha=0.5"], ["seed=3", "sampler.tau=0.1", "trainer.lr=0.03"]],
+    "gdns": [
+        ["seed=1"],
+        ["seed=2", "sampler.alpha=0.9"],
+        ["seed=3", "loss.gamma=0.2", "trainer.lr=0.3"],
+    ],
+    "srns": [
+        ["seed=1"],
+        ["seed=2", "sampler.alpha=0.5"],
+        ["seed=3", "sampler.tau=0.1", "trainer.lr=0.03"],
+    ],
 }
 SHORT = ["trainer.epochs=8", "trainer.eval_every=1", "model.D=8", "dataset.users=50"]
 RELABELLED = ["protocol=gdns_relabelled", "dataset.users=60", "dataset.items=320", "tuned=none"]
@@ -48,13 +70,17 @@ def test_a_trial_has_the_same_result_alone_and_in_a_pack_bit_for_bit(tmp_path, n
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_resuming_gives_the_same_result(tmp_path, name):
-    assert same_when_resumed(tmp_path, 3, *SETTINGS[name], *SHORT, "trainer.checkpoint_seconds=0") == 4
+    assert (
+        same_when_resumed(tmp_path, 3, *SETTINGS[name], *SHORT, "trainer.checkpoint_seconds=0") == 4
+    )
 
 
 @pytest.mark.parametrize("name", ["gdns", "srns"])
 def test_a_snapshot_over_an_earlier_one_is_a_whole_one(tmp_path, name):
     trials = make_trials(tmp_path, VARIANTS[name], *SETTINGS[name], *SHORT)
-    split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
+    split = load(
+        trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None
+    )
     stage = Stage("full", trials[0].config, split, CPU)
     pack = stage.pack([trial.config for trial in trials])
     loop = stage.loop(pack)
@@ -81,9 +107,13 @@ def test_relabelled_pairs_leave_train_one_a_user_by_their_seed(tmp_path):
     )
     assert plain.relabelled is None and len({plain.data_hash, same.data_hash, other.data_hash}) == 3
     users, count = np.unique(plain.train[:, 0], return_counts=True)
-    assert np.array_equal(same.relabelled[:, 0], users[count > 1]), "one of each user who has another"
+    assert np.array_equal(same.relabelled[:, 0], users[count > 1]), (
+        "one of each user who has another"
+    )
     both = np.concatenate([same.train, same.relabelled])
-    assert {tuple(pair) for pair in both} == {tuple(pair) for pair in plain.train} and len(both) == len(plain.train)
+    assert {tuple(pair) for pair in both} == {tuple(pair) for pair in plain.train} and len(
+        both
+    ) == len(plain.train)
     assert np.array_equal(plain.negatives, same.negatives) and np.array_equal(plain.test, same.test)
     assert not np.array_equal(same.relabelled, other.relabelled)
 
@@ -93,7 +123,8 @@ def test_what_is_watched_is_what_it_is_called(tmp_path):
     split = load(config["dataset"], config["protocol"], tmp_path, None)
     found = pd.DataFrame({name: x.numpy() for name, x in watch(split).items()})
     pairs = {
-        kind: set(zip(*(found.loc[found["kind"] == k, c] for c in ("user", "item")))) for k, kind in enumerate(KINDS)
+        kind: set(zip(*(found.loc[found["kind"] == k, c] for c in ("user", "item"))))
+        for k, kind in enumerate(KINDS)
     }
 
     def as_set(part):
@@ -102,7 +133,9 @@ def test_what_is_watched_is_what_it_is_called(tmp_path):
     observed = as_set(np.concatenate([split.train, split.valid, split.test]))
     assert pairs["relabelled"] == as_set(split.relabelled)
     assert pairs["relevant"] == as_set(split.relevant) - observed - pairs["relabelled"]
-    assert not pairs["negative"] & (observed | as_set(split.relevant)) and len(pairs["negative"]) > 500
+    assert (
+        not pairs["negative"] & (observed | as_set(split.relevant)) and len(pairs["negative"]) > 500
+    )
     assert (found[found["kind"] == 0].groupby("user").size() == NEGATIVES).all()
     ahns = make_config("protocol=ahns", "dataset.hidden=0")
     nothing = load(ahns["dataset"], ahns["protocol"], tmp_path, None)
@@ -118,7 +151,11 @@ def test_a_run_writes_what_it_remembered_of_watched_pairs(tmp_path):
 
     frame = run(*GDNS).read_frame("indicators")
     assert list(frame.columns) == ["user", "item", "kind", "H", "G"]
-    assert set(frame["kind"]) == {0, 1, 2} and frame["H"].between(0, 1).all() and frame["G"].between(0, 1).all()
+    assert (
+        set(frame["kind"]) == {0, 1, 2}
+        and frame["H"].between(0, 1).all()
+        and frame["G"].between(0, 1).all()
+    )
     visited = frame["G"] < 1
     assert visited.mean() > 0.05 and (frame.loc[~visited, "H"] == 1).all()
     other = run("sampler=rns")

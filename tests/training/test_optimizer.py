@@ -32,7 +32,9 @@ def test_equal_to_torch_with_a_learning_rate_for_each_trial(name):
     alone = [nn.Parameter(start[t].clone()) for t in range(3)]
     oracles = [theirs([p], lr=lr) for p, lr in zip(alone, rates, strict=True)]
     for _ in range(50):
-        gradient = torch.randn(3, 7, 4, generator=generator) * (torch.rand(3, 7, 1, generator=generator) < 0.5)
+        gradient = torch.randn(3, 7, 4, generator=generator) * (
+            torch.rand(3, 7, 1, generator=generator) < 0.5
+        )
         packed.grad = gradient.clone()
         optimizer.step()
         assert packed.grad is None or not packed.grad.any()

@@ -33,13 +33,18 @@ def make_trials(tmp_path, variants, *overrides):
 
 def train(tmp_path, variants, *overrides):
     trials = make_trials(tmp_path, variants, *overrides)
-    split = load(trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None)
+    split = load(
+        trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None
+    )
     Trainer(trials, split, CPU).run()
     return trials
 
 
 def comparable(trial):
-    rows = [{k: v for k, v in row.items() if k not in ("seconds", "pack_size")} for row in trial.progress.rows]
+    rows = [
+        {k: v for k, v in row.items() if k not in ("seconds", "pack_size")}
+        for row in trial.progress.rows
+    ]
     return trial.failure, trial.results(), rows
 
 
@@ -72,17 +77,30 @@ def same_when_resumed(tmp_path, stop, *overrides):
 VARIANTS = {
     "rns": [["seed=1"], ["seed=2", "trainer.lr=0.03"], ["seed=3", "trainer.l2=0.1"]],
     "dns": [["seed=1"], ["seed=2", "trainer.lr=0.03"], ["seed=3"]],
-    "ahns": [["seed=1"], ["seed=2", "sampler.alpha=0.1"], ["seed=3", "sampler.beta=0.7", "sampler.p=-1"]],
+    "ahns": [
+        ["seed=1"],
+        ["seed=2", "sampler.alpha=0.1"],
+        ["seed=3", "sampler.beta=0.7", "sampler.p=-1"],
+    ],
 }
-ADAGRAD = ["trainer.optimizer=adagrad", "trainer.initial_accumulator=1e-4", "trainer.reduction=sum", "model=gmf"]
+ADAGRAD = [
+    "trainer.optimizer=adagrad",
+    "trainer.initial_accumulator=1e-4",
+    "trainer.reduction=sum",
+    "model=gmf",
+]
 
 
-@pytest.mark.parametrize(("sampler", "how"), [*((name, []) for name in sorted(VARIANTS)), ("rns", ADAGRAD)])
+@pytest.mark.parametrize(
+    ("sampler", "how"), [*((name, []) for name in sorted(VARIANTS)), ("rns", ADAGRAD)]
+)
 def test_a_trial_has_the_same_result_alone_and_in_a_pack_bit_for_bit(tmp_path, sampler, how):
     overrides = [f"sampler={sampler}", "trainer.patience=3", "trainer.eval_every=1", *how]
     packed = train(tmp_path / "pack", VARIANTS[sampler], *overrides)
     epochs = {len(trial.progress.rows) for trial in packed}
-    assert sampler != "rns" or len(epochs) > 1, "this case should have trials that stop at different epochs"
+    assert sampler != "rns" or len(epochs) > 1, (
+        "this case should have trials that stop at different epochs"
+    )
     for place, variant in enumerate(VARIANTS[sampler]):
         (alone,) = train(tmp_path / str(place), [variant], *overrides)
         assert comparable(alone) == comparable(packed[place])
@@ -102,14 +120,18 @@ def test_summing_over_the_batch_changes_nothing_for_adam_but_its_eps_and_matters
     tmp_path,
 ):
     def losses(name, *overrides):
-        (trial,) = train(tmp_path / name, [["seed=0"]], "model.similarity=dot", "trainer.l2=0.01", *overrides)
+        (trial,) = train(
+            tmp_path / name, [["seed=0"]], "model.similarity=dot", "trainer.l2=0.01", *overrides
+        )
         return np.array([row["train/loss"] for row in trial.progress.rows])
 
     adam = losses("mean"), losses("sum", "trainer.reduction=sum")
     assert abs(adam[0] - adam[1]).max() < 1e-3 and abs(adam[0][-1] - adam[0][0]) > 0.05
     adagrad = ["trainer.optimizer=adagrad", "trainer.initial_accumulator=1e-4"]
     mean, total = losses("a", *adagrad), losses("b", *adagrad, "trainer.reduction=sum")
-    assert abs(mean - total).max() > 1e-2 and total[0] < mean[0], "a sum overcomes the accumulator sooner"
+    assert abs(mean - total).max() > 1e-2 and total[0] < mean[0], (
+        "a sum overcomes the accumulator sooner"
+    )
 
 
 def test_a_trial_that_diverges_fails_alone(tmp_path):
@@ -121,7 +143,9 @@ def test_a_trial_that_diverges_fails_alone(tmp_path):
 
 def test_stages_and_selections(tmp_path):
     def selected(name, *selections):
-        (trial,) = train(tmp_path / name, [["seed=0"]], f"protocol.selection=[{','.join(selections)}]")
+        (trial,) = train(
+            tmp_path / name, [["seed=0"]], f"protocol.selection=[{','.join(selections)}]"
+        )
         return trial
 
     everything = selected("all", "test_peak", "valid", "valid_refit")
@@ -132,17 +156,26 @@ def test_stages_and_selections(tmp_path):
     for name in ("test_peak", "valid", "valid_refit"):
         assert selected(name, name).results() == {name: results[name]}
     # the refit is a row of the training on all of train, and the test peak is its best row
-    full = {row["epoch"]: row for row in everything.progress.rows if row["stage"] == "full" and row["evaluated"]}
+    full = {
+        row["epoch"]: row
+        for row in everything.progress.rows
+        if row["stage"] == "full" and row["evaluated"]
+    }
     refit = results["valid_refit"]
     assert full[refit["epoch"]]["test/Recall@20"] == refit["test"]["Recall@20"]
-    assert max(row["test/Recall@20"] for row in full.values()) == results["test_peak"]["test"]["Recall@20"]
+    assert (
+        max(row["test/Recall@20"] for row in full.values())
+        == results["test_peak"]["test"]["Recall@20"]
+    )
     # nothing of test is looked at for choosing in the held stage
     held = [row for row in everything.progress.rows if row["stage"] == "held"]
     assert not any(key.startswith("test/") for row in held for key in row)
 
 
 def test_candidate_ranking_reports_the_full_ranking_of_the_same_model_beside_it(tmp_path):
-    (trial,) = train(tmp_path, [["seed=0"]], "protocol=gdns", "model=gmf", "model.D=16", "trainer.lr=0.02")
+    (trial,) = train(
+        tmp_path, [["seed=0"]], "protocol=gdns", "model=gmf", "model.D=16", "trainer.lr=0.02"
+    )
     (report,) = trial.results().values()
     rows = [row for row in trial.progress.rows if row["evaluated"]]
     best = max(rows, key=lambda row: (row["valid/NDCG@3"], row["epoch"]))
@@ -168,14 +201,18 @@ def test_candidate_ranking_reports_the_full_ranking_of_the_same_model_beside_it(
 
 
 def test_a_run_that_is_best_at_its_end_is_marked_not_converged(tmp_path):
-    (trial,) = train(tmp_path, [["seed=0", "trainer.lr=0.0001", "trainer.epochs=3", "trainer.eval_every=1"]])
+    (trial,) = train(
+        tmp_path, [["seed=0", "trainer.lr=0.0001", "trainer.epochs=3", "trainer.eval_every=1"]]
+    )
     assert trial.results()["test_peak"]["converged"] == (trial.results()["test_peak"]["epoch"] < 2)
 
 
 ENMF = ["sampler=enmf", "model.user_dropout=0.2", "trainer.batch_size=16", *ADAGRAD]
 
 
-@pytest.mark.parametrize(("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD), (3, ENMF), (3, ["sampler=aobpr"])])
+@pytest.mark.parametrize(
+    ("stop", "how"), [(0, []), (3, []), (7, []), (3, ADAGRAD), (3, ENMF), (3, ["sampler=aobpr"])]
+)
 def test_resuming_from_any_checkpoint_gives_the_same_result(tmp_path, stop, how):
     overrides = ["trainer.checkpoint_seconds=0", "trainer.eval_every=1", *how]
     same_when_resumed(tmp_path, stop, *overrides)
@@ -194,7 +231,10 @@ def test_hardness_is_logged_every_epoch_and_false_negatives_of_planted_are_real(
 
 def test_a_trial_is_the_same_at_any_place_of_a_pack_of_32(tmp_path):
     mates = [[f"seed={k}", f"trainer.lr={0.001 * (k + 1)}"] for k in range(31)]
-    mine, overrides = ["seed=77", "trainer.lr=0.02"], ["sampler=dns", "trainer.epochs=4", "dataset.users=40"]
+    mine, overrides = (
+        ["seed=77", "trainer.lr=0.02"],
+        ["sampler=dns", "trainer.epochs=4", "dataset.users=40"],
+    )
     (alone,) = train(tmp_path / "alone", [mine], *overrides)
     first = train(tmp_path / "first", [mine, *mates], *overrides)[0]
     last = train(tmp_path / "last", [*mates, mine], *overrides)[-1]
@@ -214,7 +254,13 @@ def test_both_engines_train_to_about_the_same(tmp_path):
 @pytest.mark.parametrize("engine", ["auto", "reference"])
 @pytest.mark.parametrize("sampler", sorted(CASES))
 def test_every_sampler_trains_the_same_alone_and_in_a_pack(tmp_path, sampler, engine):
-    overrides = [f"sampler={sampler}", "tuned=none", "dataset.users=50", "trainer.epochs=3", "model.D=16"]
+    overrides = [
+        f"sampler={sampler}",
+        "tuned=none",
+        "dataset.users=50",
+        "trainer.epochs=3",
+        "model.D=16",
+    ]
     overrides += ALONE.get(sampler, [])
     variants = [["seed=1"], ["seed=2", "trainer.lr=0.02"]]
     packed = train(tmp_path / "pack", variants, *overrides, f"trainer.engine={engine}")

@@ -18,7 +18,9 @@ def test_levels_equal_loops_over_users_and_items(engine, chunk, monkeypatch):
     known = np.random.default_rng(0).random((U, I)) < np.linspace(0, 0.9, U)[:, None]
     known[[4, 5, 22]] = False  # users without train items, the last one among them
     users = torch.randn(U, D, generator=generator)
-    items = torch.randint(-1, 2, (I, D), generator=generator).float()  # equal rows: equal scores, which are not below
+    items = torch.randint(
+        -1, 2, (I, D), generator=generator
+    ).float()  # equal rows: equal scores, which are not below
     found = user_hardness(users, items, Positives(np.argwhere(known), U, I, engine=engine))
     scores = torch.mm(users, items.T).numpy()
     assert all(len(values) == U for values in found.values())
@@ -26,7 +28,13 @@ def test_levels_equal_loops_over_users_and_items(engine, chunk, monkeypatch):
     for u in range(U):
         free = scores[u, ~known[u]]
         q = [(free < s).mean() for s in scores[u, known[u]]]
-        expected = {"min": np.nan, "q10": np.nan, "median": np.nan, "mean": np.nan, "probability": np.nan}
+        expected = {
+            "min": np.nan,
+            "q10": np.nan,
+            "median": np.nan,
+            "mean": np.nan,
+            "probability": np.nan,
+        }
         if q:
             loss = max(np.log1p(np.exp(free.astype(float) - s)).mean() for s in scores[u, known[u]])
             expected = {

@@ -23,7 +23,10 @@ def test_the_floor_is_the_median_of_the_best_so_far_and_ended_trials_keep_their_
 
 
 def test_a_curve_is_the_best_so_far_of_the_validation_epochs():
-    history = [*rows(0.1, 0.3, 0.2), {"stage": "full", "epoch": 9, "evaluated": True, "test/R": 1.0}]
+    history = [
+        *rows(0.1, 0.3, 0.2),
+        {"stage": "full", "epoch": 9, "evaluated": True, "test/R": 1.0},
+    ]
     assert curve(history, "R") == {0: 0.1, 2: 0.3, 4: 0.3}
 
 

@@ -26,17 +26,29 @@ def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, 
         values = [run.summary["selection"][selection]["test"].get(metric) for run in line.runs]
         found = [value for value in values if value is not None]
         if (line.place, line.sampler) in scores:
-            raise UserError(f"{line.sampler} has several settings on {line.place[0]}; choose one with --where")
+            raise UserError(
+                f"{line.sampler} has several settings on {line.place[0]}; choose one with --where"
+            )
         if found:
             scores[line.place, line.sampler] = sum(found) / len(found)
     table = pd.Series(scores, dtype=float).unstack() if scores else pd.DataFrame()
     whole = table.dropna(axis=1)
     if whole.shape[1] < 2:
-        raise UserError(f"fewer than two samplers report {selection} {metric} on all {len(table)} data sets")
+        raise UserError(
+            f"fewer than two samplers report {selection} {metric} on all {len(table)} data sets"
+        )
     found_ranks = friedman(whole)
-    notes = [f"{name} was not run on all {len(table)} data sets and is left out" for name in table if name not in whole]
+    notes = [
+        f"{name} was not run on all {len(table)} data sets and is left out"
+        for name in table
+        if name not in whole
+    ]
     frame = pd.DataFrame(
-        {"dataset": f"{len(whole)} data sets", "sampler": found_ranks.mean.index, "rank": found_ranks.mean}
+        {
+            "dataset": f"{len(whole)} data sets",
+            "sampler": found_ranks.mean.index,
+            "rank": found_ranks.mean,
+        }
     )
     told: dict[str, Any] = {
         "sets": found_ranks.n,
@@ -50,7 +62,13 @@ def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, 
 def draw_ranks(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw the ranks on a line, 1 at the left; a bar joins samplers within the critical difference."""
     first = frame.iloc[0]
-    found = Ranks(frame.set_index("sampler")["rank"], int(first["sets"]), first["p"], first["critical"], first["words"])
+    found = Ranks(
+        frame.set_index("sampler")["rank"],
+        int(first["sets"]),
+        first["p"],
+        first["critical"],
+        first["words"],
+    )
     k, half = len(frame), (len(frame) + 1) // 2
     groups = found.cliques()
     figure = Figure(figsize=(6.5, 1.6 + 0.22 * half + 0.12 * len(groups)), layout="constrained")

@@ -34,7 +34,12 @@ class Kind:
 
 
 KINDS = {
-    "curves": Kind(frames.curves, drawing.draw_curves, frozenset({"panels", "band"}), frozenset({"stage", "noisy"})),
+    "curves": Kind(
+        frames.curves,
+        drawing.draw_curves,
+        frozenset({"panels", "band"}),
+        frozenset({"stage", "noisy"}),
+    ),
     "phase": Kind(frames.phase, drawing.draw_phase, frozenset({"stage", "x", "label", "metric"})),
     "bars": Kind(frames.bars, drawing.draw_bars, frozenset({"stage", "base"}), most=30),
     "grid": Kind(
@@ -51,9 +56,14 @@ KINDS = {
         frozenset({"x"}),
         varied=lambda definition, run: (frames.pool_key(definition, run),),
     ),
-    "indicators": Kind(indicators.indicators, indicators.draw_indicators, frozenset({"panels"}), most=4),
+    "indicators": Kind(
+        indicators.indicators, indicators.draw_indicators, frozenset({"panels"}), most=4
+    ),
     "ranks": Kind(
-        critical_difference.ranks, critical_difference.draw_ranks, frozenset({"selection", "metric"}), most=30
+        critical_difference.ranks,
+        critical_difference.draw_ranks,
+        frozenset({"selection", "metric"}),
+        most=30,
     ),
 }
 
@@ -70,7 +80,9 @@ def read_definition(name: str) -> dict[str, Any]:
     definition = {str(k): v for k, v in found.items()}
     kind = KINDS.get(definition.get("kind", ""))
     if kind is None:
-        raise UserError(f"{path}: kind is {definition.get('kind')!r}, but it takes one of {', '.join(KINDS)}")
+        raise UserError(
+            f"{path}: kind is {definition.get('kind')!r}, but it takes one of {', '.join(KINDS)}"
+        )
     needed, optional = {"title", "kind", *kind.keys}, {"experiment", "most", *kind.optional}
     if wrong := needed.difference(definition) | set(definition).difference(needed, optional):
         raise UserError(
@@ -79,7 +91,9 @@ def read_definition(name: str) -> dict[str, Any]:
         )
     for key, choices in CHOICES.items():
         if key in definition and definition[key] not in choices:
-            raise UserError(f"{path}: {key} is {definition[key]!r}, but it takes one of {', '.join(map(str, choices))}")
+            raise UserError(
+                f"{path}: {key} is {definition[key]!r}, but it takes one of {', '.join(map(str, choices))}"
+            )
     return definition
 
 
@@ -93,11 +107,15 @@ def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
     kind = KINDS[definition["kind"]]
     if stage is not None:
         if "stage" not in kind.keys | kind.optional:
-            raise UserError(f"figure {name} shows what runs report, not their epochs, so it takes no --stage")
+            raise UserError(
+                f"figure {name} shows what runs report, not their epochs, so it takes no --stage"
+            )
         definition["stage"] = stage
     if "selection" in where and "selection" in kind.keys:
         if len(where["selection"]) > 1:
-            raise UserError(f"figure {name} shows one selection, and --where names {', '.join(where['selection'])}")
+            raise UserError(
+                f"figure {name} shows one selection, and --where names {', '.join(where['selection'])}"
+            )
         definition["selection"] = where["selection"][0]
     return definition
 
@@ -120,7 +138,9 @@ def write_figure(
     kept, left_out = frames.usable(definition, found)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)
-    origin = provenance([run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")])
+    origin = provenance(
+        [run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")]
+    )
     figure = kind.draw(definition, frame)
     drawing.entitle(figure, definition["title"], frame)
     out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,11 @@ rcParams["font.size"] = 8
 Place = tuple[str, ...]  # data set, model, protocol
 Looks = Mapping[tuple[str, str], Mapping[str, Any]]  # of a sampler and a setting
 FAR = 0.5  # times the settled range
-STAGES = {"held": "trained without the validation part", "full": "trained on all of train", None: ""}
+STAGES = {
+    "held": "trained without the validation part",
+    "full": "trained on all of train",
+    None: "",
+}
 SELECTIONS = {
     "test_peak": "epoch with the best test value",
     "valid": "epoch chosen on validation",
@@ -34,7 +38,9 @@ SELECTIONS = {
 
 def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a panel for each column and place, over epochs."""
-    panels = {name: label for name, label in definition["panels"].items() if name in set(frame["panel"])}
+    panels = {
+        name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
+    }
     figure, axes = make_panels(frame, panels)
     looks = looks_of(frame)
     for (place, panel), axis in axes.items():
@@ -42,7 +48,14 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
         part = part[part["panel"] == panel]
         for name, rows in lines_of(part):
             axis.plot(rows["epoch"], rows["mean"], **looks[name])
-            axis.fill_between(rows["epoch"], rows["low"], rows["high"], color=looks[name]["color"], alpha=0.15, lw=0)
+            axis.fill_between(
+                rows["epoch"],
+                rows["low"],
+                rows["high"],
+                color=looks[name]["color"],
+                alpha=0.15,
+                lw=0,
+            )
         if panel in definition.get("noisy", []):
             axis.set_ylim(_settled(part))
     band = "an epoch's negatives" if definition["band"] == "negatives" else "seeds"
@@ -59,24 +72,39 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
         for name, rows in lines_of(rows_at(frame, place)):
             axis.plot(rows["x"], rows["y"], **looks[name])
             mark = {"marker": looks[name].get("marker", "o"), "s": 40, "zorder": 3}
-            axis.scatter(rows["x"].iloc[:1], rows["y"].iloc[:1], color="white", edgecolor=looks[name]["color"], **mark)
             axis.scatter(
-                rows["x"].iloc[-1:], rows["y"].iloc[-1:], color=looks[name]["color"], edgecolor="black", **mark
+                rows["x"].iloc[:1],
+                rows["y"].iloc[:1],
+                color="white",
+                edgecolor=looks[name]["color"],
+                **mark,
+            )
+            axis.scatter(
+                rows["x"].iloc[-1:],
+                rows["y"].iloc[-1:],
+                color=looks[name]["color"],
+                edgecolor="black",
+                **mark,
             )
     ends = f"white mark: epoch {frame['epoch'].min()}; mark with a black edge: the last epoch that all seeds reached"
-    finish(figure, axes, definition["label"], looks, [ends, _seeds(frame), STAGES[definition["stage"]]])
+    finish(
+        figure, axes, definition["label"], looks, [ends, _seeds(frame), STAGES[definition["stage"]]]
+    )
     return figure
 
 
 def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw metrics over the size of the pool; a sampler without a pool is a level line."""
-    panels = {name: label for name, label in definition["panels"].items() if name in set(frame["panel"])}
+    panels = {
+        name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
+    }
     figure, axes = make_panels(frame, panels)
     sizes = sorted(frame["x"].dropna().unique())
     level = {name for name, rows in lines_of(frame) if rows["x"].isna().all()}
     dots = {"marker": "o", "markersize": 4.5}
     looks = {
-        name: look if name in level else {**dots, **look, "markevery": 1} for name, look in looks_of(frame).items()
+        name: look if name in level else {**dots, **look, "markevery": 1}
+        for name, look in looks_of(frame).items()
     }
     for (place, panel), axis in axes.items():
         here = rows_at(frame, place)
@@ -97,7 +125,9 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
             axis.xaxis.set_major_formatter("{x:g}")
     keys = ", ".join(sorted(set(frame.loc[frame["x"].notna(), "key"])))
     without = "level: no pool" if level else ""
-    late = "" if frame["converged"].all() else "hollow: a best epoch was the last one (not converged)"
+    late = (
+        "" if frame["converged"].all() else "hollow: a best epoch was the last one (not converged)"
+    )
     parts = [_seeds(frame, "seeds", "bar"), SELECTIONS[definition["selection"]], without, late]
     finish(figure, axes, keys if "x" in definition else f"pool size ({keys})", looks, parts)
     return figure
@@ -107,8 +137,12 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a heat map for each line, its values written in."""
     maps = list(frame.groupby(KEYS, sort=False))
     figure = Figure(figsize=(4.2 * len(maps) + 0.4, 3.8), layout="constrained")
-    for (key, part), axis in zip(maps, figure.subplots(1, len(maps), squeeze=False)[0], strict=True):
-        table, sure = (part.pivot(index="y", columns="x", values=name) for name in ("value", "converged"))
+    for (key, part), axis in zip(
+        maps, figure.subplots(1, len(maps), squeeze=False)[0], strict=True
+    ):
+        table, sure = (
+            part.pivot(index="y", columns="x", values=name) for name in ("value", "converged")
+        )
         axis.imshow(table.to_numpy(), origin="lower", cmap="cividis", aspect="auto")
         middle = (part["value"].min() + part["value"].max()) / 2
         for (r, c), value in np.ndenumerate(table.to_numpy()):
@@ -124,7 +158,12 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
         axis.set_xlabel(definition["x"].rpartition(".")[2])
     late = "" if frame["converged"].all() else "!: a best epoch was the last one (not converged)"
     add_caption(
-        figure, [f"{definition['metric']} in percent, {_seeds(frame)}", SELECTIONS[definition["selection"]], late]
+        figure,
+        [
+            f"{definition['metric']} in percent, {_seeds(frame)}",
+            SELECTIONS[definition["selection"]],
+            late,
+        ],
     )
     return figure
 
@@ -138,7 +177,9 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
         part = rows_at(frame, place)
         unit = part["seconds"] / part["ratio"]
         names = [name_of(*name) for name, _ in lines_of(part)]
-        axis.barh(names, part["ratio"], color=[colour(sampler) for sampler in part["sampler"]], height=0.7)
+        axis.barh(
+            names, part["ratio"], color=[colour(sampler) for sampler in part["sampler"]], height=0.7
+        )
         axis.hlines(names, part["low"] / unit, part["high"] / unit, color="#999999", lw=1)
         for row, ratio in enumerate(part["ratio"]):
             axis.text(1.02, row, f"{ratio:.1f}", va="center", transform=axis.get_yaxis_transform())
@@ -146,7 +187,9 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
         axis.set_xlim(left=0)
         tidy(axis, _title(frame, place), "")
         axis.set_xlabel(f"time of an epoch, times {definition['base']} ({unit.iloc[0]:.3g} s)")
-    what = "bar and number: median of the epochs without evaluation; line: their 10% to 90% quantile"
+    what = (
+        "bar and number: median of the epochs without evaluation; line: their 10% to 90% quantile"
+    )
     add_caption(figure, [what, STAGES[definition["stage"]]])
     return figure
 
@@ -163,7 +206,9 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(f"{path}.png", dpi=130)
 
 
-def make_panels(frame: pd.DataFrame, panels: Mapping[str, str]) -> tuple[Figure, dict[tuple[Place, str], Axes]]:
+def make_panels(
+    frame: pd.DataFrame, panels: Mapping[str, str]
+) -> tuple[Figure, dict[tuple[Place, str], Axes]]:
     """Lay out a row for each panel and a column for each place; the panels of a single place are wrapped."""
     places, n = _places(frame), len(panels)
     columns = len(places) if len(places) > 1 else next(c for c in (3, 2, 1) if n % c == 0)
@@ -180,7 +225,9 @@ def make_panels(frame: pd.DataFrame, panels: Mapping[str, str]) -> tuple[Figure,
     return figure, axes
 
 
-def finish(figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, caption: Sequence[str]) -> None:
+def finish(
+    figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, caption: Sequence[str]
+) -> None:
     """Add the legend beside the panels, the name of the horizontal axis and the caption."""
     for axis in axes.values():
         place = axis.get_subplotspec()
@@ -193,7 +240,9 @@ def finish(figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, capti
 
 def add_caption(figure: Figure, parts: Sequence[str]) -> None:
     """Write a caption under a figure."""
-    text = textwrap.fill("; ".join(part for part in parts if part), int(figure.get_figwidth() / 0.06))
+    text = textwrap.fill(
+        "; ".join(part for part in parts if part), int(figure.get_figwidth() / 0.06)
+    )
     figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
 
 
@@ -228,8 +277,16 @@ def _settled(part: pd.DataFrame) -> tuple[float, float]:
 
 def _seeds(frame: pd.DataFrame, band: str = "", shown: str = "band") -> str:
     least, most = frame["n"].min(), frame["n"].max()
-    text = "one seed" if most == 1 else f"mean over {least if least == most else f'{least} to {most}'} seeds"
-    return text + (f"; {shown}: 10% to 90% quantile over {band}" if band and (most > 1 or band != "seeds") else "")
+    text = (
+        "one seed"
+        if most == 1
+        else f"mean over {least if least == most else f'{least} to {most}'} seeds"
+    )
+    return text + (
+        f"; {shown}: 10% to 90% quantile over {band}"
+        if band and (most > 1 or band != "seeds")
+        else ""
+    )
 
 
 def _places(frame: pd.DataFrame) -> list[Place]:
@@ -249,7 +306,9 @@ def lines_of(part: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame
 
 def _title(frame: pd.DataFrame, place: Sequence[str]) -> str:
     """Name a place by what not all have in common; the figure's title names a single one."""
-    return " ".join(value for key, value in zip(PLACE, place, strict=True) if frame[key].nunique() > 1)
+    return " ".join(
+        value for key, value in zip(PLACE, place, strict=True) if frame[key].nunique() > 1
+    )
 
 
 def tidy(axis: Axes, title: str, label: str) -> None:

@@ -15,7 +15,9 @@ from hapens_bench.errors import UserError
 
 Found = tuple[pd.DataFrame, list[str]]  # the numbers, and what the user should know about them
 LOW, HIGH = 0.1, 0.9  # of every quantile band
-VALIDATION = "validation"  # stands for the best value of the monitored metric on the validation part
+VALIDATION = (
+    "validation"  # stands for the best value of the monitored metric on the validation part
+)
 
 
 def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finished], list[str]]:
@@ -29,7 +31,10 @@ def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finis
         wanted = definition.get(key)
         if wanted is None:
             continue
-        there = [set(run.history["stage"]) if key == "stage" else set(run.summary["selection"]) for run in kept]
+        there = [
+            set(run.history["stage"]) if key == "stage" else set(run.summary["selection"])
+            for run in kept
+        ]
         left = [run for run, has in zip(kept, there, strict=True) if wanted in has]
         if not left:
             others = sorted(set.union(*there))
@@ -38,14 +43,22 @@ def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finis
                 f"none of the {len(kept)} runs has {key} {wanted}; they have {' and '.join(others)}: add {word}{others[0]}"
             )
         if len(left) < len(kept):
-            notes.append(f"{len(kept) - len(left)} of {len(kept)} runs have no {key} {wanted} and are left out")
+            notes.append(
+                f"{len(kept) - len(left)} of {len(kept)} runs have no {key} {wanted} and are left out"
+            )
         kept = left
     if definition["kind"] == "grid":
         keys = [definition["x"], definition["y"]]
         left = [run for run in kept if all(look_up(run.config, key) is not ... for key in keys)]
         if not left:
-            raise UserError(f"none of the {len(kept)} runs has {' and '.join(keys)}; see --where sampler=...")
-        notes += [f"{len(kept) - len(left)} runs have no {' and '.join(keys)} and are left out"] if left != kept else []
+            raise UserError(
+                f"none of the {len(kept)} runs has {' and '.join(keys)}; see --where sampler=..."
+            )
+        notes += (
+            [f"{len(kept) - len(left)} runs have no {' and '.join(keys)} and are left out"]
+            if left != kept
+            else []
+        )
         kept = left
     return kept, notes
 
@@ -68,7 +81,11 @@ def curves(definition: Definition, lines: Sequence[Line]) -> Found:
                 found = _epochs(run, definition.get("stage"))
                 if panel not in found:
                     continue
-                values = {"value": found[panel], "low": found.get(f"{panel}_q10"), "high": found.get(f"{panel}_q90")}
+                values = {
+                    "value": found[panel],
+                    "low": found.get(f"{panel}_q10"),
+                    "high": found.get(f"{panel}_q90"),
+                }
                 part = found[["stage", "epoch"]].assign(**values).dropna(subset="value")
                 rows.append(part.assign(**line.columns, panel=panel))
         logged = pd.concat(rows) if rows else pd.DataFrame()
@@ -77,14 +94,23 @@ def curves(definition: Definition, lines: Sequence[Line]) -> Found:
             continue
         stages = sorted(logged["stage"].unique())
         if len(stages) > 1:
-            raise UserError(f"{panel} is logged in the stages {' and '.join(stages)}; choose one with --stage")
+            raise UserError(
+                f"{panel} is logged in the stages {' and '.join(stages)}; choose one with --stage"
+            )
         scale = 100 if panel.startswith(("valid/", "test/")) or panel.endswith("_rate") else 1
         groups = logged.groupby([*KEYS, "panel", "epoch"], sort=False)
         value = groups["value"]
         low, high = (
-            (value.quantile(LOW), value.quantile(HIGH)) if of_seeds else (groups["low"].mean(), groups["high"].mean())
+            (value.quantile(LOW), value.quantile(HIGH))
+            if of_seeds
+            else (groups["low"].mean(), groups["high"].mean())
         )
-        numbers = {"mean": scale * value.mean(), "low": scale * low, "high": scale * high, "n": value.size()}
+        numbers = {
+            "mean": scale * value.mean(),
+            "low": scale * low,
+            "high": scale * high,
+            "n": value.size(),
+        }
         common, lost = _of_all_seeds(pd.DataFrame(numbers).reset_index(), lines, panel)
         parts.append(common)
         notes += lost
@@ -99,7 +125,9 @@ def phase(definition: Definition, lines: Sequence[Line]) -> Found:
         for run in line.runs:
             found = _epochs(run, definition["stage"])
             if {x, y} <= set(found):
-                points = pd.DataFrame({"epoch": found["epoch"], "x": found[x], "y": 100 * found[y]}).dropna()
+                points = pd.DataFrame(
+                    {"epoch": found["epoch"], "x": found[x], "y": 100 * found[y]}
+                ).dropna()
                 rows.append(points.assign(**line.columns))
     both = _some(pd.concat(rows) if rows else pd.DataFrame(), [x, y])
     groups = both.groupby([*KEYS, "epoch"], sort=False)
@@ -120,7 +148,9 @@ def bars(definition: Definition, lines: Sequence[Line]) -> Found:
         for run in line.runs:
             found, shared = _epochs(run, definition["stage"]), run.history["pack_size"].max()
             seconds = found.loc[~found["evaluated"].astype(bool), "seconds"]
-            reason = f"trained in a pack of {shared}" if shared > 1 else "evaluated after every epoch"
+            reason = (
+                f"trained in a pack of {shared}" if shared > 1 else "evaluated after every epoch"
+            )
             if shared > 1 or seconds.empty:
                 untimed.append(f"{run.folder.path} was {reason}, so its epochs cannot be timed")
             else:
@@ -136,7 +166,9 @@ def bars(definition: Definition, lines: Sequence[Line]) -> Found:
         settings = list(here.loc[here["sampler"] == base, "setting"])
         if len(settings) != 1:
             there = f"there are {' and '.join(settings)}" if settings else "none of it was timed"
-            raise UserError(f"times on {dataset} are relative to one setting of {base}, and {there}; see --where")
+            raise UserError(
+                f"times on {dataset} are relative to one setting of {base}, and {there}; see --where"
+            )
     own = frame[frame["sampler"] == base].set_index(PLACE)["seconds"]
     frame["ratio"] = frame["seconds"] / own.loc[pd.MultiIndex.from_frame(frame[PLACE])].to_numpy()
     return frame, untimed
@@ -154,13 +186,17 @@ def grid(definition: Definition, lines: Sequence[Line]) -> Found:
         for run in line.runs:
             place = {axis: as_number(look_up(run.config, definition[axis])) for axis in "xy"}
             if None in place.values():
-                raise UserError(f"{run.folder.path}: {definition['x']} and {definition['y']} are not both numbers")
+                raise UserError(
+                    f"{run.folder.path}: {definition['x']} and {definition['y']} are not both numbers"
+                )
             if value := _reported(run, definition, definition["metric"]):
                 own.append({**line.columns, **place, **value})
         rows += sorted(own, key=lambda row: (row["x"], row["y"]))
     frame = _some(pd.DataFrame(rows), [definition[key] for key in ("x", "y", "metric")])
     groups = frame.groupby([*KEYS, "x", "y"], sort=False)
-    return groups.agg(value=("value", "mean"), converged=("converged", "all"), n=("value", "size")).reset_index(), []
+    return groups.agg(
+        value=("value", "mean"), converged=("converged", "all"), n=("value", "size")
+    ).reset_index(), []
 
 
 def pool(definition: Definition, lines: Sequence[Line]) -> Found:
@@ -181,7 +217,9 @@ def pool(definition: Definition, lines: Sequence[Line]) -> Found:
             notes.append(f"none of the runs reports {panel}, so its panel is left out")
     frame = _some(pd.DataFrame(rows), definition["panels"])
     groups = frame.groupby([*KEYS, "panel", "key", "x"], sort=False, dropna=False)
-    found = groups["value"].agg(mean="mean", low=lambda v: v.quantile(LOW), high=lambda v: v.quantile(HIGH), n="size")
+    found = groups["value"].agg(
+        mean="mean", low=lambda v: v.quantile(LOW), high=lambda v: v.quantile(HIGH), n="size"
+    )
     return found.assign(converged=groups["converged"].all()).reset_index(), notes
 
 
@@ -202,7 +240,9 @@ def _of_all_seeds(frame: pd.DataFrame, lines: Sequence[Line], what: str) -> Foun
     names = frame[KEYS].apply(tuple, axis=1)
     kept = frame[names.map(seeds) == frame["n"]]
     lost = dict.fromkeys(name for name in names if name not in set(names[kept.index]))
-    return kept, [f"{' '.join(name).strip()}: its seeds have no epoch with {what} in common" for name in lost]
+    return kept, [
+        f"{' '.join(name).strip()}: its seeds have no epoch with {what} in common" for name in lost
+    ]
 
 
 def _some(frame: pd.DataFrame, what: Sequence[str]) -> pd.DataFrame:

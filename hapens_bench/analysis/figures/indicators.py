@@ -35,18 +35,26 @@ def indicators(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFr
         found = pd.concat(parts, ignore_index=True)
         seen = found[(found[list(definition["panels"])] != 1).any(axis=1)]
         if seen.empty:
-            raise UserError(f"{line.runs[0].folder.path}: none of its pairs whose truth is known was visited")
+            raise UserError(
+                f"{line.runs[0].folder.path}: none of its pairs whose truth is known was visited"
+            )
         for panel in definition["panels"]:
             for k, kind in enumerate(KINDS):
                 values = seen.loc[seen["kind"] == k, panel]
                 if values.empty:
                     continue
-                own: dict[str, Any] = {**line.columns, "panel": panel, "kind": kind, "n": len(parts)}
+                own: dict[str, Any] = {
+                    **line.columns,
+                    "panel": panel,
+                    "kind": kind,
+                    "n": len(parts),
+                }
                 own |= {"share": len(values) / (found["kind"] == k).sum()}
                 own |= told_apart(seen, panel, k) if k else {}
                 density, _ = np.histogram(values.clip(0, 1), edges, density=True)
                 rows += [
-                    {**own, "x": x, "density": d} for x, d in zip((edges[1:] + edges[:-1]) / 2, density, strict=True)
+                    {**own, "x": x, "density": d}
+                    for x, d in zip((edges[1:] + edges[:-1]) / 2, density, strict=True)
                 ]
     columns = [*KEYS, "panel", "kind", "x", "density", "share", "auc", "low", "high", "users", "n"]
     return pd.DataFrame(rows).reindex(columns=columns), []
@@ -67,28 +75,42 @@ def told_apart(frame: pd.DataFrame, panel: str, kind: int) -> dict[str, float]:
     wins = (difference > 0) + 0.5 * (difference == 0)
     each = wins.groupby([both[key] for key in keys]).mean().groupby("user").mean()
     n, mean = len(each), float(each.mean())
-    half = float(stats.t.ppf(0.975, n - 1) * each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    half = (
+        float(stats.t.ppf(0.975, n - 1) * each.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    )
     return {"auc": mean, "low": mean - half, "high": mean + half, "users": n}
 
 
 def draw_indicators(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a row for each data set and setting and a column for each indicator, a line a kind of pair."""
     settings = list(frame.groupby(KEYS, sort=False))
-    figure = Figure(figsize=(4.2 * len(definition["panels"]), 2.6 * len(settings) + 0.7), layout="constrained")
+    figure = Figure(
+        figsize=(4.2 * len(definition["panels"]), 2.6 * len(settings) + 0.7), layout="constrained"
+    )
     axes = figure.subplots(len(settings), len(definition["panels"]), squeeze=False)
     for (key, part), row in zip(settings, axes, strict=True):
         dataset, *_, sampler, setting = map(str, key)
         for (panel, label), axis in zip(definition["panels"].items(), row, strict=True):
             told = []
             for kind, rows in part[part["panel"] == panel].groupby("kind", sort=False):
-                axis.plot(rows["x"], rows["density"], drawstyle="steps-mid", color=COLOURS[str(kind)], label=str(kind))
+                axis.plot(
+                    rows["x"],
+                    rows["density"],
+                    drawstyle="steps-mid",
+                    color=COLOURS[str(kind)],
+                    label=str(kind),
+                )
                 first = rows.iloc[0]
                 if kind != "negative":
-                    told.append(f"{kind}: AUC {first['auc']:.3f} [{first['low']:.3f}, {first['high']:.3f}]")
+                    told.append(
+                        f"{kind}: AUC {first['auc']:.3f} [{first['low']:.3f}, {first['high']:.3f}]"
+                    )
             tidy(axis, f"{dataset} {name_of(sampler, setting)}\n" + "\n".join(told), "density")
             axis.set_xlabel(label)
             axis.set_ylim(bottom=0)
-    handles, labels = max((axis.get_legend_handles_labels() for axis in axes.flat), key=lambda found: len(found[0]))
+    handles, labels = max(
+        (axis.get_legend_handles_labels() for axis in axes.flat), key=lambda found: len(found[0])
+    )
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     n = frame["n"].max()
     what = "visited pairs at the end of the training; AUC: a false negative against a true one of the same user"

@@ -30,14 +30,18 @@ class Line:
         return dict(zip(KEYS, [*self.place, self.sampler, self.setting], strict=True))
 
 
-def lines(runs: Sequence[Finished], most: int, varied: Callable[[Finished], Collection[str]]) -> list[Line]:
+def lines(
+    runs: Sequence[Finished], most: int, varied: Callable[[Finished], Collection[str]]
+) -> list[Line]:
     """Put runs together that differ in nothing but the seed and the `varied` keys; never runs of different settings.
 
     Raises:
         UserError: when a panel would get more than `most` lines, or runs on different data.
     """
     found: list[Line] = []
-    for place, here in _grouped(runs, lambda run: tuple(str(look_up(run.config, NAMES[key])) for key in PLACE)):
+    for place, here in _grouped(
+        runs, lambda run: tuple(str(look_up(run.config, NAMES[key])) for key in PLACE)
+    ):
         hashes = sorted({run.summary["data_hash"] for run in here})
         if len(hashes) > 1:
             text = f"the runs on {place[0]} were made on different data ({', '.join(hashes)})"
@@ -49,7 +53,10 @@ def lines(runs: Sequence[Finished], most: int, varied: Callable[[Finished], Coll
             keys = differing([setting for setting, _ in settings])
             settings.sort(key=lambda pair: [natural(pair[0].get(key, "")) for key in keys])
             called = names([setting for setting, _ in settings], keys)
-            panel += [Line(place, sampler, name, part) for name, (_, part) in zip(called, settings, strict=True)]
+            panel += [
+                Line(place, sampler, name, part)
+                for name, (_, part) in zip(called, settings, strict=True)
+            ]
             told_by |= set(keys)
         if len(panel) > most:
             several = ["sampler"] if len({one.sampler for one in panel}) > 1 else []
@@ -61,7 +68,9 @@ def lines(runs: Sequence[Finished], most: int, varied: Callable[[Finished], Coll
     return found
 
 
-def _grouped(runs: Sequence[Finished], key: Callable[[Finished], Hashable]) -> list[tuple[Any, list[Finished]]]:
+def _grouped(
+    runs: Sequence[Finished], key: Callable[[Finished], Hashable]
+) -> list[tuple[Any, list[Finished]]]:
     found: dict[Hashable, list[Finished]] = {}
     for run in runs:
         found.setdefault(key(run), []).append(run)

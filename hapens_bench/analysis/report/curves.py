@@ -41,7 +41,10 @@ def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict
         scores = {f"{prefix}{metric}": metric for metric in metrics}
         hardness = {f"hardness/{name}": name for name in HARDNESS}
         if len(part):
-            found[stage] = {"metrics": _average(part, scores, 100.0), "hardness": _average(part, hardness, 1.0)}
+            found[stage] = {
+                "metrics": _average(part, scores, 100.0),
+                "hardness": _average(part, hardness, 1.0),
+            }
     return found
 
 
@@ -64,7 +67,10 @@ def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> di
     return {
         "epoch": mean.index[::step].tolist(),
         "curves": {
-            columns[name]: [_short(frame[name].iloc[::step]) for frame in ((mean, low, high) if seeds > 1 else (mean,))]
+            columns[name]: [
+                _short(frame[name].iloc[::step])
+                for frame in ((mean, low, high) if seeds > 1 else (mean,))
+            ]
             for name in present
         },
     }

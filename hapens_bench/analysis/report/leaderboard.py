@@ -17,7 +17,9 @@ from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder, parse_config
 
 KEYS = ("dataset", "protocol", "model", "sampler", "split_id", "data_hash", "config_id")
-MOST = 12  # settings that are compared with one another, of a data set, protocol, split and selection
+MOST = (
+    12  # settings that are compared with one another, of a data set, protocol, split and selection
+)
 
 
 @dataclass
@@ -43,7 +45,9 @@ class Setting(Replicates):
     def validation(self) -> float:
         """The mean over seeds of the best value on the validation part, in percent; nan where a run has none."""
         found = [run.get("validation") for run in self.runs]
-        return 100 * float(np.mean([value if type(value) in (int, float) else math.nan for value in found]))
+        return 100 * float(
+            np.mean([value if type(value) in (int, float) else math.nan for value in found])
+        )
 
     def selections(self) -> list[str]:
         """Give the selections that its runs report."""
@@ -83,7 +87,9 @@ def _name(settings: Sequence[Setting]) -> None:
         alike.setdefault((setting.dataset, setting.model, setting.sampler), []).append(setting)
     for group in alike.values():
         known = [setting for setting in group if setting.config is not None]
-        found = [values(setting.config or {}, ["protocol.name"]) for setting in known]  # the protocol has a column
+        found = [
+            values(setting.config or {}, ["protocol.name"]) for setting in known
+        ]  # the protocol has a column
         for setting, name in zip(known, names(found, differing(found)), strict=True):
             setting.keys = name
         for setting in group:
@@ -95,7 +101,12 @@ def _name(settings: Sequence[Setting]) -> None:
 
 def metrics_of(settings: Sequence[Setting]) -> list[str]:
     """Give all metrics, in the order in which they first occur."""
-    reports = [report for setting in settings for run in setting.runs for report in run["selection"].values()]
+    reports = [
+        report
+        for setting in settings
+        for run in setting.runs
+        for report in run["selection"].values()
+    ]
     return list(dict.fromkeys(metric for report in reports for metric in report["test"]))
 
 
@@ -104,13 +115,17 @@ def leaderboard(settings: Sequence[Setting]) -> dict[str, Any]:
 
     Numbers are those of the ledger, unrounded; the sample deviation is None for a single seed.
     """
-    rows = [(k, selection) for k, setting in enumerate(settings) for selection in setting.selections()]
+    rows = [
+        (k, selection) for k, setting in enumerate(settings) for selection in setting.selections()
+    ]
     reports = [settings[k].reports(selection) for k, selection in rows]
     scores = {
         metric: [list(settings[k].by_seed(selection, metric).values()) for k, selection in rows]
         for metric in metrics_of(settings)
     }
-    chosen = {(k, selection) for (*_, selection), group in compared(settings).items() for k in group}
+    chosen = {
+        (k, selection) for (*_, selection), group in compared(settings).items() for k in group
+    }
     return {
         "setting": [k for k, _ in rows],
         "selection": [selection for _, selection in rows],
@@ -119,7 +134,10 @@ def leaderboard(settings: Sequence[Setting]) -> dict[str, Any]:
         "last": [max(report["epoch"] for report in found) for found in reports],
         "converged": [all(report["converged"] for report in found) for found in reports],
         "best": [row in chosen for row in rows],
-        "mean": {metric: [_finite(np.mean(v)) if v else None for v in found] for metric, found in scores.items()},
+        "mean": {
+            metric: [_finite(np.mean(v)) if v else None for v in found]
+            for metric, found in scores.items()
+        },
         "std": {
             metric: [_finite(np.std(v, ddof=1)) if len(v) > 1 else None for v in found]
             for metric, found in scores.items()
@@ -135,8 +153,16 @@ def compared(settings: Sequence[Setting]) -> dict[tuple[str, ...], list[int]]:
     candidates: dict[tuple[str, ...], dict[tuple[str, str], list[int]]] = {}
     for k, setting in enumerate(settings):
         for selection in setting.selections():
-            key = (setting.dataset, setting.protocol, setting.split_id, setting.data_hash, selection)
-            candidates.setdefault(key, {}).setdefault((setting.model, setting.sampler), []).append(k)
+            key = (
+                setting.dataset,
+                setting.protocol,
+                setting.split_id,
+                setting.data_hash,
+                selection,
+            )
+            candidates.setdefault(key, {}).setdefault((setting.model, setting.sampler), []).append(
+                k
+            )
     found: dict[tuple[str, ...], list[int]] = {}
     for group, samplers in candidates.items():
         winners = [_ranked(members, settings, group[-1])[0] for members in samplers.values()]

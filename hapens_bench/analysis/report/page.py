@@ -18,16 +18,35 @@ from typing import Any
 from hapens_bench import __version__
 from hapens_bench.analysis.figures.style import line
 from hapens_bench.analysis.report.curves import curves
-from hapens_bench.analysis.report.leaderboard import KEYS, Setting, leaderboard, metrics_of, settings_of
+from hapens_bench.analysis.report.leaderboard import (
+    KEYS,
+    Setting,
+    leaderboard,
+    metrics_of,
+    settings_of,
+)
 from hapens_bench.analysis.report.significance import significance
 from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.errors import UserError
 from hapens_bench.runs.ledger import Ledger, load
 from hapens_bench.runs.provenance import git_sha
 
-SCRIPTS = ("base.js", "leaderboard.js", "chart.js", "curves.js", "significance.js", "details.js", "main.js")
+SCRIPTS = (
+    "base.js",
+    "leaderboard.js",
+    "chart.js",
+    "curves.js",
+    "significance.js",
+    "details.js",
+    "main.js",
+)
 OF_A_RUN = ("run_id", "folder", "git_sha", "epochs_trained", "train_seconds", "peak_memory_mb")
-DASHES: dict[Any, tuple[float, ...]] = {"-": (), "--": (4, 2), "-.": (5, 2, 1, 2), ":": (1, 2)}  # stroke, gap, ...
+DASHES: dict[Any, tuple[float, ...]] = {
+    "-": (),
+    "--": (4, 2),
+    "-.": (5, 2, 1, 2),
+    ":": (1, 2),
+}  # stroke, gap, ...
 # What a script element must not hold; U+2028 and 2029 are escaped by json.
 UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -60,7 +79,8 @@ def render(ledger: Ledger, root: Path) -> str:
     settings = settings_of(ledger.runs, ledger.skipped)
     metrics = metrics_of(settings)
     data: dict[str, Any] = {
-        f"curves-{k}": curves(setting, metrics, ledger.skipped) for k, setting in enumerate(settings)
+        f"curves-{k}": curves(setting, metrics, ledger.skipped)
+        for k, setting in enumerate(settings)
     }
     data["tests"] = significance(settings, ledger.skipped)
     data["details"] = details(settings)
@@ -72,10 +92,13 @@ def render(ledger: Ledger, root: Path) -> str:
         "runs": sum(len(setting.runs) for setting in settings),
         "skipped": ledger.skipped,
         "unfinished": [
-            {key: _plain(one.get(key)) for key in ("folder", "state", "reason", "time")} for one in ledger.unfinished
+            {key: _plain(one.get(key)) for key in ("folder", "state", "reason", "time")}
+            for one in ledger.unfinished
         ],
         "metrics": metrics,
-        "settings": {key: [getattr(setting, key) for setting in settings] for key in (*KEYS, "keys")},
+        "settings": {
+            key: [getattr(setting, key) for setting in settings] for key in (*KEYS, "keys")
+        },
         "validation": [_plain(setting.validation) for setting in settings],
         "strokes": {setting.sampler: stroke(setting.sampler) for setting in settings},
         "rows": leaderboard(settings),
@@ -94,8 +117,15 @@ def details(settings: Sequence[Setting]) -> dict[str, Any]:
         [
             {key: _plain(run.get(key)) for key in OF_A_RUN}
             | {"seed": str(run["seed"])}  # JavaScript's numbers end at 2^53
-            | {"epochs": {selection: report["epoch"] for selection, report in run["selection"].items()}}
-            | {"versions": place(_versions(run)), "config": None if text is None else [place(part) for part in text]}
+            | {
+                "epochs": {
+                    selection: report["epoch"] for selection, report in run["selection"].items()
+                }
+            }
+            | {
+                "versions": place(_versions(run)),
+                "config": None if text is None else [place(part) for part in text],
+            }
             for run, text in zip(setting.runs, setting.sections, strict=True)
         ]
         for setting in settings
@@ -121,7 +151,9 @@ def _plain(value: Any) -> Any:
 def _versions(run: Mapping[str, Any]) -> str:
     found = run.get("versions")
     return (
-        ", ".join(f"{name} {version}" for name, version in found.items()) if isinstance(found, Mapping) else "unknown"
+        ", ".join(f"{name} {version}" for name, version in found.items())
+        if isinstance(found, Mapping)
+        else "unknown"
     )
 
 
@@ -139,13 +171,14 @@ def _fill(data: Mapping[str, Any]) -> str:
     """Put style, scripts and data into the page, under a policy that allows these and nothing from the network."""
     folder = files("hapens_bench.analysis.report")
     style = (folder / "page.css").read_text(encoding="utf-8")
-    script = '"use strict";\n' + "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    elements = [
-        f'<script type="application/json" id="{name}">{escaped(value)}</script>' for name, value in data.items()
-    ]
-    policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    script = '"use strict";\n' + "\n".join(
+        (folder / name).read_text(encoding="utf-8") for name in SCRIPTS
     )
+    elements = [
+        f'<script type="application/json" id="{name}">{escaped(value)}</script>'
+        for name, value in data.items()
+    ]
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     parts = {"policy": policy, "style": style, "script": script, "data": "\n".join(elements)}
     page = (folder / "page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)

@@ -34,9 +34,13 @@ class UserScores:
         key = (id(setting), selection, tuple(seeds))
         if key not in self._means:
             frames = [self._read(run) for run in setting.runs if run["seed"] in seeds]
-            parts = [frame[frame["selection"] == selection] for frame in frames if frame is not None]
+            parts = [
+                frame[frame["selection"] == selection] for frame in frames if frame is not None
+            ]
             whole = len(parts) == len(seeds) and all(map(len, parts))
-            self._means[key] = 100 * pd.concat(parts).groupby("user").mean(numeric_only=True) if whole else None
+            self._means[key] = (
+                100 * pd.concat(parts).groupby("user").mean(numeric_only=True) if whole else None
+            )
         return self._means[key]
 
     def _read(self, run: Run) -> pd.DataFrame | None:
@@ -44,7 +48,11 @@ class UserScores:
         if folder not in self._frames:
             try:
                 frame = RunFolder(Path(folder)).read_frame("users")
-                if "selection" not in frame or "user" not in frame or not is_integer_dtype(frame["user"]):
+                if (
+                    "selection" not in frame
+                    or "user" not in frame
+                    or not is_integer_dtype(frame["user"])
+                ):
                     raise DamagedRun("users.parquet lacks the columns of one")
                 self._frames[folder] = frame
             except DamagedRun as error:
@@ -73,15 +81,28 @@ def significance(settings: Sequence[Setting], skipped: list[str]) -> list[dict[s
         pairs = [(settings[a], settings[b]) for a, b in combinations(members, 2)]
         metrics = metrics_of([settings[k] for k in members])
         over = _over_users(pairs, selection, metrics, users)
-        tests = {m: _tests(pairs, selection, m, [over[pair, m] for pair in range(len(pairs))]) for m in metrics}
+        tests = {
+            m: _tests(pairs, selection, m, [over[pair, m] for pair in range(len(pairs))])
+            for m in metrics
+        }
         found.append(
-            {"dataset": dataset, "protocol": protocol, "selection": selection, "settings": members, "metrics": tests}
+            {
+                "dataset": dataset,
+                "protocol": protocol,
+                "selection": selection,
+                "settings": members,
+                "metrics": tests,
+            }
         )
     return found
 
 
-def _tests(pairs: Sequence[tuple[Setting, Setting]], selection: str, metric: str, over: Sequence[Paired]) -> Any:
-    seeds = [over_seeds(a.by_seed(selection, metric), b.by_seed(selection, metric)) for a, b in pairs]
+def _tests(
+    pairs: Sequence[tuple[Setting, Setting]], selection: str, metric: str, over: Sequence[Paired]
+) -> Any:
+    seeds = [
+        over_seeds(a.by_seed(selection, metric), b.by_seed(selection, metric)) for a, b in pairs
+    ]
     return {
         "difference": [_digits(s.difference) for s in seeds],
         "seeds": [_digits(p) for p in holm([s.p for s in seeds])],
@@ -92,7 +113,10 @@ def _tests(pairs: Sequence[tuple[Setting, Setting]], selection: str, metric: str
 
 
 def _over_users(
-    pairs: Sequence[tuple[Setting, Setting]], selection: str, metrics: Sequence[str], users: UserScores
+    pairs: Sequence[tuple[Setting, Setting]],
+    selection: str,
+    metrics: Sequence[str],
+    users: UserScores,
 ) -> dict[tuple[int, str], Paired]:
     """Test pairs over users, those with the same users together: the flips cost more than the sums."""
     found: dict[tuple[int, str], Paired] = {}

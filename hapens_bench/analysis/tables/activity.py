@@ -45,7 +45,9 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
     mine, selection, rows = definition["compare"], definition["honest_selection"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
     for dataset in definition["paper"]:
-        others = [name for name in definition["samplers"] if name != mine and (dataset, name) in run]
+        others = [
+            name for name in definition["samplers"] if name != mine and (dataset, name) in run
+        ]
         if (dataset, mine) not in run or not others:
             continue
         split = load_split(compose_config(run[dataset, mine].overrides))
@@ -56,25 +58,43 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
                 a, b = run[dataset, mine], run[dataset, other]
                 seeds = common_seeds(a, b, selection, metric)
                 if seeds:
-                    key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine}
+                    key = {
+                        "dataset": dataset,
+                        "metric": metric,
+                        "selection": selection,
+                        "sampler": mine,
+                    }
                     key |= {"against": other, "seeds": len(seeds)}
-                    own, theirs = a.by_user(selection, metric, seeds), b.by_user(selection, metric, seeds)
+                    own, theirs = (
+                        a.by_user(selection, metric, seeds),
+                        b.by_user(selection, metric, seeds),
+                    )
                     part += _by_decile(key, own, theirs, count)
             for row, p in zip(part, holm([row["p"] for row in part]), strict=True):
                 rows.append(row | {"p": p})
     return pd.DataFrame(rows)
 
 
-def _by_decile(key: dict[str, Any], a: pd.Series, b: pd.Series, count: pd.Series) -> list[dict[str, Any]]:
+def _by_decile(
+    key: dict[str, Any], a: pd.Series, b: pd.Series, count: pd.Series
+) -> list[dict[str, Any]]:
     items = count.loc[a.index]
     rows = []
     for decile, users in items.groupby(deciles(items.to_numpy())):
         own, theirs = a.loc[users.index], b.loc[users.index]
         test = over_users(own, theirs)
-        row = {**key, "decile": decile, "users": len(users), "items_low": users.min(), "items_high": users.max()}
+        row = {
+            **key,
+            "decile": decile,
+            "users": len(users),
+            "items_low": users.min(),
+            "items_high": users.max(),
+        }
         row |= {"mean": own.mean(), "against_mean": theirs.mean(), "difference": test.difference}
         row |= {"low": test.low, "high": test.high, "p": test.p}
-        rows.append(row | {"gain": 100 * (own > theirs).mean(), "lose": 100 * (own < theirs).mean()})
+        rows.append(
+            row | {"gain": 100 * (own > theirs).mean(), "lose": 100 * (own < theirs).mean()}
+        )
     return rows
 
 
@@ -87,25 +107,47 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
     """Draw the differences of one metric over deciles, a panel for each data set and a line for each method compared with."""
     datasets = list(frame["dataset"].unique())
     figure = Figure(figsize=(3.6 * len(datasets) + 0.6, 3.2), layout="constrained")
-    for axis, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
+    for axis, dataset in zip(
+        figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
+    ):
         part = frame[frame["dataset"] == dataset]
         others = part.groupby("against", sort=False)
         for k, (other, rows) in enumerate(others):
             x = rows["decile"] + 0.12 * (k - (len(others) - 1) / 2)
             gaps = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-            axis.errorbar(x, rows["difference"], yerr=gaps, capsize=2, label=f"against {other}", **line(str(other)))
+            axis.errorbar(
+                x,
+                rows["difference"],
+                yerr=gaps,
+                capsize=2,
+                label=f"against {other}",
+                **line(str(other)),
+            )
         axis.axhline(0, color="grey", lw=0.8)
         shown = part.drop_duplicates("decile")
-        axis.set_xticks(shown["decile"], list(map(span, shown["items_low"], shown["items_high"])), rotation=45)
+        axis.set_xticks(
+            shown["decile"], list(map(span, shown["items_low"], shown["items_high"])), rotation=45
+        )
         axis.set_xlabel("train items of a user (deciles)")
-        tidy(axis, dataset, f"{part['sampler'].iloc[0]} less the other, {part['metric'].iloc[0]}, points")
+        tidy(
+            axis,
+            dataset,
+            f"{part['sampler'].iloc[0]} less the other, {part['metric'].iloc[0]}, points",
+        )
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=7)
-    add_caption(figure, ["bars: 95% interval over the users of a decile, each the mean over the seeds that both have"])
+    add_caption(
+        figure,
+        [
+            "bars: 95% interval over the users of a decile, each the mean over the seeds that both have"
+        ],
+    )
     return figure
 
 
-def write_activity(name: str, definition: Mapping[str, Any], filled: Sequence[Cell], out: Path) -> pd.DataFrame:
+def write_activity(
+    name: str, definition: Mapping[str, Any], filled: Sequence[Cell], out: Path
+) -> pd.DataFrame:
     """Write <out>/<name>_activity.{csv,svg,png,provenance.json} and give the frame; the picture is of the table's first metric.
 
     Raises:

@@ -21,11 +21,19 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
     Fewer than three methods have no order worth a number and are left out, as are those without printed numbers or with one for all.
     """
     rows = []
-    for (dataset, metric, selection), part in table.groupby(["dataset", "metric", "selection"], sort=False):
+    for (dataset, metric, selection), part in table.groupby(
+        ["dataset", "metric", "selection"], sort=False
+    ):
         if len(part) > 2 and part["paper"].notna().all() and part["paper"].nunique() > 1:
             tau = kendalltau(part["mean"], part["paper"]).statistic
             rows.append(
-                {"dataset": dataset, "metric": metric, "selection": selection, "methods": len(part), "tau": tau}
+                {
+                    "dataset": dataset,
+                    "metric": metric,
+                    "selection": selection,
+                    "methods": len(part),
+                    "tau": tau,
+                }
             )
     return pd.DataFrame(rows, columns=["dataset", "metric", "selection", "methods", "tau"])
 
@@ -38,21 +46,33 @@ def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame
     """
     mine, rows = definition["compare"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
-    for dataset, selection, metric in product(definition["paper"], definition["selections"], definition["metrics"]):
+    for dataset, selection, metric in product(
+        definition["paper"], definition["selections"], definition["metrics"]
+    ):
         part = []
         for other in definition["samplers"]:
             if other == mine or not {(dataset, mine), (dataset, other)} <= set(run):
                 continue
             seeds, users = compare(run[dataset, mine], run[dataset, other], selection, metric)
             if seeds.n:
-                key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine, "against": other}
+                key = {
+                    "dataset": dataset,
+                    "metric": metric,
+                    "selection": selection,
+                    "sampler": mine,
+                    "against": other,
+                }
                 part.append((key, seeds, users))
         p_seeds, p_users = holm([s.p for _, s, _ in part]), holm([u.p for _, _, u in part])
-        rows += [_test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)]
+        rows += [
+            _test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)
+        ]
     return pd.DataFrame(rows)
 
 
-def _test_row(key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_users: float) -> dict[str, Any]:
+def _test_row(
+    key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_users: float
+) -> dict[str, Any]:
     return {
         **key,
         "seeds": s.n,
@@ -74,13 +94,20 @@ def orders_markdown(found: pd.DataFrame) -> list[str]:
     """Write the orders as Markdown: a line for each data set and metric, a column for each selection."""
     if found.empty:
         return []
-    wide = found.pivot_table(index=["dataset", "metric", "methods"], columns="selection", values="tau", sort=False)
+    wide = found.pivot_table(
+        index=["dataset", "metric", "methods"], columns="selection", values="tau", sort=False
+    )
     head = ["dataset", "metric", "methods", *wide.columns]
     lines = [
         [*map(str, index), *(f"{tau:+.2f}" for tau in row)]
         for index, row in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return ["## Order of the methods against the paper's (Kendall's τ)", "", *markdown_rows(head, lines), ""]
+    return [
+        "## Order of the methods against the paper's (Kendall's τ)",
+        "",
+        *markdown_rows(head, lines),
+        "",
+    ]
 
 
 def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
@@ -94,8 +121,14 @@ def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
     lines = []
     for r in found.to_dict("records"):
         line = [str(r[k]) for k in ("dataset", "metric", "against", "seeds")]
-        line += [f"{r['difference']:+.2f}", _span(r["seeds_low"], r["seeds_high"]), _p(r["p_t_holm"])]
-        lines.append([*line, _span(r["users_low"], r["users_high"]), _p(r["p_users_holm"]), r["words"]])
+        line += [
+            f"{r['difference']:+.2f}",
+            _span(r["seeds_low"], r["seeds_high"]),
+            _p(r["p_t_holm"]),
+        ]
+        lines.append(
+            [*line, _span(r["users_low"], r["users_high"]), _p(r["p_users_holm"]), r["words"]]
+        )
     return [
         f"## {mine} against the others, {selection}",
         "",

@@ -18,7 +18,12 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 from hapens_bench.runs.provenance import provenance
 
-NAMES = ("dataset", "protocol", "model", "sampler")  # what rows and columns may go by, beside metric and selection
+NAMES = (
+    "dataset",
+    "protocol",
+    "model",
+    "sampler",
+)  # what rows and columns may go by, beside metric and selection
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class Layout:
         wrong = [name for name in self.columns if name not in known or name == self.rows]
         if wrong or len(set(self.columns)) < len(self.columns):
             allowed = ", ".join(name for name in known if name != self.rows)
-            raise UserError(f"--cols is {','.join(self.columns)!r}, but columns go by {allowed}, each once")
+            raise UserError(
+                f"--cols is {','.join(self.columns)!r}, but columns go by {allowed}, each once"
+            )
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,16 @@ def crosstab(layout: Layout, runs: Sequence[Run]) -> Crosstab:
         for selection in layout.selections
         for metric in metrics
     ]
-    columns.sort(key=lambda column: [_rank(column, name, layout.selections, metrics) for name in layout.columns])
+    columns.sort(
+        key=lambda column: [
+            _rank(column, name, layout.selections, metrics) for name in layout.columns
+        ]
+    )
     counts = {"metric": len(metrics), "selection": len(layout.selections)}
-    named = [*layout.columns, *(name for name in counts if counts[name] > 1 and name not in layout.columns)]
+    named = [
+        *layout.columns,
+        *(name for name in counts if counts[name] > 1 and name not in layout.columns),
+    ]
     names = sorted({name for part in settings.values() for name in part})
     body: dict[str, list[Entry | str]] = {name: [] for name in names}
     header, gains, long = [], [], []
@@ -93,7 +107,9 @@ def crosstab(layout: Layout, runs: Sequence[Run]) -> Crosstab:
         header.append(" ".join(column[name] for name in named))
         for name in names:
             row = _summarise(part.get(name), column)
-            body[name].append("–" if row is None else show(row["mean"], row["std"], row["converged"], name, best))
+            body[name].append(
+                "–" if row is None else show(row["mean"], row["std"], row["converged"], name, best)
+            )
             if row is not None:
                 long.append({layout.rows: name, **column, **row})
         gains.append("–" if math.isnan(best.gain) else f"{best.gain:+.1f} %")
@@ -120,9 +136,12 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
     out.mkdir(parents=True, exist_ok=True)
     found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     (out / f"{name}.md").write_text(
-        to_markdown(title, found.header, found.lines, [*NOTES, *uncaptured(found.used)]), encoding="utf-8"
+        to_markdown(title, found.header, found.lines, [*NOTES, *uncaptured(found.used)]),
+        encoding="utf-8",
     )
-    (out / f"{name}.tex").write_text(to_latex(title, found.header, found.lines, n_names=1), encoding="utf-8")
+    (out / f"{name}.tex").write_text(
+        to_latex(title, found.header, found.lines, n_names=1), encoding="utf-8"
+    )
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
     return found
 
@@ -131,19 +150,25 @@ def _choose(cell: Sequence[str], runs: list[Run]) -> Replicates:
     """Give the runs of the setting that is best on validation."""
     where = " ".join(cell)
     if len({run["data_hash"] for run in runs}) > 1:
-        raise UserError(f"the runs of {where} were made on different data or splits; choose some with --where")
+        raise UserError(
+            f"the runs of {where} were made on different data or splits; choose some with --where"
+        )
     by_setting: dict[str, list[Run]] = {}
     for run in runs:
         by_setting.setdefault(run["config_id"], []).append(run)
     if len(by_setting) == 1:
         return Replicates(runs)
-    values = {name: [run.get("validation") for run in members] for name, members in by_setting.items()}
+    values = {
+        name: [run.get("validation") for run in members] for name, members in by_setting.items()
+    }
     if any(value is None for found in values.values() for value in found):
         raise UserError(
             f"{where} was run in {len(by_setting)} settings, and without a validation value none can be chosen; "
             "choose with --where"
         )
-    return Replicates(by_setting[max(values, key=lambda name: np.mean(np.array(values[name], dtype=float)))])
+    return Replicates(
+        by_setting[max(values, key=lambda name: np.mean(np.array(values[name], dtype=float)))]
+    )
 
 
 def _summarise(one: Replicates | None, column: Mapping[str, str]) -> dict[str, Any] | None:
@@ -160,11 +185,15 @@ def _summarise(one: Replicates | None, column: Mapping[str, str]) -> dict[str, A
 
 
 def _some_metrics(runs: Sequence[Run]) -> list[str]:
-    names = [metric for run in runs for report in run["selection"].values() for metric in report["test"]]
+    names = [
+        metric for run in runs for report in run["selection"].values() for metric in report["test"]
+    ]
     return list(dict.fromkeys(names))[:3]
 
 
-def _rank(column: Mapping[str, str], name: str, selections: Sequence[str], metrics: Sequence[str]) -> tuple[int, str]:
+def _rank(
+    column: Mapping[str, str], name: str, selections: Sequence[str], metrics: Sequence[str]
+) -> tuple[int, str]:
     """Order columns: selections and metrics as they were asked for, everything else by name."""
     order = {"selection": selections, "metric": metrics}.get(name)
     return (list(order).index(column[name]), "") if order else (0, column[name])

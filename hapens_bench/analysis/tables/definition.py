@@ -39,7 +39,8 @@ def read_definition(name: str) -> dict[str, Any]:
     if "paper" not in definition:
         nothing = [math.nan] * len(definition["metrics"])
         definition["paper"] = {
-            dataset: dict.fromkeys(definition["samplers"], nothing) for dataset in definition["datasets"]
+            dataset: dict.fromkeys(definition["samplers"], nothing)
+            for dataset in definition["datasets"]
         }
     elif isinstance(definition["paper"], str):
         printed = read_definition(definition["paper"])["paper"]
@@ -65,7 +66,9 @@ def cells(definition: Mapping[str, Any]) -> list[Cell]:
             full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
             config = compose_config(full)
             identity = "" if lacks_tuned_file(config) else config_id(config)
-            found.append(Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity))
+            found.append(
+                Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity)
+            )
     return found
 
 

@@ -19,7 +19,19 @@ from hapens_bench.launch.results import uncaptured
 from hapens_bench.runs.provenance import provenance
 
 LEVEL = 0.05
-COLUMNS = ["dataset", "model", "sampler", "metric", "selection", "n", "mean", "std", "paper", "delta_pct", "converged"]
+COLUMNS = [
+    "dataset",
+    "model",
+    "sampler",
+    "metric",
+    "selection",
+    "n",
+    "mean",
+    "std",
+    "paper",
+    "delta_pct",
+    "converged",
+]
 
 
 NOTES = [
@@ -53,7 +65,11 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
         for k, metric in enumerate(definition["metrics"]):
             paper = definition["paper"][cell.dataset][cell.sampler][k]
             for selection in definition["selections"]:
-                reports = [run["selection"][selection] for run in cell.runs if selection in run["selection"]]
+                reports = [
+                    run["selection"][selection]
+                    for run in cell.runs
+                    if selection in run["selection"]
+                ]
                 if not reports:
                     continue
                 values = pd.Series([100 * report["test"][metric] for report in reports])
@@ -85,26 +101,52 @@ def wide_rows(
     in `notes`.
     """
     header = ["dataset", "sampler", "selection", "n"]
-    header += [f"{metric} {what}" for metric in definition["metrics"] for what in ("paper", "ours", "Δ%")]
-    indexed = {(r.dataset, r.sampler, r.selection, r.metric): r for r in table.itertuples(index=False)}
+    header += [
+        f"{metric} {what}" for metric in definition["metrics"] for what in ("paper", "ours", "Δ%")
+    ]
+    indexed = {
+        (r.dataset, r.sampler, r.selection, r.metric): r for r in table.itertuples(index=False)
+    }
     lines: list[Line] = []
     for dataset, papers in definition["paper"].items():
         settings = {cell.sampler: cell for cell in filled if cell.dataset == dataset}
         for selection in definition["selections"]:
-            best = {metric: standing(settings, selection, metric) for metric in definition["metrics"]}
+            best = {
+                metric: standing(settings, selection, metric) for metric in definition["metrics"]
+            }
             for sampler in definition["samplers"]:
                 first: Any = indexed.get((dataset, sampler, selection, definition["metrics"][0]))
-                line: list[str | Entry] = [dataset, sampler, selection, str(first.n) if first else "0"]
+                line: list[str | Entry] = [
+                    dataset,
+                    sampler,
+                    selection,
+                    str(first.n) if first else "0",
+                ]
                 for k, metric in enumerate(definition["metrics"]):
                     row: Any = indexed.get((dataset, sampler, selection, metric))
-                    ours = show(row.mean, row.std, row.converged, sampler, best[metric]) if row else "–"
-                    line += [f"{papers[sampler][k]:.2f}", ours, f"{row.delta_pct:+.1f}" if row else "–"]
+                    ours = (
+                        show(row.mean, row.std, row.converged, sampler, best[metric])
+                        if row
+                        else "–"
+                    )
+                    line += [
+                        f"{papers[sampler][k]:.2f}",
+                        ours,
+                        f"{row.delta_pct:+.1f}" if row else "–",
+                    ]
                 lines.append(line)
             gains = [one.gain if one else math.nan for one in best.values()]
             if not all(map(math.isnan, gains)):
-                line = [dataset, "best against second", selection, ""]  # who is best may differ between paper and ours
+                line = [
+                    dataset,
+                    "best against second",
+                    selection,
+                    "",
+                ]  # who is best may differ between paper and ours
                 for k, gain in enumerate(gains):
-                    second, first = sorted(papers[name][k] for name, cell in settings.items() if cell.runs)[-2:]
+                    second, first = sorted(
+                        papers[name][k] for name, cell in settings.items() if cell.runs
+                    )[-2:]
                     ours = "–" if math.isnan(gain) else f"{gain:+.1f} %"
                     line += [f"{100 * (first - second) / second:+.1f} %", ours, ""]
                 lines.append(line)
@@ -114,23 +156,31 @@ def wide_rows(
 def without_paper(header: list[str], lines: list[Line]) -> tuple[list[str], list[Line]]:
     """Drop the columns of a table that no paper has printed numbers for."""
     kept = [k for k, name in enumerate(header) if not name.endswith((" paper", " Δ%"))]
-    return [header[k].removesuffix(" ours") for k in kept], [[line[k] for k in kept] for line in lines]
+    return [header[k].removesuffix(" ours") for k in kept], [
+        [line[k] for k in kept] for line in lines
+    ]
 
 
 def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
     """Write a mean with its marks."""
-    text = f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
+    text = (
+        f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
+    )
     if best is None or best.second is None or name not in (best.best, best.second):
         return Entry(text)
     if name == best.second:
         return Entry(text, place=2)
-    return Entry(text + ("†" if best.seeds < LEVEL else "") + ("‡" if best.users < LEVEL else ""), place=1)
+    return Entry(
+        text + ("†" if best.seeds < LEVEL else "") + ("‡" if best.users < LEVEL else ""), place=1
+    )
 
 
 def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
     """Give the command of every cell that has not been run, as Markdown."""
     commands = [
-        f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'" for c in filled if not c.runs
+        f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'"
+        for c in filled
+        if not c.runs
     ]
     return ["", "Not run yet:", "", "```", *commands, "```"] if commands else []
 
@@ -152,16 +202,30 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     table = long_table(definition, filled)
     header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)
-    said = [*NOTES, "Δ% is relative to the paper.", *([definition["note"]] if "note" in definition else [])]
+    said = [
+        *NOTES,
+        "Δ% is relative to the paper.",
+        *([definition["note"]] if "note" in definition else []),
+    ]
     if table["paper"].isna().all():
         header, lines = without_paper(header, lines)
         said.remove("Δ% is relative to the paper.")
-    below = [*said, *uncaptured(used), *missing(filled, definition["seeds"]), "", *orders_markdown(order)]
+    below = [
+        *said,
+        *uncaptured(used),
+        *missing(filled, definition["seeds"]),
+        "",
+        *orders_markdown(order),
+    ]
     below += tests_markdown(tested, definition["honest_selection"])
     out.mkdir(parents=True, exist_ok=True)
     table.round(4).to_csv(out / f"{name}.csv", index=False)
     tested.to_csv(out / f"{name}_tests.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(to_markdown(definition["title"], header, lines, below), encoding="utf-8")
-    (out / f"{name}.tex").write_text(to_latex(definition["title"], header, lines, n_names=3), encoding="utf-8")
+    (out / f"{name}.md").write_text(
+        to_markdown(definition["title"], header, lines, below), encoding="utf-8"
+    )
+    (out / f"{name}.tex").write_text(
+        to_latex(definition["title"], header, lines, n_names=3), encoding="utf-8"
+    )
     (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
     return Written(definition, filled, header, lines, order)

@@ -21,13 +21,18 @@ from typing import Any
 import numpy as np
 
 
-def measure(pairs: np.ndarray, n_users: int, n_items: int, threads: int, warmup: int, epochs: int) -> dict[str, Any]:
+def measure(
+    pairs: np.ndarray, n_users: int, n_items: int, threads: int, warmup: int, epochs: int
+) -> dict[str, Any]:
     """Fit `warmup + epochs` iterations and give the median time of the last `epochs`."""
     import implicit
     from implicit.cpu.bpr import BayesianPersonalizedRanking
     from scipy.sparse import csr_matrix
 
-    log = csr_matrix((np.ones(len(pairs), dtype=np.float32), (pairs[:, 0], pairs[:, 1])), shape=(n_users, n_items))
+    log = csr_matrix(
+        (np.ones(len(pairs), dtype=np.float32), (pairs[:, 0], pairs[:, 1])),
+        shape=(n_users, n_items),
+    )
     model = BayesianPersonalizedRanking(
         factors=63,
         iterations=warmup + epochs,
@@ -36,7 +41,11 @@ def measure(pairs: np.ndarray, n_users: int, n_items: int, threads: int, warmup:
         random_state=0,
     )
     seconds: list[float] = []
-    model.fit(log, show_progress=False, callback=lambda epoch, elapsed, correct, skipped: seconds.append(elapsed))
+    model.fit(
+        log,
+        show_progress=False,
+        callback=lambda epoch, elapsed, correct, skipped: seconds.append(elapsed),
+    )
     return {
         "seconds_per_epoch": statistics.median(seconds[warmup:]),
         "steps": log.nnz,  # one SGD update a pair
@@ -61,13 +70,17 @@ def main() -> None:
     try:
         import implicit.cpu.bpr  # noqa: F401
     except Exception as error:
-        result = {"skipped": f"implicit cannot be imported by {sys.executable}: {type(error).__name__}: {error}"}
+        result = {
+            "skipped": f"implicit cannot be imported by {sys.executable}: {type(error).__name__}: {error}"
+        }
     else:
         if args.sampler == "dns":
             result = {"skipped": "implicit has no dynamic negative sampling"}
         else:
             pairs = np.load(args.pairs)
-            result = measure(pairs, args.n_users, args.n_items, args.threads, args.warmup, args.epochs)
+            result = measure(
+                pairs, args.n_users, args.n_items, args.threads, args.warmup, args.epochs
+            )
     print(json.dumps(result))
 
 

@@ -46,7 +46,9 @@ class PlainMF:
         self.optimizer = torch.optim.Adam([self.user_table, self.item_table], lr=LR)
         self.item_list = list(range(n_items))
         self.tidy = tidy
-        self.train_user_set = {user: set(items) if tidy else items for user, items in by_user(pairs).items()}
+        self.train_user_set = {
+            user: set(items) if tidy else items for user, items in by_user(pairs).items()
+        }
         self.pairs, self.B = torch.from_numpy(np.asarray(pairs, dtype=np.int64)), B
         self.shuffled, self.position = self.pairs, len(pairs)  # so that the first step shuffles
         self.draw_seconds = 0.0
@@ -54,7 +56,9 @@ class PlainMF:
     def steps(self, n: int, sampler: str, M: int) -> float:
         """Train n batches, reshuffling where an epoch ends (its incomplete batch is dropped), and give the seconds it took."""
         if sampler not in ("rns", "dns", "ahns") or (sampler == "rns" and M != 1):
-            raise ValueError(f"sampler is {sampler!r} and M is {M}, but this trains rns with M=1, dns and ahns")
+            raise ValueError(
+                f"sampler is {sampler!r} and M is {M}, but this trains rns with M=1, dns and ahns"
+            )
         self.draw_seconds, begin = 0.0, time.perf_counter()
         for _ in range(n):
             batch = self._next_batch()
@@ -134,11 +138,15 @@ def evaluate(
         for user, rating in zip(batch, rate):
             candidates = list(set(range(n_items)) - set(train.get(user, ())))
             rows.append(_metrics(rating, candidates, set(test[user]), Ks))
-    metrics = dict(zip([f"{name}@{K}" for K in Ks for name in METRICS], np.mean(rows, axis=0).tolist()))
+    metrics = dict(
+        zip([f"{name}@{K}" for K in Ks for name in METRICS], np.mean(rows, axis=0).tolist())
+    )
     return metrics, time.perf_counter() - begin, len(users)
 
 
-def _metrics(rating: np.ndarray, candidates: list[int], wanted: set[int], Ks: Sequence[int]) -> list[float]:
+def _metrics(
+    rating: np.ndarray, candidates: list[int], wanted: set[int], Ks: Sequence[int]
+) -> list[float]:
     """Give the METRICS of one user for each K."""
     score = {item: rating[item] for item in candidates}
     hits = [float(item in wanted) for item in heapq.nlargest(max(Ks), score, key=score.__getitem__)]

@@ -38,8 +38,20 @@ from scipy.sparse import dok_matrix
 
 NAME = "pairs"
 SAMPLING = {
-    "rns": {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0},
-    "dns": {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": True, "candidate_num": 32},
+    "rns": {
+        "distribution": "uniform",
+        "sample_num": 1,
+        "alpha": 1.0,
+        "dynamic": False,
+        "candidate_num": 0,
+    },
+    "dns": {
+        "distribution": "uniform",
+        "sample_num": 1,
+        "alpha": 1.0,
+        "dynamic": True,
+        "candidate_num": 32,
+    },
 }
 
 
@@ -60,11 +72,22 @@ class FirstBatches:
 def write_files(folder: Path, pairs: np.ndarray, n_users: int, n_items: int) -> None:
     """Write the atomic files of a benchmark split: all pairs to train on, and rows that name every user and every item."""
     everyone = np.arange(max(n_users, n_items))
-    parts = {"train": pairs, "valid": np.stack([everyone % n_users, everyone % n_items], 1), "test": pairs[:1]}
+    parts = {
+        "train": pairs,
+        "valid": np.stack([everyone % n_users, everyone % n_items], 1),
+        "test": pairs[:1],
+    }
     folder.mkdir(parents=True)
     for part, rows in parts.items():
         header = "user_id:token\titem_id:token"
-        np.savetxt(folder / f"{NAME}.{part}.inter", rows, fmt="%d", delimiter="\t", header=header, comments="")
+        np.savetxt(
+            folder / f"{NAME}.{part}.inter",
+            rows,
+            fmt="%d",
+            delimiter="\t",
+            header=header,
+            comments="",
+        )
 
 
 def old_names() -> None:
@@ -76,7 +99,9 @@ def old_names() -> None:
         dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
 
 
-def measure(folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None) -> dict[str, Any]:
+def measure(
+    folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None
+) -> dict[str, Any]:
     """Time RecBole's training loop on the files under `folder`."""
     import recbole
     from recbole.config import Config
@@ -138,13 +163,19 @@ def main() -> None:
         import recbole.trainer  # noqa: F401
     except Exception as error:
         print(
-            json.dumps({"skipped": f"RecBole cannot be imported by {sys.executable}: {type(error).__name__}: {error}"})
+            json.dumps(
+                {
+                    "skipped": f"RecBole cannot be imported by {sys.executable}: {type(error).__name__}: {error}"
+                }
+            )
         )
         return
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         os.chdir(scratch)  # RecBole leaves a folder of TensorBoard logs where it runs
         write_files(Path(scratch) / NAME, pairs, args.n_users, args.n_items)
-        result = measure(Path(scratch), args.model, args.sampler, args.threads, args.warmup, args.batches)
+        result = measure(
+            Path(scratch), args.model, args.sampler, args.threads, args.warmup, args.batches
+        )
         os.chdir("/")
     print(json.dumps(result))
 
