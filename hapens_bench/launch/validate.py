@@ -13,16 +13,12 @@ from hapens_bench.config.paths import lacks_tuned_file
 from hapens_bench.errors import UserError
 from hapens_bench.evaluation.metrics import FULL, parse_metric
 from hapens_bench.launch.sections import section_problems
-from hapens_bench.losses.base import GroupLoss, Loss
+from hapens_bench.losses.base import Loss
 from hapens_bench.models.base import Model
 from hapens_bench.samplers.base import Sampler
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
-BASES: dict[str, tuple[type, ...]] = {
-    "model": (Model,),
-    "sampler": (Sampler,),
-    "loss": (Loss, GroupLoss),
-}
+BASES: dict[str, type] = {"model": Model, "sampler": Sampler, "loss": Loss}
 TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
@@ -58,9 +54,9 @@ def check(config: Mapping[str, Any]) -> None:
         raise UserError("; ".join(found))
     found += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
     found += problems("trainer", TRAINER_KEYS, config["trainer"])
-    for section, bases in BASES.items():
+    for section, base in BASES.items():
         cls = component_class(config[section])
-        if not inspect.isclass(cls) or not issubclass(cls, bases):
+        if not inspect.isclass(cls) or not issubclass(cls, base):
             raise UserError(
                 f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
             )

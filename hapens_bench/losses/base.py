@@ -1,49 +1,93 @@
-"""What a loss is: a number for each positive, from its score and its negatives' scores; or a number for each user."""
+"""What a loss is: a number for each positive, or for each user, of a batch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
-from hapens_bench.samplers.base import Negatives
+from hapens_bench.samplers.base import Batch, Negatives
 from hapens_bench.samplers.pool import Positives
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The losses of a batch, and what they were made of.
+
+    `squares` is half the squared norms of the ego rows in each loss, for L2. `positive` and `negative`
+    are scores as the loss saw them; of user groups, of each user's first positive and the negatives.
+
+    Shape:
+        losses, squares, positive: [T, B]; negative: [T, B, K].
+    """
+
+    losses: Tensor
+    squares: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
 class Loss(nn.Module, ABC):
-    """A loss over positives; the trainer takes the mean over B and the sum over T."""
+    """A loss over a batch; the trainer takes the mean over B and the sum over T.
+
+    Subclass `PairLoss` for a loss of interactions, `GroupLoss` for one of users with their groups.
+    """
 
     weighted: ClassVar[bool] = False  # whether it takes the weights that a sampler may give
-    groups: ClassVar[bool] = False
-    keys: ClassVar[dict[str, Key]] = {}
-
-    @abstractmethod
-    def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Give the loss of each positive.
-
-        Shape:
-            positive: [T, B]; negative, weights: [T, B, K] -> [T, B].
-        """
-
-
-class GroupLoss(nn.Module, ABC):
-    """A loss over users, for samplers that work on user groups; the trainer takes the mean over B and the sum over T."""
-
-    weighted: ClassVar[bool] = False
-    groups: ClassVar[bool] = True
+    groups: ClassVar[bool] = False  # whether it is for samplers that work on user groups
     keys: ClassVar[dict[str, Key]] = {}
 
     def start(self, positives: Positives) -> None:
         """Look at the train pairs of a stage before its first step."""
 
     @abstractmethod
+    def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
+        """Score a batch with its negatives, differentiably, and return the losses."""
+
+
+class PairLoss(Loss):
+    """A loss of each positive, from its score and its negatives' scores."""
+
+    def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
+        """See `Loss.score`."""
+        users, items = batch.users, batch.items
+        if drawn.layers is None:
+            scores = encoded.pairs(users, items, drawn.items, ego)
+        else:
+            scores = encoded.synthesised(users, items, drawn.layers, ego)
+        positive, negative, squares = scores
+        return Scored(self(positive, negative, drawn.weights), squares, positive, negative)
+
+    @abstractmethod
+    def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of each positive.
+
+        Shape:
+            positive: [T, B]; negative, weights: [T, B, K] -> [T, B].
+        """
+
+
+class GroupLoss(Loss):
+    """A loss of each user, for samplers that work on user groups."""
+
+    groups = True
+
+    def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
+        """See `Loss.score`."""
+        users = batch.users
+        losses, squares = self(encoded, ego, users, drawn)
+        positive = encoded.score(users, drawn.group[..., :1])[..., 0]
+        return Scored(losses, squares, positive, encoded.score(users, drawn.items))
+
+    @abstractmethod
     def forward(
         self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
     ) -> tuple[Tensor, Tensor]:
-        """Give each user's loss, and half the squared norms of the ego rows that it is made of.
+        """Return each user's loss, and half the squared norms of the ego rows that it is made of.
 
         Shape:
             users: [T, B]; drawn: of these users -> losses, squares [T, B].

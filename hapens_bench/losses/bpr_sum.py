@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import PairLoss
 
 
-class BPRSum(Loss):
+class BPRSum(PairLoss):
     """Sum over the negatives of w_k softplus(s_uk - s_ui), w_k = 1 where the sampler gives no weights.
 
     What DNS(M,N) and Softmax(rho,N) of Shi et al., WWW 2023, minimise. For one negative of weight 1 it is BPR.
@@ -17,6 +17,6 @@ class BPRSum(Loss):
     weighted = True
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """See `Loss.forward`."""
+        """See `PairLoss.forward`."""
         losses = F.softplus(negative - positive[..., None])
         return (losses if weights is None else weights * losses).sum(-1)

@@ -30,15 +30,14 @@ class GroupHinge(GroupLoss):
         self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
     ) -> tuple[Tensor, Tensor]:
         """See `GroupLoss.forward`."""
-        assert drawn.positives is not None
         q = encoded.query(users)[..., None, :]
-        positive = (q * encoded.item(drawn.positives)).sum(-1)
+        positive = (q * encoded.item(drawn.group)).sum(-1)
         negative = (q * encoded.item(drawn.items)).sum(-1) + self.gamma
         if self.pairs == "all":
             losses = (negative[..., None] - positive[..., None, :]).relu().sum((-1, -2))
         else:
             losses = (negative - positive).relu().sum(-1)
         squares = ego.query(users).square().sum(-1)
-        for group in (drawn.positives, drawn.items):
+        for group in (drawn.group, drawn.items):
             squares = squares + ego.item(group).square().sum((-1, -2))
         return losses, 0.5 * squares

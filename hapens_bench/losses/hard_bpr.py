@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import PairLoss
 
 
-class HardBPR(Loss):
+class HardBPR(PairLoss):
     """Hard-BPR, -ln[(a + sigma(c x - b)) / (1 + a)] with x = s_ui - s_uj, summed over negatives.
 
     Shi et al., arXiv 2403.19276, in the form of its authors' code. a = b = 0, c = 1 is BPR. For
@@ -37,6 +37,6 @@ class HardBPR(Loss):
         self.register_buffer("c", c)
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """See `Loss.forward`."""
+        """See `PairLoss.forward`."""
         log_sigma = F.logsigmoid(self.c * (positive[..., None] - negative) - self.b)
         return (torch.log1p(self.a) - torch.logaddexp(log_sigma, self.a.log())).sum(-1)

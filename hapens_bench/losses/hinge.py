@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import PairLoss
 
 
-class Hinge(Loss):
+class Hinge(PairLoss):
     """Pairwise hinge with a margin: sum over the negatives of [s_uk - s_ui + gamma]_+.
 
     Weston, Bengio and Usunier, "WSABIE", IJCAI 2011, for one negative; GDNS's group-wise loss (Zhu et al., WWW 2022) is its sum over
@@ -23,5 +23,5 @@ class Hinge(Loss):
         self.register_buffer("gamma", gamma)
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """See `Loss.forward`."""
+        """See `PairLoss.forward`."""
         return (negative - positive[..., None] + self.gamma).relu().sum(-1)

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.losses.base import Loss
+from hapens_bench.losses.base import PairLoss
 
 
-class SampledSoftmax(Loss):
+class SampledSoftmax(PairLoss):
     """-ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))] = ln(1 + sum_k e^((s_uk - s_ui)/tau)).
 
     Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv 2201.02327);
@@ -25,5 +25,5 @@ class SampledSoftmax(Loss):
         self.register_buffer("tau", tau)
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """See `Loss.forward`."""
+        """See `PairLoss.forward`."""
         return torch.logsumexp(F.pad((negative - positive[..., None]) / self.tau, (1, 0)), -1)

@@ -24,5 +24,5 @@ class SoftBPR(BPR):
         self.register_buffer("factor", factor)
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
-        """See `Loss.forward`."""
+        """See `PairLoss.forward`."""
         return super().forward(self.factor[..., 0] * positive, self.factor * negative)

@@ -29,7 +29,7 @@ class WholeData(GroupLoss):
         self.register_buffer("w", w)
 
     def start(self, positives: Positives) -> None:
-        """See `GroupLoss.start`."""
+        """See `Loss.start`."""
         self.positives = positives
 
     def forward(

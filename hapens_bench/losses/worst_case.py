@@ -32,7 +32,7 @@ class WorstCase(GroupLoss):
         self.register_buffer("eta", eta)
 
     def start(self, positives: Positives) -> None:
-        """See `GroupLoss.start`."""
+        """See `Loss.start`."""
         self.positives = positives
 
     def forward(

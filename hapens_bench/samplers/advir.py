@@ -34,8 +34,7 @@ class AdvIR(GeneratorSampler):
 
     def __init__(self, eps: Tensor, lam: Tensor, **generator: Any) -> None:
         super().__init__(**generator)
-        self.register_buffer("eps", eps)
-        self.register_buffer("lam", lam)
+        self.hyperparameters(eps=eps, lam=lam)
 
     def reward(self, score: Tensor) -> Tensor:
         """See `GeneratorSampler.reward`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class AHNS(Sampler):
@@ -23,7 +23,7 @@ class AHNS(Sampler):
         "alpha": Key(float),
         "beta": Key(float),
         "p": Key(int, high=-1),
-        "M": Key(int, low=1, shared=True),
+        "M": PoolSize(int, low=1, shared=True),
     }
 
     alpha: Tensor
@@ -32,9 +32,7 @@ class AHNS(Sampler):
 
     def __init__(self, alpha: Tensor, beta: Tensor, p: Tensor, M: int) -> None:
         super().__init__()
-        self.register_buffer("alpha", alpha)
-        self.register_buffer("beta", beta)
-        self.register_buffer("p", p)
+        self.hyperparameters(alpha=alpha, beta=beta, p=p)
         self.pool_size = M
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:

@@ -10,7 +10,7 @@ from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.models.linear import Gate
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 
 
 class ANS(Sampler):
@@ -27,16 +27,18 @@ class ANS(Sampler):
     `Negatives.items` names the winners of layer 0.
     """
 
-    keys = {"M": Key(int, low=1, shared=True), "gamma": Key(float, low=0), "eps": Key(float, low=0)}
+    keys = {
+        "M": PoolSize(int, low=1, shared=True),
+        "gamma": Key(float, low=0),
+        "eps": Key(float, low=0),
+    }
     differentiable = True
-    trains = True
     gamma: Tensor
     eps: Tensor
 
     def __init__(self, M: int, gamma: Tensor, eps: Tensor, seeds: list[int], D: int) -> None:
         super().__init__()
-        self.register_buffer("gamma", gamma)
-        self.register_buffer("eps", eps)
+        self.hyperparameters(gamma=gamma, eps=eps)
         self.pool_size = M
         self.A, self.C, self.W = Gate(seeds, 0, D, D), Gate(seeds, 1, D, D), Gate(seeds, 2, D, 1)
 

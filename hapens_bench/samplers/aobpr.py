@@ -33,14 +33,13 @@ class AOBPR(Sampler):
         "R": Key(int, low=1, high=64, shared=True),
         "spread": Key(str, choices=("std", "variance"), shared=True),
     }
-    remembers = True
     lam: Tensor
     order: Tensor
     sigma: Tensor
 
     def __init__(self, lam: Tensor, R: int, spread: str) -> None:
         super().__init__()
-        self.register_buffer("lam", lam)
+        self.hyperparameters(lam=lam)
         self.R, self.power = R, {"std": 1, "variance": 2}[spread]
 
     @classmethod

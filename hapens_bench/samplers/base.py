@@ -52,31 +52,53 @@ class Negatives:
     extra: Tensor | None = None
     positives: Tensor | None = None
 
+    @property
+    def group(self) -> Tensor:
+        """The positives of a sampler that works on user groups.
+
+        Raises:
+            TypeError: when the sampler works on interactions.
+        """
+        if self.positives is None:
+            raise TypeError("this sampler works on interactions and draws no positives")
+        return self.positives
+
+
+@dataclass(frozen=True)
+class PoolSize(Key):
+    """The key that says how many candidates the pool holds for each positive."""
+
 
 class Sampler(nn.Module, ABC):
     """A rule that picks K negatives for each positive of a batch.
 
-    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as tensors [T, 1,
-    1], so a rule written over [..., M] serves every trial of a pack. The pool holds `pool_size` candidates a
-    positive, none of them a train item of the user: excluding positives is the pool's duty, never the sampler's.
-    `pool_key` names the key that sizes it. `differentiable` samplers give embeddings or an extra loss, and get
-    vectors with a gradient; those with `trains` have parameters, and their constructor gets `seeds` and `D` too; that of `sized`
-    ones gets `n_users` and `n_items`. Buffers have the trial axis first, as parameters do. Those with `groups`
-    get users instead of interactions: an epoch goes over the users who have a train item, B of them a step, and they draw their
-    positives themselves. Those with `remembers` keep buffers that change from step to step, whose room is made by `allocate`. Those
-    that `inherits` have a class method `inherited(section, seed, artefact)` for what a trial takes over from its `prerequisite`
-    (None without one); the constructor gets a list of these, one a trial.
+    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as
+    tensors [T, 1, 1], so a rule written over [..., M] serves every trial of a pack. The constructor
+    gets what its signature names: keys, and of `seeds` (one a trial), `D`, `n_users`, `n_items` and
+    `inherited` (see the class method of that name) what it asks for.
+
+    The pool holds `pool_size` candidates for each positive, none of them a train item of the user:
+    excluding positives is the pool's duty, never the sampler's. A `PoolSize` key sizes it.
+
+    What `hyperparameters` registers follows from the config; other buffers are what the sampler
+    remembers from step to step (`state_dict`): a checkpoint holds them. Buffers and parameters have
+    the trial axis first.
+
+    A `differentiable` sampler returns layer embeddings or an extra loss, and gets vectors with a
+    gradient. One with `groups` gets users instead of interactions: an epoch goes over the users who
+    have a train item, B of them a step, and the sampler draws their positives itself.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
-    pool_key: ClassVar[str] = "M"
+    pool_key: ClassVar[str | None] = None  # the name of the PoolSize key
     differentiable: ClassVar[bool] = False
-    trains: ClassVar[bool] = False
-    sized: ClassVar[bool] = False
     groups: ClassVar[bool] = False
-    remembers: ClassVar[bool] = False
-    inherits: ClassVar[bool] = False
     pool_size: int = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        sizing = [name for name, key in cls.keys.items() if isinstance(key, PoolSize)]
+        cls.pool_key = sizing[0] if sizing else None
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:
@@ -102,8 +124,29 @@ class Sampler(nn.Module, ABC):
         """Return how many bytes a trial's buffers and parameters take that grow with users or items, at least."""
         return 0
 
+    @classmethod
+    def inherited(cls, section: Mapping[str, Any], seed: int, artefact: Any) -> Any:
+        """Return what a trial takes over from the artefact of its prerequisite (None without one).
+
+        A constructor that names `inherited` gets a list of these, one a trial.
+        """
+        raise TypeError(
+            f"{cls.__name__} asks for `inherited` and has no class method that makes it"
+        )
+
+    def hyperparameters(self, **values: Tensor) -> None:
+        """Keep tensors [T, ...] that follow from the config, as buffers that no checkpoint holds."""
+        for name, value in values.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def remembered(self) -> dict[str, Tensor]:
+        """The buffers that change from step to step, by name."""
+        kept = self.state_dict(keep_vars=True)
+        return {name: kept[name] for name, _ in self.named_buffers() if name in kept}
+
     def allocate(self, encoded: Encoded) -> None:
-        """Register the buffers that are remembered, [T, ...], sized by the model's vectors; called once, before `start`."""
+        """Register buffers to remember, [T, ...], sized by the model's vectors; called once, before `start`."""
 
     def start(self, positives: Positives) -> None:
         """Look at the train pairs of a stage before its first step."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class CuCo(Sampler):
@@ -19,7 +18,7 @@ class CuCo(Sampler):
     epochs, whatever early stopping does.
     """
 
-    keys = {"M": Key(int, low=1, shared=True)}
+    keys = {"M": PoolSize(int, low=1, shared=True)}
 
     def __init__(self, M: int) -> None:
         super().__init__()

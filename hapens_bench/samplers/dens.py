@@ -10,7 +10,7 @@ from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.models.linear import Gate
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose
 
 
 class DENS(Sampler):
@@ -27,13 +27,12 @@ class DENS(Sampler):
     """
 
     keys = {
-        "M": Key(int, low=1, shared=True),
+        "M": PoolSize(int, low=1, shared=True),
         "gamma": Key(float, low=0),
         "alpha": Key(float),
         "warmup": Key(int, low=1, optional=True, shared=True),
     }
     differentiable = True
-    trains = True
     gamma: Tensor
     alpha: Tensor
 
@@ -41,8 +40,7 @@ class DENS(Sampler):
         self, M: int, gamma: Tensor, alpha: Tensor, warmup: int | None, seeds: list[int], D: int
     ) -> None:
         super().__init__()
-        self.register_buffer("gamma", gamma)
-        self.register_buffer("alpha", alpha)
+        self.hyperparameters(gamma=gamma, alpha=alpha)
         self.pool_size, self.warmup = M, warmup
         self.A_i, self.A_u, self.B_n, self.B_p = (Gate(seeds, place, D, D) for place in range(4))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose
 
 
 class DINS(Sampler):
@@ -21,13 +21,13 @@ class DINS(Sampler):
     and norms that are not squared. `Negatives.items` names the winners of layer 0.
     """
 
-    keys = {"a": Key(float, above=0), "M": Key(int, low=1, shared=True)}
+    keys = {"a": Key(float, above=0), "M": PoolSize(int, low=1, shared=True)}
     differentiable = True
     a: Tensor
 
     def __init__(self, a: Tensor, M: int) -> None:
         super().__init__()
-        self.register_buffer("a", a)
+        self.hyperparameters(a=a)
         self.pool_size = M
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:

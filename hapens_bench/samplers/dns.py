@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class DNS(Sampler):
@@ -17,7 +16,7 @@ class DNS(Sampler):
     Scores use the present parameters, as in the code of MixGCF and AHNS.
     """
 
-    keys = {"M": Key(int, low=1, shared=True)}
+    keys = {"M": PoolSize(int, low=1, shared=True)}
 
     def __init__(self, M: int) -> None:
         super().__init__()

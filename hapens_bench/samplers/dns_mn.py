@@ -10,7 +10,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams, scale_below, to_below
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, pick
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose, pick
 
 
 class DNSMN(Sampler):
@@ -23,10 +23,9 @@ class DNSMN(Sampler):
 
     keys = {
         "M": Key(int, low=1, shared=True),
-        "N": Key(int, low=1, shared=True),
+        "N": PoolSize(int, low=1, shared=True),
         "take": Key(str, choices=("one", "all"), shared=True),
     }
-    pool_key = "N"
 
     def __init__(self, M: int, N: int, take: str) -> None:
         super().__init__()

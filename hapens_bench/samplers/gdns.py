@@ -11,7 +11,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 from hapens_bench.samplers.pool import Positives, draw_positives
 
 BELOW_ONE = (
@@ -41,14 +41,13 @@ class GDNS(Sampler):
 
     keys = {
         "N": Key(int, low=1, shared=True),
-        "M": Key(int, low=1, high=8192, shared=True),
+        "M": PoolSize(int, low=1, high=8192, shared=True),
         "alpha": Key(float, low=0, high=1),
         "eps": Key(float, above=0),
         "reading": Key(str, choices=("a", "b", "c"), shared=True),
         "select": Key(str, choices=("gain", "hardness"), shared=True),
     }
     groups = True
-    remembers = True
     alpha: Tensor
     eps: Tensor
     H: Tensor
@@ -59,8 +58,7 @@ class GDNS(Sampler):
     ) -> None:
         super().__init__()
         self.N, self.pool_size, self.reading, self.select = N, M, reading, select
-        self.register_buffer("alpha", alpha)
-        self.register_buffer("eps", eps)
+        self.hyperparameters(alpha=alpha, eps=eps)
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:

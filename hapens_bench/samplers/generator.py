@@ -15,7 +15,7 @@ from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded, xavier_uniform
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose, place_by
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose, place_by
 from hapens_bench.samplers.prerequisite import first_config, first_problems
 
 
@@ -68,18 +68,13 @@ class Adversary(Sampler):
 
     keys = {"temperature": Key(float, above=0), "lr": Key(float, above=0), "l2": Key(float, low=0)}
     differentiable = True
-    trains = True
-    sized = True
-    remembers = True
     temperature: Tensor
     lr: Tensor
     l2: Tensor
 
     def __init__(self, temperature: Tensor, lr: Tensor, l2: Tensor) -> None:
         super().__init__()
-        self.register_buffer("temperature", temperature)
-        self.register_buffer("lr", lr)
-        self.register_buffer("l2", l2)
+        self.hyperparameters(temperature=temperature, lr=lr, l2=l2)
         self.earnings = Earnings(len(lr))
 
     @classmethod
@@ -110,12 +105,11 @@ class GeneratorSampler(Adversary):
     """
 
     keys = {
-        "M": Key(int, low=2, shared=True),
+        "M": PoolSize(int, low=2, shared=True),
         **Adversary.keys,
         "start": Key(str, choices=("scratch", "trained"), shared=True, host=True),
         "first": Key(dict, host=True),
     }
-    inherits = True
     baseline = False
     mean_reward: Tensor
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick, place_by
 from hapens_bench.samplers.prerequisite import first_config, first_problems
 
 STEPS = 24  # halvings of reading B's interval: as many as float32 tells apart
@@ -42,7 +42,7 @@ class HAPENS(Sampler):
 
     keys = {
         "reading": Key(str, choices=("A", "B", "C", "D", "E", "F"), shared=True),
-        "M_max": Key(int, low=2, shared=True),
+        "M_max": PoolSize(int, low=2, shared=True),
         "M_cap": Key(float, low=1),
         "level": Key(
             str, choices=("min", "q10", "median", "mean", "probability"), optional=True, host=True
@@ -51,19 +51,17 @@ class HAPENS(Sampler):
         "M": Key(float, low=1, optional=True, host=True),
         "first": Key(dict, host=True),
     }
-    pool_key = "M_max"
-    inherits = True
     M_cap: Tensor
     levels: Tensor
 
     def __init__(self, reading: str, M_max: int, M_cap: Tensor, inherited: list[Tensor]) -> None:
         super().__init__()
         self.reading, self.pool_size = reading, M_max
-        self.register_buffer("M_cap", M_cap)
+        self.hyperparameters(M_cap=M_cap)
         U = max(
             len(levels) for levels in inherited
         )  # 1 where every trial has one level for all users
-        self.register_buffer("levels", torch.stack([levels.expand(U) for levels in inherited]))
+        self.hyperparameters(levels=torch.stack([levels.expand(U) for levels in inherited]))
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:

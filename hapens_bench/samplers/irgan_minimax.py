@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, choose
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, choose
 from hapens_bench.samplers.generator import Adversary, Factors
 from hapens_bench.samplers.pool import Positives
 
@@ -39,7 +39,7 @@ class IRGANMinimax(Adversary):
     """
 
     keys = {
-        "M": Key(int, low=1, shared=True),
+        "M": PoolSize(int, low=1, shared=True),
         "pretrain": Key(int, low=0, shared=True),
         "d_epochs": Key(int, low=1, shared=True),
         "g_epochs": Key(int, low=1, shared=True),
@@ -70,7 +70,7 @@ class IRGANMinimax(Adversary):
             d_epochs,
             d_epochs + g_epochs,
         )
-        self.register_buffer("lam", lam)
+        self.hyperparameters(lam=lam)
         self.discriminator = Factors(seeds, D, n_users, n_items)
 
     @classmethod

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, choose
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose
 
 
 class MixGCF(Sampler):
@@ -20,7 +19,7 @@ class MixGCF(Sampler):
     the mix. On MF there is one layer: DNS with a random soft factor 1 - a. `Negatives.items` names the winners of layer 0.
     """
 
-    keys = {"M": Key(int, low=1, shared=True)}
+    keys = {"M": PoolSize(int, low=1, shared=True)}
     differentiable = True
 
     def __init__(self, M: int) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick, place_by
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick, place_by
 
 
 class Softmax(Sampler):
@@ -27,15 +27,14 @@ class Softmax(Sampler):
 
     keys = {
         "rho": Key(float, above=0),
-        "N": Key(int, low=2, shared=True),
+        "N": PoolSize(int, low=2, shared=True),
         "take": Key(str, choices=("one", "all"), shared=True),
     }
-    pool_key = "N"
     rho: Tensor
 
     def __init__(self, rho: Tensor, N: int, take: str) -> None:
         super().__init__()
-        self.register_buffer("rho", rho)
+        self.hyperparameters(rho=rho)
         self.pool_size, self.take = N, take
 
     @classmethod

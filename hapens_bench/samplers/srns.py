@@ -11,7 +11,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler, pick
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 EPOCHS = 5  # whose ends a score's deviation is over
 EMPTY = -1
@@ -38,14 +38,12 @@ class SRNS(Sampler):
 
     keys = {
         "S1": Key(int, low=1, shared=True),
-        "S2": Key(int, low=0, shared=True),
+        "S2": PoolSize(int, low=0, shared=True),
         "alpha": Key(float, low=0),
         "T0": Key(float, above=0),
         "tau": Key(float, above=0),
         "memory": Key(str, choices=("authors", "persistent"), shared=True),
     }
-    pool_key = "S2"
-    remembers = True
     alpha: Tensor
     T0: Tensor
     tau: Tensor
@@ -58,8 +56,7 @@ class SRNS(Sampler):
     ) -> None:
         super().__init__()
         self.S1, self.pool_size, self.memory = S1, S1 + S2, memory
-        for name, value in (("alpha", alpha), ("T0", T0), ("tau", tau)):
-            self.register_buffer(name, value)
+        self.hyperparameters(alpha=alpha, T0=T0, tau=tau)
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:

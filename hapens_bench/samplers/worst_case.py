@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hapens_bench.config.keys import Key
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Negatives, Sampler
+from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 from hapens_bench.samplers.pool import Positives, draw_positives
 
 
@@ -18,8 +17,7 @@ class WorstCase(Sampler):
     hardness only.
     """
 
-    keys = {"K": Key(int, low=1, shared=True)}
-    pool_key = "K"
+    keys = {"K": PoolSize(int, low=1, shared=True)}
     groups = True
 
     def __init__(self, K: int) -> None:

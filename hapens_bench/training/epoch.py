@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hapens_bench.kernels import Engine
-from hapens_bench.losses.base import GroupLoss
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.termination import check
@@ -50,8 +49,7 @@ class EpochLoop:
         self.B = min(settings["batch_size"], n)
         self.n_steps = n // self.B if settings["drop_last"] else math.ceil(n / self.B)
         pack.sampler.start(positives)
-        if isinstance(pack.loss, GroupLoss):
-            pack.loss.start(positives)
+        pack.loss.start(positives)
         self.meter = HardnessMeter(
             false_negatives, positives, settings["hardness_pairs"], pack.size
         )

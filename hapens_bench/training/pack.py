@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from hapens_bench.config.components import component_class
 from hapens_bench.kernels import Engine
-from hapens_bench.losses.base import GroupLoss, Loss
+from hapens_bench.losses.base import Loss
 from hapens_bench.models.base import Encoded, Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
@@ -55,22 +56,31 @@ def build_sampler(
     n_items: int,
     artefacts: Sequence[Artefact | None] | None = None,
 ) -> Sampler:
-    """Build the sampler of T trials.
+    """Build the sampler of T trials, with what its constructor's signature asks for beside keys.
 
-    One that trains parameters gets seeds and embedding size, one with tables their sizes, one that inherits what each trial takes over
-    from the artefact of its prerequisite.
+    That is of `seeds`, `D`, `n_users`, `n_items`, and of `inherited`: what each trial takes over from
+    the artefact of its prerequisite.
     """
     cls = component_class(sections[0])
-    own: dict[str, Any] = {"seeds": seeds, "D": D} if cls.trains else {}
-    if cls.sized:
-        own |= {"n_users": n_users, "n_items": n_items}
-    if cls.inherits:
-        given = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
-        own["inherited"] = [
-            cls.inherited(section, seed, artefact) for section, seed, artefact in given
-        ]
-    sampler: Sampler = build(sections, **own)
+    context: dict[str, Any] = {"seeds": seeds, "D": D, "n_users": n_users, "n_items": n_items}
+    wanted = constructor_names(cls)
+    if "inherited" in wanted:
+        trials = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
+        context["inherited"] = [cls.inherited(*trial) for trial in trials]
+    sampler: Sampler = build(sections, **{k: v for k, v in context.items() if k in wanted})
     return sampler
+
+
+def constructor_names(cls: type) -> set[str]:
+    """Return what a constructor takes by name; one with **kwargs takes what its base class takes too."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            names |= {parameter.name for parameter in parameters}
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+                break
+    return names
 
 
 def artefact(config: Config) -> Artefact | None:
@@ -141,9 +151,8 @@ class Pack:
             [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts
         )
         self.sampler = sampler.to(device)
-        if sampler.remembers:
-            sampler.allocate(self.model.encode().detach())
-        self.loss: Loss | GroupLoss = build([c["loss"] for c in configs]).to(device)
+        sampler.allocate(self.model.encode().detach())
+        self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         self.sums = configs[0]["trainer"]["reduction"] == "sum"
         self.optimizer = self._optimizer(configs, engine)
@@ -203,25 +212,14 @@ class Pack:
         with torch.set_grad_enabled(self.sampler.differentiable):
             seen = encoded if self.sampler.differentiable else encoded.detach()
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
-        if isinstance(self.loss, GroupLoss):
-            assert drawn.positives is not None
-            losses, squares = self.loss(encoded, ego, batch.users, drawn)
-            positive = encoded.score(batch.users, drawn.positives[..., :1])[..., 0]
-            negative = encoded.score(batch.users, drawn.items)
-        elif drawn.layers is not None:
-            positive, negative, squares = encoded.synthesised(
-                batch.users, batch.items, drawn.layers, ego
-            )
-            losses = self.loss(positive, negative, drawn.weights)
-        else:
-            positive, negative, squares = encoded.pairs(batch.users, batch.items, drawn.items, ego)
-            losses = self.loss(positive, negative, drawn.weights)
-        losses = losses.mean(-1) + self.l2 * squares.mean(-1)
+        scored = self.loss.score(encoded, ego, batch, drawn)
+        losses = scored.losses.mean(-1) + self.l2 * scored.squares.mean(-1)
         if drawn.extra is not None:
             losses = losses + drawn.extra
         (losses.sum() * B if self.sums else losses.sum()).backward()
         self.optimizer.step()
-        return losses.detach(), positive.detach(), negative.detach(), drawn.items
+        scores = scored.positive.detach(), scored.negative.detach()
+        return losses.detach(), *scores, drawn.items
 
     def keep(self, trials: Sequence[int]) -> None:
         """Go on with the given trials only (indices on the trial axis)."""
@@ -280,7 +278,7 @@ class Pack:
                 for slot, tensors in self.optimizer.slots.items()
             },
             "steps": int(self.optimizer.steps),
-            "remembered": {name: x[t].cpu().clone() for name, x in self.sampler.named_buffers()},
+            "remembered": {name: x[t].cpu().clone() for name, x in self.sampler.remembered.items()},
         }
 
     @torch.no_grad()
@@ -294,6 +292,5 @@ class Pack:
             for name, x in zip(self.parameters(), tensors, strict=True):
                 x[t] = state[slot][name]
         self.optimizer.steps.fill_(state["steps"])
-        if self.sampler.remembers:
-            for name, x in self.sampler.named_buffers():
-                x[t] = state["remembered"][name]
+        for name, x in self.sampler.remembered.items():
+            x[t] = state["remembered"][name]

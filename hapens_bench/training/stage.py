@@ -65,7 +65,7 @@ class Stage:
 
     def indicators(self, pack: Pack, t: int) -> dict[str, Tensor]:
         """Give what the sampler remembers of the watched pairs in trial t, where there are any and it remembers something."""
-        if not pack.sampler.remembers or self.watched is None:
+        if not pack.sampler.remembered or self.watched is None:
             return {}
         users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
         found = pack.sampler.indicators(t, users, items)
