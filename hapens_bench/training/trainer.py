@@ -91,59 +91,73 @@ class Trainer:
             else ranking(self.config, self.split, self.device, stage)
         )
         setting = Stage(stage, self.config, self.split, self.device)
+        pack = self._start_pack(setting)
+        self.saved_at, self.save_seconds = time.monotonic(), 0.0
+        loop: EpochLoop | None = None
+        for epoch in range(self.active[0].progress.next_epoch, self.config["trainer"]["epochs"]):
+            if loop is None:
+                loop = self._loop(setting, pack)
+            start = time.monotonic()
+            rows = loop.run(epoch)
+            results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
+            if stage == "held":
+                improved = [t for t, selections in chosen.items() if "valid" in selections]
+                self._leave(pack, setting, {t: results[t] for t in improved})
+            seconds = time.monotonic() - start
+            for trial, row in zip(self.active, rows, strict=True):
+                self._note(trial, stage, epoch, row, seconds)
+            if self.watcher:
+                self.watcher.epoch(stage, epoch, self.active, rows)
+            self._checkpoint(pack, setting, stage, rows[0]["evaluated"])
+            if self._drop_finished(pack, stage):
+                loop = None  # it holds the tensors of the pack as it was
+            if not self.active:
+                break
+            self._settle(pack)
+        self.pack = None
+
+    def _start_pack(self, setting: Stage) -> Pack:
+        """Build the pack of the active trials, and put those that have a checkpoint back to it."""
         pack = setting.pack([t.config for t in self.active])
-        start, checkpoint_seconds = (
-            self.active[0].progress.next_epoch,
-            self.config["trainer"]["checkpoint_seconds"],
-        )
+        start = self.active[0].progress.next_epoch
         for place, trial in enumerate(self.active):
             assert trial.progress.next_epoch == start, "trials of a pack start at the same epoch"
             if trial.pack_state is not None:
                 pack.load_trial_state(place, trial.pack_state)
         self._settle(pack)
-        loop = self._loop(setting, pack)
-        saved, cost = time.monotonic(), 0.0
-        for epoch in range(start, self.config["trainer"]["epochs"]):
-            begun = time.monotonic()
-            rows = loop.run(epoch)
-            results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
-            if stage == "held":
-                self._leave(
-                    pack,
-                    setting,
-                    {t: results[t] for t, selections in chosen.items() if "valid" in selections},
-                )
-            seconds = time.monotonic() - begun
-            over = [
-                self._note(t, stage, epoch, row, seconds)
-                for t, row in zip(self.active, rows, strict=True)
-            ]
-            if self.watcher:
-                self.watcher.epoch(stage, epoch, self.active, rows)
-            due = rows[0]["evaluated"] and time.monotonic() - saved >= checkpoint_seconds * max(
-                1, cost
-            )
-            for place, trial in enumerate(self.active):
-                if trial.failure is None and over[place]:
-                    trial.progress.indicators = setting.indicators(pack, place)
-                if trial.failure is None and (due or over[place]):
-                    begun = time.monotonic()
-                    self._save(trial, None if over[place] else pack.trial_state(place))
-                    saved = time.monotonic()
-                    cost = saved - begun
-                if trial.failure is not None or trial.progress.stage == "done":
-                    over[place] = True
-                    self.end(trial)
-            if any(over):
-                going_on = [place for place in range(len(over)) if not over[place]]
-                self.active = [self.active[place] for place in going_on]
-                if not self.active:
-                    break
-                pack.keep(going_on)
-            self._settle(pack)
-            if any(over):
-                loop = self._loop(setting, pack)
-        self.pack = None
+        return pack
+
+    def _checkpoint(self, pack: Pack, setting: Stage, stage: str, evaluated: bool) -> None:
+        """Save trials whose stage is over; after an evaluation, and when it is time, all the others too."""
+        begun = time.monotonic()
+        wait = self.config["trainer"]["checkpoint_seconds"] * max(1, self.save_seconds)
+        due = evaluated and begun - self.saved_at >= wait
+        for place, trial in enumerate(self.active):
+            closed = trial.progress.stage != stage
+            if trial.failure is not None or not (closed or due):
+                continue
+            if closed:
+                trial.progress.indicators = setting.indicators(pack, place)
+            self._save(trial, None if closed else pack.trial_state(place))
+            self.saved_at = time.monotonic()
+            self.save_seconds = self.saved_at - begun
+
+    def _drop_finished(self, pack: Pack, stage: str) -> bool:
+        """Let trials whose stage is over leave the pack; return whether any did."""
+        for trial in self.active:
+            if trial.failure is not None or trial.progress.stage == "done":
+                self.end(trial)
+        staying = [
+            place
+            for place, trial in enumerate(self.active)
+            if trial.failure is None and trial.progress.stage == stage
+        ]
+        if len(staying) == len(self.active):
+            return False
+        self.active = [self.active[place] for place in staying]
+        if self.active:
+            pack.keep(staying)
+        return True
 
     def _loop(self, setting: Stage, pack: Pack) -> EpochLoop:
         """Make ready to train the active trials, and note on each why its steps cannot be captured, if so."""
@@ -160,8 +174,8 @@ class Trainer:
 
     def _note(
         self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float
-    ) -> bool:
-        """Enter an epoch into a trial's history; tell whether its stage is over."""
+    ) -> None:
+        """Enter an epoch into a trial's history, and close its stage or fail it where that is due."""
         row |= {"seconds": seconds, "pack_size": len(self.active)}
         trial.progress.seconds += seconds / len(self.active)
         trial.progress.rows.append(row)
@@ -173,7 +187,6 @@ class Trainer:
             trial.close_stage(stage)
         elif row["evaluated"]:
             trial.prune()
-        return trial.failure is not None or trial.progress.stage != stage
 
     @staticmethod
     def _save(trial: Trial, state: dict[str, Any] | None) -> None:

@@ -12,13 +12,14 @@ from hapens_bench.config.paths import conf_dir
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.samplers.base import Batch
+from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
 from hapens_bench.training.pack import build_sampler
 from tests.conftest import make_config
 from tests.samplers.cases import CASES, Look
 
 T, U, I, D, B = 3, 40, 60, 8, 64
+GENERATORS = ("advir", "irgan", "irgan_minimax", "rns_as")  # they count what they earn
 NAMES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
 
 
@@ -169,6 +170,20 @@ def test_trained_parameters_get_gradients_and_are_kept_and_saved_by_trial(case):
         alone = make(sections(name)[1:2], [2])
         for key, p in alone.named_parameters():
             assert torch.equal(p[0], parameters[key][1])
+
+
+def test_what_a_draw_changes_is_remembered_and_nothing_else_is_in_the_state(case):
+    name, sampler, batch, encoded, pool, rng, _ = case
+    buffers = dict(sampler.named_buffers())
+    before = {key: x.clone() for key, x in buffers.items()}
+    sampler.draw(batch, encoded, pool, rng)
+    sampler.close_epoch(1, encoded)
+    changed = {key for key, x in buffers.items() if not torch.equal(x, before[key])}
+    assert changed <= set(sampler.remembered)
+    assert not set(sampler.remembered) & set(sections(name)[0]), "a hyper-parameter is remembered"
+    assert bool(sampler.remembered) == (
+        type(sampler).allocate is not Sampler.allocate or name in GENERATORS
+    )
 
 
 def table_bytes(name, U, I):
