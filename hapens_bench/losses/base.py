@@ -1,4 +1,4 @@
-"""What a loss is: a number for each positive, or for each user, of a batch."""
+"""The interface of a loss: a number for each positive, or for each user, of a batch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from hapens_bench.samplers.pool import Positives
 
 @dataclass(frozen=True)
 class Scored:
-    """The losses of a batch, and what they were made of.
+    """The losses of a batch, with the scores and norms they were made of.
 
-    `squares` is half the squared norms of the ego rows in each loss, for L2. `positive` and `negative`
-    are scores as the loss saw them; of user groups, of each user's first positive and the negatives.
+    `squares` is half the squared norms of the ego rows in each loss, for L2. `positive` and
+    `negative` are scores as the loss saw them; for user groups, of each user's first positive and
+    the negatives.
 
     Shape:
         losses, squares, positive: [T, B]; negative: [T, B, K].
@@ -34,23 +35,23 @@ class Scored:
 class Loss(nn.Module, ABC):
     """A loss over a batch; the trainer takes the mean over B and the sum over T.
 
-    Subclass `PairLoss` for a loss of interactions, `GroupLoss` for one of users with their groups.
+    Subclass `PairLoss` for interactions, and `GroupLoss` for users with their groups.
     """
 
-    weighted: ClassVar[bool] = False  # whether it takes the weights that a sampler may give
-    groups: ClassVar[bool] = False  # whether it is for samplers that work on user groups
+    weighted: ClassVar[bool] = False  # whether it takes a sampler's weights
+    groups: ClassVar[bool] = False  # whether it is for samplers on user groups
     keys: ClassVar[dict[str, Key]] = {}
 
     def start(self, positives: Positives) -> None:
-        """Look at the train pairs of a stage before its first step."""
+        """Look at the train pairs of a stage, before its first step."""
 
     @abstractmethod
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
-        """Score a batch with its negatives, differentiably, and return the losses."""
+        """Return the losses of a batch with its negatives, differentiably."""
 
 
 class PairLoss(Loss):
-    """A loss of each positive, from its score and its negatives' scores."""
+    """A loss per positive, from its score and the scores of its negatives."""
 
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
         """See `Loss.score`."""
@@ -72,7 +73,7 @@ class PairLoss(Loss):
 
 
 class GroupLoss(Loss):
-    """A loss of each user, for samplers that work on user groups."""
+    """A loss per user, for samplers that work on user groups."""
 
     groups = True
 
@@ -87,7 +88,7 @@ class GroupLoss(Loss):
     def forward(
         self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives
     ) -> tuple[Tensor, Tensor]:
-        """Return each user's loss, and half the squared norms of the ego rows that it is made of.
+        """Return each user's loss, and half the squared norms of the ego rows in it.
 
         Shape:
             users: [T, B]; drawn: of these users -> losses, squares [T, B].

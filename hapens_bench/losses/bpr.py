@@ -10,10 +10,14 @@ from hapens_bench.losses.base import PairLoss
 
 
 class BPR(PairLoss):
-    """Bayesian personalised ranking with K negatives: ln(1 + sum_k exp(s_uk - s_ui)); for K = 1, -ln sigma(s_ui - s_uj).
+    """Bayesian personalised ranking with K negatives.
 
-    Rendle et al., UAI 2009; the K-pair form is that of MixGCF's code (KDD 2021). Deviation: computed by softplus and
-    logsumexp, so it does not overflow where the published code does.
+        ln(1 + sum_k exp(s_uk - s_ui)); for K = 1, -ln sigma(s_ui - s_uj)
+
+    Rendle et al., UAI 2009; the K-pair form is that of MixGCF's code (KDD 2021).
+
+    Deviation: computed by softplus and logsumexp, so it does not overflow where the published code
+    does.
     """
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The sum of the BPR losses of several negatives, each with its weight."""
+"""The weighted sum of the BPR losses of several negatives."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from hapens_bench.losses.base import PairLoss
 
 
 class BPRSum(PairLoss):
-    """Sum over the negatives of w_k softplus(s_uk - s_ui), w_k = 1 where the sampler gives no weights.
+    """Sum over the negatives of w_k softplus(s_uk - s_ui), w_k = 1 if the sampler has no weights.
 
-    What DNS(M,N) and Softmax(rho,N) of Shi et al., WWW 2023, minimise. For one negative of weight 1 it is BPR.
+    DNS(M,N) and Softmax(rho,N) of Shi et al., WWW 2023, minimise it. For one negative of weight 1
+    it is BPR.
     """
 
     weighted = True

@@ -11,11 +11,14 @@ from hapens_bench.samplers.base import Negatives
 
 
 class GroupHinge(GroupLoss):
-    """For each user the sum over i in a group of N positives and j in one of N negatives of [s_uj - s_ui + gamma]_+.
+    """For each user, the hinge summed over a group of N positives i and one of N negatives j.
 
-    Zhu et al., "Gain-tuning dynamic negative sampling for recommendation", WWW 2022, equation 6 (equation 3 is printed with the
-    other sign). `pairs: matched` sums over the N pairs (i_k, j_k) only: the pairwise hinge, the paper's ablation without groups. L2 is
-    of the user's row and of the rows of both groups; the paper states none.
+        sum over i and j of [s_uj - s_ui + gamma]_+
+
+    Zhu et al., "Gain-tuning dynamic negative sampling for recommendation", WWW 2022, equation 6
+    (equation 3 is printed with the other sign). `pairs: matched` sums over the N pairs (i_k, j_k)
+    only: the pairwise hinge, the paper's ablation without groups. L2 is of the user's row and of
+    the rows of both groups; the paper states none.
     """
 
     keys = {"gamma": Key(float, low=0), "pairs": Key(str, choices=("all", "matched"), shared=True)}

@@ -11,13 +11,16 @@ from hapens_bench.losses.base import PairLoss
 
 
 class HardBPR(PairLoss):
-    """Hard-BPR, -ln[(a + sigma(c x - b)) / (1 + a)] with x = s_ui - s_uj, summed over negatives.
+    """Hard-BPR, summed over negatives.
+
+        -ln[(a + sigma(c x - b)) / (1 + a)], x = s_ui - s_uj
 
     Shi et al., arXiv 2403.19276, in the form of its authors' code. a = b = 0, c = 1 is BPR. For
-    a > 0 the gradient vanishes as x falls, so that the hardest negatives, which are the likeliest
-    to be false, count little. `form: plus` has c x + b, as runs from before that code was known.
-    Deviation: the authors take the mean over several negatives. Computed in logarithms, so it does
-    not overflow.
+    a > 0 the gradient vanishes as x falls, so the hardest negatives, which are the likeliest to be
+    false, count little. `form: plus` has c x + b, as in runs from before that code was known.
+    Computed in logarithms, so it does not overflow.
+
+    Deviation: the authors take the mean over several negatives.
     """
 
     keys = {

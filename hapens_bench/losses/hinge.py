@@ -9,10 +9,10 @@ from hapens_bench.losses.base import PairLoss
 
 
 class Hinge(PairLoss):
-    """Pairwise hinge with a margin: sum over the negatives of [s_uk - s_ui + gamma]_+.
+    """Pairwise hinge with a margin: the sum over the negatives of [s_uk - s_ui + gamma]_+.
 
-    Weston, Bengio and Usunier, "WSABIE", IJCAI 2011, for one negative; GDNS's group-wise loss (Zhu et al., WWW 2022) is its sum over
-    the pairs of a group.
+    Weston, Bengio and Usunier, "WSABIE", IJCAI 2011, for one negative. GDNS's group-wise loss (Zhu
+    et al., WWW 2022) is its sum over the pairs of a group.
     """
 
     keys = {"gamma": Key(float, low=0)}

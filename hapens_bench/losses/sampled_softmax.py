@@ -11,10 +11,14 @@ from hapens_bench.losses.base import PairLoss
 
 
 class SampledSoftmax(PairLoss):
-    """-ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))] = ln(1 + sum_k e^((s_uk - s_ui)/tau)).
+    """Sampled softmax with a temperature.
 
-    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv 2201.02327);
-    there s is a cosine: `model.similarity=cosine`. At tau = 1 it is the K-pair `bpr`.
+        -ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))]
+            = ln(1 + sum_k e^((s_uk - s_ui)/tau))
+
+    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024
+    (arXiv 2201.02327); there s is a cosine: `model.similarity=cosine`. At tau = 1 it is the K-pair
+    `bpr`.
     """
 
     keys = {"tau": Key(float, above=0)}

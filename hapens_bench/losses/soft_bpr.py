@@ -9,11 +9,15 @@ from hapens_bench.losses.bpr import BPR
 
 
 class SoftBPR(BPR):
-    """Soft BPR, softplus((1 - a) (s_uj - s_ui)): BPR against the negative a e_i + (1 - a) e_j. `factor` is 1 - a; at 1 it is BPR.
+    """Soft BPR: BPR against the negative a e_i + (1 - a) e_j.
 
-    Shi et al., "Soft BPR loss for dynamic hard negative sampling in recommender systems", arXiv 2211.13912 (SDNS). The losses (6), (7)
-    and (10) printed there lack a sign; this is what its text and gradient say. K negatives go into it as they do into BPR. Deviation:
-    L2 is that of the family, over the candidate's own row.
+        softplus((1 - a) (s_uj - s_ui))
+
+    `factor` is 1 - a; at 1 it is BPR. Shi et al., "Soft BPR loss for dynamic hard negative sampling
+    in recommender systems", arXiv 2211.13912 (SDNS). The losses (6), (7) and (10) printed there
+    lack a sign; this is what its text and gradient say. K negatives enter as they do in BPR.
+
+    Deviation: L2 is that of the family, over the candidate's own row.
     """
 
     keys = {"factor": Key(float, above=0, high=1)}

@@ -1,4 +1,4 @@
-"""The worst performance of a model on each user's own items, as a loss."""
+"""The worst performance of a model on each user's train items, as a loss."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from hapens_bench.samplers.pool import Positives
 
 
 class WorstCase(GroupLoss):
-    """For each user max_{i in S_u} l_u(i), l_u(i) = mean_k softplus(s_uk - s_ui) over K negatives that all her items share.
+    """For each user, the largest loss of a train item, over K negatives that all of them share.
 
-    `maximum=smooth` takes (1/eta) ln mean_i exp(eta l_u(i)) instead: eta -> 0 is average BPR, eta -> infinity is the maximum, and a
-    single bad record cannot rule a user. OUR READING of stage one of HAPENS (Liu et al., WWW 2023 Companion). L2 is of the user's row,
-    the mean over her items' rows and the mean over the negatives' rows: what one positive of BPR has.
+        max_{i in S_u} l_u(i), l_u(i) = mean_k softplus(s_uk - s_ui)
+
+    `maximum=smooth` takes (1/eta) ln mean_i exp(eta l_u(i)) instead: eta -> 0 is average BPR,
+    eta -> infinity is the maximum, and a single bad record cannot rule a user.
+
+    OUR READING of stage one of HAPENS (Liu et al., WWW 2023 Companion). L2 is of the user's row,
+    the mean over the user's items' rows and the mean over the negatives' rows: what one positive of
+    BPR has.
     """
 
     keys = {
@@ -71,14 +76,15 @@ class WorstCase(GroupLoss):
 
     @staticmethod
     def _sum(users: Tensor, owner: Tensor, values: Tensor) -> Tensor:
-        """Add up values of items by their users: [T, C] -> [T, B]."""
+        """Return the sums of item values by user: [T, C] -> [T, B]."""
         return values.new_zeros(users.shape).scatter_add(1, owner, values)
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Give ln(1 + e^x), in bits that do not depend on the place in the tensor.
+    """Return ln(1 + e^x), in bits that do not depend on the place in the tensor.
 
-    `torch.nn.functional.softplus` computes what is left over after whole vectors by another function: a trial would get
-    other bits in a pack, where its positives, as many as its users have, begin at another place.
+    `torch.nn.functional.softplus` computes what is left over after whole vectors by another
+    function. A trial would get other bits in a pack, where its positives begin at another place,
+    because there are as many as its users have.
     """
     return torch.maximum(x, torch.zeros_like(x)) + torch.log1p(torch.exp(-x.abs()))

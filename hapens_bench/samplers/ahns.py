@@ -12,11 +12,15 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class AHNS(Sampler):
-    """Adaptive hardness negative sampling, p < 0: j = argmin_{j in pool} |s_uj - beta (s_ui + alpha)^(p+1)|.
+    """Take the candidate whose score is nearest to a target that depends on the positive's score.
 
-    Lai et al., "Adaptive hardness negative sampling for collaborative filtering", AAAI 2024, eq. 2-3. At p = -1 the target is
-    the constant beta and alpha plays no part; at p = -2 it is beta / (s_ui + alpha), harder for low-scored positives. As in
-    the authors' code nothing is clamped: for s_ui < -alpha the p = -2 target is negative, although the paper assumes positive scores.
+        j = argmin_{j in pool} |s_uj - beta (s_ui + alpha)^(p+1)|, p < 0
+
+    Lai et al., "Adaptive hardness negative sampling for collaborative filtering", AAAI 2024, eq.
+    2-3. At p = -1 the target is the constant beta, and alpha plays no part. At p = -2 it is
+    beta / (s_ui + alpha), which is harder for low-scored positives. As in the authors' code,
+    nothing is clamped: for s_ui < -alpha the p = -2 target is negative, although the paper assumes
+    positive scores.
     """
 
     keys = {
@@ -36,7 +40,7 @@ class AHNS(Sampler):
         self.pool_size = M
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Take the candidate whose score lies nearest to the positive's target."""
+        """Take the candidate whose score is nearest to the target."""
         cand = encoded.score(batch.users, pool)
         pos = encoded.score(batch.users, batch.items[..., None])
         target = self.beta * torch.pow(pos + self.alpha, self.p + 1)

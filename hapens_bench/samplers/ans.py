@@ -14,17 +14,27 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 
 
 class ANS(Sampler):
-    """Candidates split into hard and easy factors, whose easy part is replaced by noise; the one that gained most is the negative.
+    """Augment candidates by noise on their easy factors, and take the one with the largest gain.
 
-    g = sigma(A e_j * C e_u), hard = e_j g, easy = e_j - hard, p_hard = e_i g, p_easy = e_i - p_hard, products elementwise;
-    margin m = sigma(1 / (W (hard p_hard))); noise = m z / |z| sign(p_easy - easy), z ~ U(0, 1)^D; the augmented negative is
-    e~_j = hard + easy + noise, and in each layer the one with the largest e_u . e~_j + eps (e_u . e~_j - e_u . e_j) is taken.
-    Beside BPR: gamma [ln(1 + sum_j exp(e_u . easy_j - e_u . hard_j)) + mean |hard - p_hard| + mean sum |p_easy easy|], |.| the
-    Euclidean and the absolute value.
+        g = sigma(A e_j * C e_u)
+        hard = e_j g, easy = e_j - hard, p_hard = e_i g, p_easy = e_i - p_hard
+        m = sigma(1 / (W (hard p_hard))), noise = m z / |z| sign(p_easy - easy), z ~ U(0, 1)^D
+        e~_j = hard + easy + noise
+        j = argmax_j e_u . e~_j + eps (e_u . e~_j - e_u . e_j) in each layer
 
-    Zhao et al., "Augmented negative sampling for collaborative filtering", RecSys 2023; the authors' main code. Deviations: gates are
-    Xavier-uniform with zero bias; the auxiliary terms are means over the batch (and the layers), the sum over j runs over the pool.
-    `Negatives.items` names the winners of layer 0.
+    Products are elementwise, m is the margin, and e~_j is the negative. Beside BPR the loss has
+
+        gamma [ln(1 + sum_j exp(e_u . easy_j - e_u . hard_j)) + mean |hard - p_hard|
+               + mean sum |p_easy easy|],
+
+    where the first |.| is the Euclidean norm and the second the absolute value.
+
+    Zhao et al., "Augmented negative sampling for collaborative filtering", RecSys 2023; the
+    authors' main code.
+
+    Deviations: gates are Xavier-uniform with zero bias; the auxiliary terms are means over the
+    batch (and the layers), and the sum over j runs over the pool. `Negatives.items` names the
+    winners of layer 0.
     """
 
     keys = {
@@ -43,7 +53,7 @@ class ANS(Sampler):
         self.A, self.C, self.W = Gate(seeds, 0, D, D), Gate(seeds, 1, D, D), Gate(seeds, 2, D, 1)
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Augment every candidate, take the best of each layer; add the auxiliary terms."""
+        """Augment every candidate, take the best in each layer, and add the auxiliary terms."""
         (_, B), M, L1 = batch.users.shape, self.pool_size, encoded.n_layers
         taken, items, extra = [], [], torch.zeros_like(self.gamma.view(-1))
         for layer in range(L1):
@@ -54,7 +64,7 @@ class ANS(Sampler):
             hard, p_hard = e_j * g, e_i * g
             easy, p_easy = e_j - hard, e_i - p_hard
             w = self.W(hard * p_hard)
-            # w is 0 for items that no edge leads to; no gradient may be nan.
+            # w is 0 for items without an edge; no gradient may be nan.
             margin = torch.sigmoid(1 / torch.where(w == 0, 1e-12, w))
             D = e_j.shape[-1]
             z = rng.uniform((batch.step * L1 + layer) * B * M * D, B, M, D)

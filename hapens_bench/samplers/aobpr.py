@@ -17,15 +17,20 @@ from hapens_bench.samplers.pool import Positives
 
 
 class AOBPR(Sampler):
-    """j = the item at rank r of factor f: p(r) ~ exp(-r / lambda), p(f|u) ~ |v_uf| sigma_f, v_u the user's vector.
+    """Draw a factor f and a rank r, and take the item at rank r of factor f.
 
-    The order is by q_jf, descending where v_uf > 0, else ascending; sigma_f is the deviation of q_jf over items. Orders and
-    deviations are renewed every I ln I draws. In GMF v_u = w * p_u. Rendle and Freudenthaler, "Improving pairwise learning for item
-    recommendation from implicit feedback", WSDM 2014. lambda = `lam` * I, as LibRec has it. `spread: variance` puts sigma^2 for sigma,
-    as LibRec does.
+        p(r) ~ exp(-r / lambda), p(f|u) ~ |v_uf| sigma_f, v_u the user's vector
 
-    Deviations: (r, f) is drawn R times and the first item that is no positive is taken, a uniform negative where all R are
-    positives; Adam instead of SGD. LibRec's exponent is an integer division, a staircase; ours is smooth.
+    Items are ordered by q_jf, descending where v_uf > 0, else ascending; sigma_f is the deviation
+    of q_jf over items. Orders and deviations are renewed every I ln I draws. In GMF v_u = w * p_u.
+    lambda = `lam` * I, as in LibRec. `spread: variance` uses sigma^2 for sigma, as LibRec does.
+
+    Rendle and Freudenthaler, "Improving pairwise learning for item recommendation from implicit
+    feedback", WSDM 2014.
+
+    Deviations: (r, f) is drawn R times, and the first item that is no positive is taken, or a
+    uniform negative where all R are positives; Adam instead of SGD. LibRec's exponent is an integer
+    division, a staircase; ours is smooth.
     """
 
     keys = {
@@ -44,11 +49,11 @@ class AOBPR(Sampler):
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
-        """Each factor's order of the items."""
+        """Return the bytes of the orders of the items."""
         return 8 * D * n_items
 
     def allocate(self, encoded: Encoded) -> None:
-        """Make room for each factor's order of the items [T, D, I] and for sigma [T, D]."""
+        """Register the order of the items by each factor, [T, D, I], and sigma, [T, D]."""
         T, I, D = encoded.items.shape
         self.register_buffer(
             "order", torch.zeros(T, D, I, dtype=torch.int64, device=encoded.items.device)
@@ -79,7 +84,10 @@ class AOBPR(Sampler):
         return Negatives(drawn.gather(-1, free.byte().argmax(-1, keepdim=True)))
 
     def _renew(self, due: Tensor, items: Tensor) -> None:
-        """Sort the items by each factor, descending, where it is due; a captured step sorts always and keeps what it has."""
+        """Sort the items by each factor, descending, if that is due.
+
+        A captured step always sorts, and keeps the old order if it is not due.
+        """
         if not due.is_cuda and not due:
             return
         order = items.transpose(1, 2).argsort(dim=-1, descending=True, stable=True)

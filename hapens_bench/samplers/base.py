@@ -1,4 +1,4 @@
-"""What a negative sampler is: one method that picks negatives for a batch."""
+"""The interface of a negative sampler: one method that picks negatives for a batch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from hapens_bench.samplers.pool import Positives
 
 @dataclass(frozen=True)
 class Batch:
-    """The positives of a step, or its users, and where in the training we are.
+    """The positives of a step, or its users, and where in the training the step is.
 
     Shape:
-        users, items: [T, B] int64, of a sampler that works on user groups items [T, B, 0]; epoch, step: [] int64 on the same device.
+        users: [T, B] int64; items: [T, B] int64, or [T, B, 0] for a sampler with `groups`;
+        epoch, step: [] int64 on the same device.
 
-    `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs. The two counters are tensors because a
-    captured step is replayed: the host may not know their values.
+    `epoch` counts from 0, `epochs` is the scheduled number, `step` counts over all epochs. `epoch`
+    and `step` are tensors because a captured step is replayed: the host may not know their values.
     """
 
     users: Tensor
@@ -35,15 +36,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Negatives:
-    """What the loss is given for each positive.
+    """The negatives of each positive, as a sampler returns them to the loss.
 
-    `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives, the embedding of
-    each layer, that take the items' place in the loss and in L2; `items` then says which items they come from.
-    `extra` is a loss of the sampler's own. A sampler that works on user groups gives `positives` too, whose first is what hardness
-    is measured against.
+    `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives,
+    as embeddings of each layer. They replace the items in the loss and in L2; `items` then names
+    the items they come from. `extra` is a loss of the sampler's own. A sampler with `groups`
+    returns `positives` too; hardness is measured against the first of them.
 
     Shape:
-        items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T]; positives: [T, B, N] int64.
+        items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T];
+        positives: [T, B, N] int64.
     """
 
     items: Tensor
@@ -54,7 +56,7 @@ class Negatives:
 
     @property
     def group(self) -> Tensor:
-        """The positives of a sampler that works on user groups.
+        """The positives drawn by a sampler that works on user groups.
 
         Raises:
             TypeError: when the sampler works on interactions.
@@ -66,27 +68,28 @@ class Negatives:
 
 @dataclass(frozen=True)
 class PoolSize(Key):
-    """The key that says how many candidates the pool holds for each positive."""
+    """The key that sets how many candidates the pool holds for each positive."""
 
 
 class Sampler(nn.Module, ABC):
     """A rule that picks K negatives for each positive of a batch.
 
-    `keys` declares the YAML keys beside `name` and `_target_`. Keys that are not `shared` arrive as
-    tensors [T, 1, 1], so a rule written over [..., M] serves every trial of a pack. The constructor
-    gets what its signature names: keys, and of `seeds` (one a trial), `D`, `n_users`, `n_items` and
-    `inherited` (see the class method of that name) what it asks for.
+    `keys` declares the YAML keys, beside `name` and `_target_`. Keys that are not `shared` arrive
+    as tensors [T, 1, 1], so a rule written over [..., M] serves every trial of a pack. The
+    constructor gets the arguments that its signature names: the keys, and any of `seeds` (one per
+    trial), `D`, `n_users`, `n_items` and `inherited` (see the class method of that name).
 
     The pool holds `pool_size` candidates for each positive, none of them a train item of the user:
-    excluding positives is the pool's duty, never the sampler's. A `PoolSize` key sizes it.
+    excluding positives is the pool's duty, never the sampler's. `pool_size` follows from the
+    `PoolSize` key, where there is one.
 
-    What `hyperparameters` registers follows from the config; other buffers are what the sampler
-    remembers from step to step (`state_dict`): a checkpoint holds them. Buffers and parameters have
-    the trial axis first.
+    What `hyperparameters` registers follows from the config. Other buffers are what the sampler
+    remembers from step to step (`state_dict`), and checkpoints hold them. Buffers and parameters
+    have the trial axis first.
 
     A `differentiable` sampler returns layer embeddings or an extra loss, and gets vectors with a
-    gradient. One with `groups` gets users instead of interactions: an epoch goes over the users who
-    have a train item, B of them a step, and the sampler draws their positives itself.
+    gradient. A sampler with `groups` gets users instead of interactions: an epoch goes over the
+    users who have a train item, B of them per step, and the sampler draws their positives itself.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
@@ -102,40 +105,42 @@ class Sampler(nn.Module, ABC):
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:
-        """Say what is wrong with keys that are each allowed but not together."""
+        """Return what is wrong with keys that are each allowed, but not together."""
         return []
 
     @classmethod
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
-        """Tell whether the loss must take weights."""
+        """Return whether the loss must take weights."""
         return False
 
     @classmethod
     def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Give the resolved config of the trial that must be done before this one, where there is one.
+        """Return the resolved config of the trial that must be done before this one, or None.
 
-        It has `trainer.user_hardness` or `trainer.best_model`: what that leaves in its run folder is the artefact that a sampler can
-        inherit; and a trial whose prerequisite left its model starts from it.
+        That config sets `trainer.user_hardness` or `trainer.best_model`: what this leaves in the
+        run folder is the artefact that a sampler can inherit. A trial whose prerequisite left its
+        model starts from that model.
         """
         return None
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
-        """Return how many bytes a trial's buffers and parameters take that grow with users or items, at least."""
+        """Return a lower bound on a trial's bytes in tables that grow with users or items."""
         return 0
 
     @classmethod
     def inherited(cls, section: Mapping[str, Any], seed: int, artefact: Any) -> Any:
         """Return what a trial takes over from the artefact of its prerequisite (None without one).
 
-        A constructor that names `inherited` gets a list of these, one a trial.
+        A constructor that names `inherited` gets a list of these, one per trial.
         """
         raise TypeError(
-            f"{cls.__name__} asks for `inherited` and has no class method that makes it"
+            f"{cls.__name__} names `inherited` in its constructor, but does not override the class "
+            "method `inherited`"
         )
 
     def hyperparameters(self, **values: Tensor) -> None:
-        """Keep tensors [T, ...] that follow from the config, as buffers that no checkpoint holds."""
+        """Register tensors [T, ...] that follow from the config, as buffers outside checkpoints."""
         for name, value in values.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -146,24 +151,30 @@ class Sampler(nn.Module, ABC):
         return {name: kept[name] for name, _ in self.named_buffers() if name in kept}
 
     def allocate(self, encoded: Encoded) -> None:
-        """Register buffers to remember, [T, ...], sized by the model's vectors; called once, before `start`."""
+        """Register the buffers to remember, [T, ...], sized by the model's vectors.
+
+        Called once, before `start`.
+        """
 
     def start(self, positives: Positives) -> None:
-        """Look at the train pairs of a stage before its first step."""
+        """Look at the train pairs of a stage, before its first step."""
 
     def learning_rate(self) -> Tensor | None:
-        """Give the learning rate of its parameters, [T, 1, 1]; None where it is the trainer's."""
+        """Return the learning rate of the parameters, [T, 1, 1], or None for the trainer's."""
         return None
 
     def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
-        """Give what the history should hold of the epoch that is over, by column, [T] each; and make ready for the next one.
+        """Return the history's columns for the epoch just ended, [T] each; prepare the next one.
 
-        `encoded` are the vectors after it. What this changes must be buffers that are remembered.
+        `encoded` holds the vectors after the epoch. Whatever this method changes must be a
+        remembered buffer.
         """
         return {}
 
     def indicators(self, t: int, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Give what trial t remembers of pairs (u, j), by name; runs write it down where the truth about pairs is known.
+        """Return what trial t remembers of pairs (u, j), by name.
+
+        Runs write it down where the truth about pairs is known.
 
         Shape:
             users, items: [n] int64 -> [n] each.
@@ -180,7 +191,7 @@ class Sampler(nn.Module, ABC):
 
 
 def choose(pool: Tensor, index: Tensor) -> Tensor:
-    """Give the one entry at `index` of each row.
+    """Return the entry at `index` of each row.
 
     Shape:
         pool: [T, B, M]; index: [T, B] -> [T, B].
@@ -189,7 +200,7 @@ def choose(pool: Tensor, index: Tensor) -> Tensor:
 
 
 def place_by(p: Tensor, u: Tensor) -> Tensor:
-    """Give the place in each row that a uniform number falls on, where places are as long as their probabilities.
+    """Draw an index of each row with probabilities p, from the uniform numbers u.
 
     Shape:
         p: [T, B, M]; u: [T, B] -> [T, B] int64.
@@ -198,7 +209,7 @@ def place_by(p: Tensor, u: Tensor) -> Tensor:
 
 
 def pick(pool: Tensor, index: Tensor) -> Negatives:
-    """Give the one candidate at `index` of each pool.
+    """Return the candidate at `index` of each pool, as the negative.
 
     Shape:
         pool: [T, B, M]; index: [T, B] -> Negatives.items [T, B, 1].

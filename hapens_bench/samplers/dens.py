@@ -14,16 +14,25 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choo
 
 
 class DENS(Sampler):
-    """j = argmax_j e_u . (c e_j - n_r(j)) in each layer, where gates split items into relevant and irrelevant factors.
+    """Gate items into relevant and irrelevant factors, and choose the negative by them.
 
-    g_p = sigma(A_i e_i + A_u e_u), p_r = e_i g_p, p_ir = e_i - p_r; g_n = sigma(B_n e_j + B_p p_r), n_r = e_j g_n,
-    n_ir = e_j - n_r, products elementwise. The loss sees the ungated e_j and, beside it, with s(x) = e_u . x on
-    pooled vectors, (gamma / 4) [sp(s(p_ir) - s(p_r)) + sp(s(n_r) - s(n_ir)) + sp(s(n_r) - s(p_r)) + sp(s(p_ir) -
-    s(n_ir))], the mean over B, from which alone the gates learn.
+        g_p = sigma(A_i e_i + A_u e_u), p_r = e_i g_p, p_ir = e_i - p_r
+        g_n = sigma(B_n e_j + B_p p_r), n_r = e_j g_n, n_ir = e_j - n_r
+        j = argmax_j e_u . (c e_j - n_r(j)) in each layer
 
-    Lai et al., "Disentangled negative sampling for collaborative filtering", WSDM 2023. c = 1 - min(1, epoch /
-    warmup) there; in the copy that made the AHNS table (AAAI 2024) c = 1 - alpha: `warmup: null` is that one. Gates
-    are shared by the layers. Deviation: their weights are Xavier-uniform with zero bias.
+    Products are elementwise. BPR sees the ungated e_j. The gates learn only from an extra loss, the
+    mean over B of
+
+        (gamma / 4) [sp(s(p_ir) - s(p_r)) + sp(s(n_r) - s(n_ir))
+                     + sp(s(n_r) - s(p_r)) + sp(s(p_ir) - s(n_ir))],
+
+    with sp = softplus and s(x) = e_u . x on pooled vectors.
+
+    Lai et al., "Disentangled negative sampling for collaborative filtering", WSDM 2023. There
+    c = 1 - min(1, epoch / warmup). In the copy that made the AHNS table (AAAI 2024) c = 1 - alpha,
+    which is `warmup: null`. Gates are shared by the layers.
+
+    Deviation: their weights are Xavier-uniform with zero bias.
     """
 
     keys = {
@@ -45,7 +54,7 @@ class DENS(Sampler):
         self.A_i, self.A_u, self.B_n, self.B_p = (Gate(seeds, place, D, D) for place in range(4))
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Choose by factors in each layer; add the contrastive term."""
+        """Choose by factors in each layer, and add the contrastive term."""
         c = 1 - self.alpha if self.warmup is None else 1 - (batch.epoch / self.warmup).clamp(max=1)
         chosen, items, factors = [], [], []
         for layer in range(encoded.n_layers):

@@ -12,13 +12,19 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choo
 
 
 class DINS(Sampler):
-    """A mix by dimension, n_d = e^(u_d j_d) / (e^(u_d j_d) + a e^(u_d i_d)): the negative is (1 - n) i + n j, j = argmax_j e_u . e_j.
+    """Mix the hardest candidate j with the positive i, dimension by dimension.
 
-    Wu et al., "Dimension independent mixup for hard negative sample in collaborative filtering", CIKM 2023. The
-    argmax is over raw candidates with the pooled user vector, u in the weights is the layer's; the gradient flows
-    through the weights too. Computed as n = sigma(u_d (j_d - i_d) - ln a), which is the same and does not overflow.
-    Deviation: BPR and L2 are those of the family (design of `loss=bpr`); the authors' MF file has -ln(1e-5 + sigma)
-    and norms that are not squared. `Negatives.items` names the winners of layer 0.
+        n_d = e^(u_d j_d) / (e^(u_d j_d) + a e^(u_d i_d))
+        negative = (1 - n) i + n j, j = argmax_j e_u . e_j
+
+    Wu et al., "Dimension independent mixup for hard negative sample in collaborative filtering",
+    CIKM 2023. The argmax is over raw candidates, with the pooled user vector; u in the weights is
+    the layer's. The gradient flows through the weights too. Computed as n = sigma(u_d
+    (j_d - i_d) - ln a), which is the same and does not overflow. `Negatives.items` names the
+    winners of layer 0.
+
+    Deviation: BPR and L2 are those of the family (design of `loss=bpr`); the authors' MF file has
+    -ln(1e-5 + sigma) and norms that are not squared.
     """
 
     keys = {"a": Key(float, above=0), "M": PoolSize(int, low=1, shared=True)}
@@ -31,7 +37,7 @@ class DINS(Sampler):
         self.pool_size = M
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Mix the hardest candidate of each layer with the positive, each dimension by itself."""
+        """Mix the hardest candidate of each layer with the positive, dimension by dimension."""
         mixed, items = [], []
         for layer in range(encoded.n_layers):
             table = encoded.layer(layer)

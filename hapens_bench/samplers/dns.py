@@ -10,10 +10,10 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class DNS(Sampler):
-    """Dynamic negative sampling: j = argmax_{j in pool} s_uj over M uniform candidates.
+    """Take the hardest of M uniform candidates: j = argmax_{j in pool} s_uj.
 
-    Zhang et al., "Optimizing top-N collaborative filtering via dynamic negative item sampling", SIGIR 2013. M = 1 is RNS.
-    Scores use the present parameters, as in the code of MixGCF and AHNS.
+    Zhang et al., "Optimizing top-N collaborative filtering via dynamic negative item sampling",
+    SIGIR 2013. M = 1 is RNS. Scores use the present parameters, as in the code of MixGCF and AHNS.
     """
 
     keys = {"M": PoolSize(int, low=1, shared=True)}

@@ -14,11 +14,15 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choo
 
 
 class DNSMN(Sampler):
-    """N uniform candidates, of which the M with the highest scores: hardness rises as M/N falls. M = 1 is DNS, M = N is RNS.
+    """Take one of the M hardest of N uniform candidates, or all M.
 
-    Shi et al., "On the theories behind hard negative sampling for recommendation", WWW 2023. Two readings: `take=one` draws one of
-    the top M uniformly, as the code of AHNS (AAAI 2024) does; `take=all` gives all M to the loss (with `loss=bpr_sum`: their sum, as
-    the authors' code has it). Deviation from the authors' code: train positives are no candidates.
+    The M have the highest scores. Hardness rises as M/N falls; M = 1 is DNS, M = N is RNS.
+
+    Shi et al., "On the theories behind hard negative sampling for recommendation", WWW 2023. Two
+    readings: `take=one` draws one of the top M uniformly, as the code of AHNS (AAAI 2024) does;
+    `take=all` passes all M to the loss (with `loss=bpr_sum`: their sum, as in the authors' code).
+
+    Deviation from the authors' code: train positives are no candidates.
     """
 
     keys = {
@@ -33,12 +37,12 @@ class DNSMN(Sampler):
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:
-        """M of N candidates cannot be more than N."""
+        """Return a sentence if M is more than N."""
         M, N = section["M"], section["N"]
         return [f"sampler.M is {M}, but it may be at most sampler.N, {N}"] if M > N else []
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Take one of the top M, or all."""
+        """Take one of the top M, or all of them."""
         top = encoded.score(batch.users, pool).topk(self.M, dim=-1).indices
         if self.take == "all":
             return Negatives(pool.gather(-1, top))

@@ -11,10 +11,13 @@ from hapens_bench.samplers.pool import Positives, draw_positives
 
 
 class ENMF(Sampler):
-    """Nothing is drawn for the loss, `loss=whole_data`, which takes all items as they are.
+    """Draw nothing for the loss: `loss=whole_data` takes all items as they are.
 
-    Chen et al., "Efficient neural matrix factorization without sampling for recommendation", TOIS 2020. One uniform positive and one
-    uniform uninteracted item of each user of a step are drawn for measuring hardness only: every such item counts alike in the loss.
+    Chen et al., "Efficient neural matrix factorization without sampling for recommendation", TOIS
+    2020.
+
+    For each user of a step one uniform positive and one uniform uninteracted item are drawn, for
+    measuring hardness only: every such item counts alike in the loss.
     """
 
     groups = True
@@ -24,7 +27,7 @@ class ENMF(Sampler):
         self.positives = positives
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Take one positive and the pool's single candidate."""
+        """Return one positive and the pool's single candidate."""
         B = batch.users.shape[1]
         return Negatives(
             pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B)

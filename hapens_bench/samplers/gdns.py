@@ -14,26 +14,30 @@ from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 from hapens_bench.samplers.pool import Positives, draw_positives
 
-BELOW_ONE = (
-    1 - 2**-11
-)  # the largest of half precision: rounding must not make a visited item look unvisited
+# The largest half-precision number below 1: rounding must not make a visited item look unvisited.
+BELOW_ONE = 1 - 2**-11
 
 
 class GDNS(Sampler):
-    """Of M uniform candidates of a user the N with the highest gain G, against a group of N of the user's positives.
+    """Take the N of M uniform candidates with the highest gain G, against a group of positives.
 
-    H^t(u,j) = mean over i in the group of sigma(s_uj - s_ui), and
-    G^t(u,j) = alpha G^{t-1} + (1 - alpha) sigma((H^{t-1} - H^t) / (H^t + eps)), for the chosen j only; t - 1 is the last visit of
-    (u, j), and H^0 = G^0 = 1, so that items never visited come first. The group is drawn with replacement. Candidates of equal gain
-    are taken in the order of the pool, which is a random one. Zhu et al., "Gain-tuning dynamic negative sampling for
-    recommendation", WWW 2022; it goes with `loss=group_hinge`.
+        H^t(u,j) = mean over i in the group of sigma(s_uj - s_ui)
+        G^t(u,j) = alpha G^{t-1} + (1 - alpha) sigma((H^{t-1} - H^t) / (H^t + eps))
 
-    `reading` is of Algorithm 1, which does not say what equation 4 says: `a` is the equation; `b` the sum over i instead of the mean,
-    which makes the first gain small; `c` adds sigma of the last i to H^{t-1}, so that H grows for ever and every gain is negative.
-    `select: hardness` takes the N with the highest H, the paper's ablation without G; both are updated all the same.
+    The group is N of the user's positives, drawn with replacement. H and G change for the chosen j
+    only; t - 1 is the last visit of (u, j). H^0 = G^0 = 1, so items never visited come first.
+    Candidates of equal gain are taken in the order of the pool, which is random.
 
-    Deviations: H and G are stored in half precision, and G below 1 where alpha is below 1. A candidate may be drawn, and chosen,
-    twice.
+    Zhu et al., "Gain-tuning dynamic negative sampling for recommendation", WWW 2022. It goes with
+    `loss=group_hinge`.
+
+    `reading` is of Algorithm 1, which does not say what equation 4 says: `a` is the equation; `b`
+    takes the sum over i instead of the mean, which makes the first gain small; `c` adds sigma of
+    the last i to H^{t-1}, so that H grows for ever and every gain is negative. `select: hardness`
+    takes the N with the highest H, the paper's ablation without G; both are updated all the same.
+
+    Deviations: H and G are stored in half precision, and G below 1 where alpha is below 1. A
+    candidate may be drawn, and chosen, twice.
 
     Shape:
         H, G: [T, U, I] float16.
@@ -62,17 +66,17 @@ class GDNS(Sampler):
 
     @classmethod
     def problems(cls, section: Mapping[str, Any]) -> list[str]:
-        """N of M candidates cannot be more than M."""
+        """Return a sentence if N is more than M."""
         N, M = section["N"], section["M"]
         return [f"sampler.N is {N}, but it may be at most sampler.M, {M}"] if N > M else []
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
-        """H and G in half precision."""
+        """Return the bytes of H and G in half precision."""
         return 2 * 2 * n_users * n_items
 
     def allocate(self, encoded: Encoded) -> None:
-        """Make room for H and G, all ones."""
+        """Register H and G, all ones."""
         (T, U, _), I = encoded.users.shape, encoded.items.shape[1]
         for name in ("H", "G"):
             self.register_buffer(
@@ -84,15 +88,13 @@ class GDNS(Sampler):
         self.positives = positives
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Choose N candidates, draw the group, and remember what the visit tells of the chosen."""
+        """Choose N candidates, draw the group, and update H and G of the chosen."""
         users, B = batch.users, batch.users.shape[1]
         by = self.G if self.select == "gain" else self.H
         items = pool.gather(-1, highest(self._look_up(by, users, pool), self.N))
         positives = draw_positives(self.positives, users, self.N, rng, batch.step * (B * self.N))
-        difference = (
-            encoded.score(users, items)[..., None] - encoded.score(users, positives)[..., None, :]
-        )
-        self._visit(users, items, torch.sigmoid(difference))
+        s_j, s_i = encoded.score(users, items), encoded.score(users, positives)
+        self._visit(users, items, torch.sigmoid(s_j[..., None] - s_i[..., None, :]))
         return Negatives(items, positives=positives)
 
     def _visit(self, users: Tensor, items: Tensor, sigma: Tensor) -> None:
@@ -107,9 +109,8 @@ class GDNS(Sampler):
         G = self.alpha * self._look_up(self.G, users, items).float() + (1 - self.alpha) * gain
         G = torch.where(self.alpha < 1, G.clamp(max=BELOW_ONE), G)
         at = self._places(users, items)
-        self.H.put_(
-            at, H.half()
-        )  # scatter_ copies a table of half precision to another type and back
+        # Not scatter_: it copies a half-precision table to another type and back.
+        self.H.put_(at, H.half())
         self.G.put_(at, G.half())
 
     def indicators(self, t: int, users: Tensor, items: Tensor) -> dict[str, Tensor]:
@@ -126,9 +127,10 @@ class GDNS(Sampler):
 
 
 def highest(values: Tensor, N: int) -> Tensor:
-    """Give the places of the N highest values of each row; of equal ones the first.
+    """Return the places of the N highest values of each row; among equal ones the first.
 
-    Bits of positive numbers are ordered as the numbers are, so a value and its place make one whole number.
+    The bits of positive numbers are ordered as the numbers are, so a value and its place make one
+    whole number.
 
     Shape:
         values: [T, B, M] float16, none negative -> [T, B, N] int64.

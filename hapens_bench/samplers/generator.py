@@ -20,7 +20,7 @@ from hapens_bench.samplers.prerequisite import first_config, first_problems
 
 
 class Factors(nn.Module):
-    """The user and item tables of a matrix factorisation beside the recommender, Xavier-uniform.
+    """The tables of a matrix factorisation beside the recommender, Xavier-uniform.
 
     Shape:
         user: [T, U, D]; item: [T, I, D].
@@ -33,27 +33,29 @@ class Factors(nn.Module):
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def encode(self, engine: Engine) -> Encoded:
-        """Give the two tables."""
+        """Return the vectors of the two tables."""
         return Encoded(self.user, self.item, engine)
 
 
 class Earnings(nn.Module):
-    """What a generator earned in an epoch: the mean reward of its draws, and the mean entropy of what they were drawn from."""
+    """The mean reward of a generator's draws in an epoch, and the mean entropy of its distribution.
+
+    Both means are over the draws.
+    """
 
     tally: Tensor
 
     def __init__(self, T: int) -> None:
         super().__init__()
-        self.register_buffer(
-            "tally", torch.zeros(T, 3, dtype=torch.float64)
-        )  # rewards, entropies, draws
+        # The sums of rewards and entropies, and the number of draws.
+        self.register_buffer("tally", torch.zeros(T, 3, dtype=torch.float64))
 
     def add(self, reward: Tensor, entropy: Tensor) -> None:
-        """Count the draws of a step: [T, B] each."""
+        """Count the draws of a step, with reward and entropy [T, B]."""
         self.tally += torch.stack([reward, entropy, torch.ones_like(reward)], -1).double().sum(1)
 
     def close(self) -> dict[str, Tensor]:
-        """Give the epoch's means, [T] each, and begin the next."""
+        """Return the epoch's means, [T] each, and start the next epoch's count."""
         reward, entropy, n = self.tally.T
         means = {"sampler/reward": reward / n, "sampler/entropy": entropy / n}
         self.tally.zero_()
@@ -61,9 +63,10 @@ class Earnings(nn.Module):
 
 
 class Adversary(Sampler):
-    """A sampler that trains a matrix factorisation of its own beside the recommender, at its own learning rate.
+    """A sampler that trains a matrix factorisation beside the recommender.
 
-    Logged each epoch: the mean reward of the generator's draws and the mean entropy of what they were drawn from.
+    It has its own learning rate. Each epoch logs the mean reward of the generator's draws, and the
+    mean entropy of the distributions they were drawn from.
     """
 
     keys = {"temperature": Key(float, above=0), "lr": Key(float, above=0), "l2": Key(float, low=0)}
@@ -79,7 +82,7 @@ class Adversary(Sampler):
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
-        """The tables of the second model."""
+        """Return the bytes of the second model's tables."""
         return 4 * (n_users + n_items) * D
 
     def learning_rate(self) -> Tensor:
@@ -92,16 +95,23 @@ class Adversary(Sampler):
 
 
 class GeneratorSampler(Adversary):
-    """j ~ p_G(j | u) = softmax(s_G(u, j) / temperature) over M uniform candidates, with G a matrix factorisation of its own.
+    """Draw from a generator G, a matrix factorisation that learns by REINFORCE.
 
-    G is trained with D, the recommender, in the same step: - mean ln p_G(j) (r(s_D(u, j)) - b) + l2 mean 1/2 (|u_G|^2 + sum_m
-    |e_m|^2), whose gradient is the REINFORCE estimate (Williams, Machine Learning 1992) of that of the expected reward and reaches
-    nothing but G; as a number it means nothing, so it adds 0 to the loss that is logged. A subclass says what the reward r is. The
-    baseline b is 0, or with `baseline` the mean reward of the previous epoch, 0 in the first. The reward is logged before b; the
-    entropy is at most ln M.
+        j ~ p_G(j | u) = softmax(s_G(u, j) / temperature) over M uniform candidates
 
-    With `start: trained` a training of its own, `first`, comes before: D starts from the model of its epoch that validation chose, and
-    G from that model's vectors, so both give the same scores at first. Otherwise both start from scratch.
+    G is trained in the same step as D, the recommender, by
+
+        - mean ln p_G(j) (r(s_D(u, j)) - b) + l2 mean 1/2 (|u_G|^2 + sum_m |e_m|^2)
+
+    Its gradient is the REINFORCE estimate (Williams, Machine Learning 1992) of that of the expected
+    reward, and it reaches nothing but G. As a number it means nothing, so it adds 0 to the loss
+    that is logged. A subclass defines the reward r. The baseline b is 0, or with `baseline` the
+    mean reward of the previous epoch, 0 in the first. The reward is logged before b is subtracted;
+    the entropy is at most ln M.
+
+    With `start: trained`, the training described by `first` comes before. D starts from its model
+    at the epoch that validation chose, and G from that model's vectors, so at first both give the
+    same scores. Otherwise both start from scratch.
     """
 
     keys = {
@@ -128,11 +138,10 @@ class GeneratorSampler(Adversary):
         super().__init__(temperature, lr, l2)
         self.pool_size = M
         self.register_buffer("mean_reward", torch.zeros(len(seeds), 1))  # of the previous epoch
-        given = [
-            vectors for vectors in inherited if vectors is not None
-        ]  # of all trials or of none
+        # All trials inherit vectors, or none does.
+        given = [vectors for vectors in inherited if vectors is not None]
         if given:
-            D = given[0][0].shape[-1]  # of pooled vectors, which need not be the embedding size
+            D = given[0][0].shape[-1]  # of pooled vectors: need not be the embedding size
         self.generator = Factors(seeds, D, n_users, n_items)
         for t, (users, items) in enumerate(given):
             self.generator.user.data[t], self.generator.item.data[t] = users, items
@@ -144,13 +153,11 @@ class GeneratorSampler(Adversary):
 
     @classmethod
     def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Give the training that both models start from, which leaves its model; none where they start from scratch."""
+        """Return the config of the training that both start from; None from scratch."""
         section = config["sampler"]
-        return (
-            None
-            if section["start"] == "scratch"
-            else first_config(config, section["first"], leaves="best_model")
-        )
+        if section["start"] == "scratch":
+            return None
+        return first_config(config, section["first"], leaves="best_model")
 
     @classmethod
     def inherited(
@@ -159,18 +166,18 @@ class GeneratorSampler(Adversary):
         seed: int,
         artefact: Mapping[str, NDArray[np.float32]] | None,
     ) -> tuple[Tensor, Tensor] | None:
-        """Give the vectors that G starts from, users [U, D] and items [I, D]."""
+        """Return the vectors that G starts from, users [U, D] and items [I, D]."""
         if section["start"] == "scratch":
             return None
-        assert artefact is not None, "the first training comes first"
+        assert artefact is not None, "the training `first` must be done before"
         return torch.from_numpy(artefact["users"]), torch.from_numpy(artefact["items"])
 
     @abstractmethod
     def reward(self, score: Tensor) -> Tensor:
-        """Give G's reward for the recommender's score of what it drew: [T, B] -> [T, B]."""
+        """Return G's reward for the recommender's score of the draw: [T, B] -> [T, B]."""
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Draw one candidate by p_G and let G learn from its reward."""
+        """Draw one candidate by p_G, and let G learn from its reward."""
         G = self.generator.encode(encoded.engine)
         first, others, squares = G.pairs(batch.users, pool[..., 0], pool[..., 1:])
         ln_p = torch.log_softmax(torch.cat([first[..., None], others], -1) / self.temperature, -1)
@@ -185,7 +192,7 @@ class GeneratorSampler(Adversary):
 
     def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
         """See `Sampler.close_epoch`."""
-        found = super().close_epoch(epoch, encoded)
+        columns = super().close_epoch(epoch, encoded)
         if self.baseline:
-            self.mean_reward.copy_(found["sampler/reward"][:, None])
-        return found
+            self.mean_reward.copy_(columns["sampler/reward"][:, None])
+        return columns

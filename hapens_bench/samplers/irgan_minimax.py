@@ -16,23 +16,31 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, choose
 from hapens_bench.samplers.generator import Adversary, Factors
 from hapens_bench.samplers.pool import Positives
 
-DRAWS = 2  # of the generator for each positive when it learns
-
 
 class IRGANMinimax(Adversary):
-    """The recommender is G, p_G(j | u) = softmax_j s_G(u, j) over all items; this owns D, a matrix factorisation, and trains both.
+    """The minimax game of the recommender, as the generator G, with a discriminator D.
 
-    Epochs come in rounds of `d_epochs`, in which D learns, and `g_epochs`, in which G does:
-    D: mean softplus(-s_D(u, i)) + softplus(s_D(u, j)) + l2/2 |rows|^2, j ~ softmax(s_G(u, .) / temperature), train items not left out;
-    G: - mean ln p_G(j) w(j) 2 (sigma(s_D(u, j)) - 1/2), for two j a positive from p_n = (1 - lam) p_G + lam uniform(S_u), with S_u the
-    user's train items and the importance weight w = p_G / p_n, held fixed. Before them, for `pretrain` epochs, G learns as DNS: BPR on
-    the hardest of M candidates, which is also the negative that is reported, with weight 0 once the game has begun. The loss of G's
-    epochs means nothing as a number and adds 0 to what is logged.
+        p_G(j | u) = softmax_j s_G(u, j) over all items
 
-    Wang et al., "IRGAN: a minimax game for unifying generative and discriminative information retrieval models", SIGIR 2017, and
-    the authors' item_recommendation code. Deviations: Adam for SGD, whose moments run on while the other side learns; batches of
-    interactions, not of one user, for G; D's negatives are drawn at each step, not every fifth epoch; no item biases; shorter rounds;
-    G is trained first in the same run.
+    The sampler owns D, a matrix factorisation, and trains both. Epochs come in rounds of
+    `d_epochs`, in which D learns, and `g_epochs`, in which G does:
+
+        D: mean softplus(-s_D(u, i)) + softplus(s_D(u, j)) + l2/2 |rows|^2,
+           j ~ softmax(s_G(u, .) / temperature), train items not left out;
+        G: - mean ln p_G(j) w(j) 2 (sigma(s_D(u, j)) - 1/2), for two j per positive,
+           j ~ p_n = (1 - lam) p_G + lam uniform(S_u).
+
+    S_u is the set of the user's train items, and the importance weight w = p_G / p_n is held fixed.
+    For `pretrain` epochs before the rounds, G learns as DNS: BPR on the hardest of M candidates.
+    That candidate is also the negative that is reported, with weight 0 once the game has begun. The
+    loss of G's epochs means nothing as a number and adds 0 to what is logged.
+
+    Wang et al., "IRGAN: a minimax game for unifying generative and discriminative information
+    retrieval models", SIGIR 2017, and the authors' item_recommendation code.
+
+    Deviations: Adam instead of SGD, and its moments run on while the other side learns; batches of
+    interactions, not of one user, for G; D's negatives are drawn at each step, not every fifth
+    epoch; no item biases; shorter rounds; G is trained first in the same run.
 
     Shape:
         scores of the whole catalogue are held for a batch: [T, B, I].
@@ -64,29 +72,26 @@ class IRGANMinimax(Adversary):
         n_items: int,
     ) -> None:
         super().__init__(temperature, lr, l2)
-        self.pool_size, self.pretrain, self.d_epochs, self.round = (
-            M,
-            pretrain,
-            d_epochs,
-            d_epochs + g_epochs,
-        )
+        self.pool_size, self.pretrain = M, pretrain
+        self.d_epochs, self.round = d_epochs, d_epochs + g_epochs
         self.hyperparameters(lam=lam)
         self.discriminator = Factors(seeds, D, n_users, n_items)
 
     @classmethod
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
-        """BPR is switched off by a weight when the game begins."""
+        """Return True: a weight switches BPR off when the game begins."""
         return True
 
     def start(self, positives: Positives) -> None:
-        """Note the train items, which G's draws are mixed with."""
+        """Keep the train items, which are mixed into G's draws."""
         self.positives = positives
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Give DNS's pick for the time before the game, and the loss of whose turn it is."""
+        """Return DNS's pick for the epochs before the game, and the loss of the side to learn."""
         B, place = batch.users.shape[1], batch.epoch - self.pretrain
         game, turn_of_d = place >= 0, place % self.round < self.d_epochs
-        query, u = encoded.query(batch.users), rng.uniform(batch.step * B * 5, B, 5)
+        query = encoded.query(batch.users)
+        u = rng.uniform(batch.step * B * 5, B, 5)  # one for D's draw, two for each of G's two draws
         scores = torch.stack([q @ items.T for q, items in zip(query, encoded.items, strict=True)])
         D = self.discriminator.encode(encoded.engine)
         loss_of_d = self._discriminate(batch, D, scores.detach(), u[..., 0])
@@ -98,7 +103,7 @@ class IRGANMinimax(Adversary):
         return Negatives(items, weights, extra=torch.where(game, loss, torch.zeros_like(loss)))
 
     def _discriminate(self, batch: Batch, D: Encoded, scores: Tensor, u: Tensor) -> Tensor:
-        """Give D's loss on the positives and on as many draws of G: [T, B, I], [T, B] -> [T]."""
+        """Return D's loss on the positives and one draw of G for each: [T, B, I], [T, B] -> [T]."""
         j = place_in(torch.softmax(scores / self.temperature, -1), u[..., None])
         positive, negative, squares = D.pairs(batch.users, batch.items, j)
         entropy = F.softplus(-positive) + F.softplus(negative.squeeze(-1))
@@ -107,13 +112,13 @@ class IRGANMinimax(Adversary):
     def _generate(
         self, batch: Batch, D: Encoded, scores: Tensor, which: Tensor, u: Tensor
     ) -> Tensor:
-        """Give the loss whose gradient is REINFORCE's: [T, B, I], twice [T, B, 2] -> [T]."""
+        """Return the loss whose gradient is REINFORCE's: [T, B, I], twice [T, B, 2] -> [T]."""
         users, known = batch.users[..., None], self.positives
         ln_p = torch.log_softmax(scores, -1)
         p = ln_p.detach().exp()
         start, n = known.indptr[users], known.indptr[users + 1] - known.indptr[users]
-        own = known.items[start + torch.minimum((u * n).long(), n - 1)]
-        j = torch.where(which < self.lam, own, place_in(p, u))
+        train_item = known.items[start + torch.minimum((u * n).long(), n - 1)]
+        j = torch.where(which < self.lam, train_item, place_in(p, u))
         p_j = p.gather(-1, j)
         p_n = (1 - self.lam) * p_j + self.lam * known.contains(users, j) / n
         r = 2 * (torch.sigmoid(D.score(batch.users, j)) - 0.5)
@@ -122,7 +127,11 @@ class IRGANMinimax(Adversary):
 
 
 def place_in(p: Tensor, u: Tensor) -> Tensor:
-    """Do what `base.place_by` does for several numbers and long rows, by binary search: [T, B, I], [T, B, k] -> [T, B, k] int64."""
+    """Draw k indices of each row as `base.place_by` draws one, by binary search in long rows.
+
+    Shape:
+        p: [T, B, I]; u: [T, B, k] -> [T, B, k] int64.
+    """
     ends = p.cumsum(-1)
-    found = torch.searchsorted(ends, u.contiguous() * ends[..., -1:], right=True)
-    return found.clamp(max=p.shape[-1] - 1)
+    place = torch.searchsorted(ends, u.contiguous() * ends[..., -1:], right=True)
+    return place.clamp(max=p.shape[-1] - 1)

@@ -11,12 +11,16 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choo
 
 
 class MixGCF(Sampler):
-    """A mix in each layer l: e'_j = a_l e_i + (1 - a_l) e_j with a_l ~ U(0, 1) and j = argmax_j e_u . e'_j.
+    """Mix the hardest candidate with the positive in each layer l.
 
-    Huang et al., "MixGCF: An improved training method for graph neural network-based recommender systems", KDD 2021. a_l is drawn once
-    per positive and layer and shared by its M candidates, so the order of e_u . e'_j is that of e_u . e_j, and that is what the
-    argmax is taken of. Another item may win in each layer; the scores are those of the pooled user vector. The gradient flows through
-    the mix. On MF there is one layer: DNS with a random soft factor 1 - a. `Negatives.items` names the winners of layer 0.
+        e'_j = a_l e_i + (1 - a_l) e_j, a_l ~ U(0, 1), j = argmax_j e_u . e'_j
+
+    Huang et al., "MixGCF: An improved training method for graph neural network-based recommender
+    systems", KDD 2021. a_l is drawn once per positive and layer and shared by its M candidates, so
+    the order of e_u . e'_j is that of e_u . e_j, of which the argmax is taken. Another item may win
+    in each layer; scores use the pooled user vector. The gradient flows through the mix. On MF
+    there is one layer: DNS with a random soft factor 1 - a. `Negatives.items` names the winners of
+    layer 0.
     """
 
     keys = {"M": PoolSize(int, low=1, shared=True)}

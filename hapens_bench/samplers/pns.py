@@ -11,17 +11,23 @@ from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, Sampler
 from hapens_bench.samplers.pool import Positives
 
-SCALE = 1 << 50  # popularity is counted in whole parts of this, so that sums and searches are exact
+# Weights are whole numbers that add up to about this, so that sums and searches are exact.
+SCALE = 1 << 50
 
 
 class PNS(Sampler):
-    """Popularity negative sampling: p(j) ~ pop(j)^power over the items that u has not interacted with, pop the train degree.
+    """Draw by popularity among the items that u has not interacted with.
 
-    Chen et al., "On sampling strategies for neural network-based collaborative filtering" (NNCF), KDD 2017, with
-    power 0.75. Exact without a retry loop: a uniform place on the line of weights, from which the user's own items
-    are cut out, is mapped to an item by two binary searches, as rank-select does for uniform draws. A user who has
-    interacted with every item of positive weight gets a uniform negative. Train positives are never drawn (RecBole's
-    way; some codes draw them).
+        p(j) ~ pop(j)^power, pop the train degree
+
+    Chen et al., "On sampling strategies for neural network-based collaborative filtering" (NNCF),
+    KDD 2017, with power 0.75.
+
+    Exact without a retry loop: all items lie on a line, each as long as its weight; the user's own
+    items are cut out, and a uniform place on what is left is mapped to an item by two binary
+    searches, as rank-select does for uniform draws. A user who has interacted with every item of
+    positive weight gets a uniform negative. Train positives are never drawn, as in RecBole; some
+    codes draw them.
     """
 
     keys = {"power": Key(float, low=0, shared=True)}
@@ -32,26 +38,29 @@ class PNS(Sampler):
         self.power = power
 
     def start(self, positives: Positives) -> None:
-        """Lay the items out on a line, each as long as its weight; and the items of every user on a line of their own."""
+        """Lay all items out on a line, each as long as its weight.
+
+        Each user's own items lie on a line too, user after user.
+        """
         self.positives, items = positives, positives.items[: int(positives.indptr[-1])]
         popularity = torch.bincount(items, minlength=positives.n_items).double()
         weights = torch.where(popularity > 0, popularity**self.power, 0)
-        parts = (weights * (SCALE / weights.sum())).round().long()
-        zero = parts.new_zeros(1)
-        self.line = torch.cat([zero, parts.cumsum(0)])
-        self.own = torch.cat([zero, parts[items].cumsum(0)])
+        lengths = (weights * (SCALE / weights.sum())).round().long()
+        zero = lengths.new_zeros(1)
+        self.line = torch.cat([zero, lengths.cumsum(0)])
+        self.known = torch.cat([zero, lengths[items].cumsum(0)])
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Draw one item by popularity; the pool is not used."""
         users, B = batch.users, batch.users.shape[1]
-        positives, line, own = self.positives, self.line, self.own
+        positives, line, known = self.positives, self.line, self.known
         u = ((rng.bits(batch.step * B, B) >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
         start, stop = positives.indptr[users], positives.indptr[users + 1]
-        left = line[-1] - (own[stop] - own[start])
+        left = line[-1] - (known[stop] - known[start])
         place = (u * left).long()
         before = positives.search(
-            users, lambda at: line[positives.items[at]] - (own[at] - own[start]) <= place
+            users, lambda at: line[positives.items[at]] - (known[at] - known[start]) <= place
         )
-        item = torch.searchsorted(line, place + own[before] - own[start], right=True) - 1
+        item = torch.searchsorted(line, place + known[before] - known[start], right=True) - 1
         rank = (u * positives.uninteracted(users)).long()
         return Negatives(torch.where(left > 0, item, positives.select(users, rank))[..., None])

@@ -1,4 +1,7 @@
-"""The candidate pool: M items a positive, each exactly uniform over what the user has not interacted with in train."""
+"""The candidate pool: M items per positive, exactly uniform over the user's uninteracted items.
+
+Uninteracted means: not among the user's train items.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ from hapens_bench.rng import GAMMA, Streams, mix, scale_below, to_below
 
 
 class Positives:
-    """Each user's train items as sorted rows (CSR), with membership and rank-select.
+    """Each user's train items as sorted rows (CSR), with membership tests and rank-select.
 
-    Membership looks into a packed user x item bitmap while that fits `bitmap_bytes`, else it is a binary search in
-    the user's row; both give the same answer.
+    Membership is looked up in a packed user x item bitmap while that fits into `bitmap_bytes`, else
+    by binary search in the user's row. Both give the same answer.
 
     Shape:
-        indptr: [U+1] int64; items: [N] int64 ascending inside each user; bitmap: [U, ceil(I/8)] uint8 or None.
+        indptr: [U+1] int64; items: [N] int64, ascending inside each user;
+        bitmap: [U, ceil(I/8)] uint8 or None.
     """
 
     def __init__(
@@ -37,13 +41,12 @@ class Positives:
         self.n_users, self.n_items = n_users, n_items
         counts = np.bincount(users, minlength=n_users)
         self.most = int(counts.max(initial=0))
-        self.depth = self.most.bit_length()  # of a binary search in any row
+        self.depth = self.most.bit_length()  # of a binary search in the longest row
         self.scale = scale_below(n_items)
         self.longest = np.sort(counts)[::-1]
         self.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device)
-        padded = (
-            items if len(items) else np.zeros(1, dtype=np.int64)
-        )  # a place that searches may look at and ignore
+        # Without pairs there is still one entry, which searches read and ignore.
+        padded = items if len(items) else np.zeros(1, dtype=np.int64)
         self.items = torch.from_numpy(np.ascontiguousarray(padded)).to(device)
         self.row_bytes = (n_items + 7) // 8
         self.bitmap: Tensor | None = None
@@ -56,11 +59,11 @@ class Positives:
 
     @property
     def rows(self) -> tuple[Tensor, Tensor, Tensor | None, int]:
-        """Give what membership is looked up in: indptr, items, bitmap and the bytes of a row of it."""
+        """The tables of a membership test: indptr, items, bitmap and the bytes of a bitmap row."""
         return self.indptr, self.items, self.bitmap, self.row_bytes
 
     def contains(self, users: Tensor, items: Tensor) -> Tensor:
-        """Tell whether item j is a train item of user u, for broadcastable index tensors."""
+        """Return whether item j is a train item of user u, for broadcastable index tensors."""
         if self.bitmap is not None:
             byte = self.bitmap[users * self.row_bytes + (items >> 3)]
             return ((byte >> (items & 7).to(torch.uint8)) & 1).bool()
@@ -70,20 +73,21 @@ class Positives:
         return inside & (self.items[low.clamp(max=len(self.items) - 1)] == items)
 
     def uninteracted(self, users: Tensor) -> Tensor:
-        """Count the items that user u has not interacted with: I - n_u."""
+        """Return how many items user u has not interacted with: I - n_u."""
         return self.n_items - (self.indptr[users + 1] - self.indptr[users])
 
     def select(self, users: Tensor, rank: Tensor) -> Tensor:
-        """Give the item of rank r, 0 <= r < I - n_u, among the user's uninteracted items in id order.
+        """Return the item of rank r, 0 <= r < I - n_u, among u's uninteracted items in id order.
 
-        With positives p_0 < p_1 < ..., c = #{j : p_j - j <= r} of them lie before it, and the item is r + c.
+        With positives p_0 < p_1 < ..., c = #{j : p_j - j <= r} of them lie before it, and the item
+        is r + c.
         """
         start = self.indptr[users]
         count = self.search(users, lambda at: self.items[at] - (at - start) <= rank) - start
         return rank + count
 
     def search(self, users: Tensor, before: Callable[[Tensor], Tensor]) -> Tensor:
-        """Binary search each user's row for the first place where `before(place)` is false."""
+        """Return the first place in each user's row where `before(place)` is false."""
         low, high = self.indptr[users], self.indptr[users + 1]
         last = len(self.items) - 1
         for _ in range(self.depth):
@@ -93,13 +97,15 @@ class Positives:
         return low
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """List all items of a batch of users one after the other, in C places.
+        """List all train items of a batch of users, one user after another, in C places.
 
-        C is the same at every step where the host must not wait for the device: the sum of the B longest rows. On a CPU it is what
-        the step needs, on ML-1M a fifth of that.
+        On a CUDA device C is the same at every step, so that the host need not wait for the device:
+        it is the sum of the B longest rows. On a CPU it is what the step needs, on ML-1M a fifth of
+        that.
 
         Shape:
-            users: [T, B] -> items, owner (the place of the user in the batch), inside (whether the place is filled) [T, C].
+            users: [T, B] -> items, owner (the user's place in the batch), inside (whether the place
+            is filled), each [T, C].
         """
         start = self.indptr[users]
         ends = (self.indptr[users + 1] - start).cumsum(1)
@@ -112,7 +118,8 @@ class Positives:
         return self.items[at.clamp(max=len(self.items) - 1)], owner, inside
 
 
-ATTEMPTS = 2  # draws over all items before rank-select, whose binary search costs as much as several of them
+# Draws over all items before rank-select, whose binary search costs as much as several of them.
+ATTEMPTS = 2
 
 
 def draw_pool(
@@ -120,13 +127,15 @@ def draw_pool(
 ) -> Tensor:
     """Draw M candidates for each user, independent and uniform over the user's uninteracted items.
 
-    A draw over all items; where it hits a train item, another; and where that hits one too, a third, by rank-select, that never
-    fails. With n of I items interacted, a rank-select draw gives each of the others with probability q = 1 / (I - n), and every draw
-    over all items before it leaves that as it is: 1/I + (n/I) q = q. So it is exact for any density, at a fixed cost. Candidates may
-    repeat; held-out items can be drawn, as in every published code.
+    Draw from all items. Where that hits a train item, draw from all items again. Where that hits
+    one too, draw by rank-select, which never fails. With n of I items interacted, rank-select gives
+    each of the others with probability q = 1 / (I - n), and every draw over all items before it
+    leaves that as it is: 1/I + (n/I) q = q. So the pool is exact for any density, at a fixed cost.
+    Candidates may repeat; held-out items can be drawn, as in every published code.
 
     Shape:
-        users: [T, B] -> [T, B, M] int64. Uses the outputs counter .. counter + B*M - 1 of each trial's stream.
+        users: [T, B] -> [T, B, M] int64. Uses the outputs counter .. counter + B*M - 1 of each
+        trial's stream.
     """
     if M == 0:
         return users.new_empty(*users.shape, 0)
@@ -140,9 +149,9 @@ def draw_pool(
     items = to_below(bits, positives.n_items, positives.scale)
     owner = users[..., None].expand_as(items)
     where = positives.contains(owner, items).nonzero(as_tuple=True)
-    for again in range(1, ATTEMPTS + 1):
-        items[where] = _redraw(positives, owner[where], bits[where], again)
-        if again < ATTEMPTS:
+    for attempt in range(1, ATTEMPTS + 1):
+        items[where] = _redraw(positives, owner[where], bits[where], attempt)
+        if attempt < ATTEMPTS:
             hit = positives.contains(owner[where], items[where])
             where = tuple(index[hit] for index in where)
     return items
@@ -151,10 +160,11 @@ def draw_pool(
 def draw_positives(
     positives: Positives, users: Tensor, N: int, streams: Streams, counter: int | Tensor
 ) -> Tensor:
-    """Draw N train items of each user, independent and uniform; a user must have one.
+    """Draw N train items of each user, independent and uniform; every user must have one.
 
     Shape:
-        users: [T, B] -> [T, B, N] int64. Uses the outputs counter .. counter + B*N - 1 of each trial's stream.
+        users: [T, B] -> [T, B, N] int64. Uses the outputs counter .. counter + B*N - 1 of each
+        trial's stream.
     """
     start, stop = positives.indptr[users], positives.indptr[users + 1]
     rank = to_below(
@@ -166,21 +176,24 @@ def draw_positives(
 def _draw_everywhere(
     positives: Positives, users: Tensor, M: int, streams: Streams, counter: int | Tensor
 ) -> Tensor:
-    """Draw the same without looking at the data from the host: redraw for all, keep where needed."""
+    """Draw the same items as `draw_pool` without the host reading any data.
+
+    Redraw every candidate, and keep the new one where it is needed.
+    """
     bits = streams.bits(counter, users.shape[1], M)
     items = to_below(bits, positives.n_items, positives.scale)
     owner = users[..., None].expand_as(items)
     hit = positives.contains(owner, items)
-    for again in range(1, ATTEMPTS + 1):
-        items = torch.where(hit, _redraw(positives, owner, bits, again), items)
+    for attempt in range(1, ATTEMPTS + 1):
+        items = torch.where(hit, _redraw(positives, owner, bits, attempt), items)
         hit = hit & positives.contains(owner, items)
     return items
 
 
-def _redraw(positives: Positives, users: Tensor, bits: Tensor, again: int) -> Tensor:
-    """Draw anew from the words of the first draw, the last time by rank-select."""
-    for _ in range(again):
+def _redraw(positives: Positives, users: Tensor, bits: Tensor, attempt: int) -> Tensor:
+    """Draw anew from the words of the first draw, on the last attempt by rank-select."""
+    for _ in range(attempt):
         bits = mix(bits + GAMMA)
-    if again < ATTEMPTS:
+    if attempt < ATTEMPTS:
         return to_below(bits, positives.n_items, positives.scale)
     return positives.select(users, to_below(bits, positives.uninteracted(users), positives.scale))

@@ -1,4 +1,4 @@
-"""The training that must come before a trial's own: what its section of the YAML may hold, and its config."""
+"""The training that must come before a trial: the section that describes it, and its config."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from hapens_bench.runs.folder import ARTEFACTS
 PARTS = ("loss", "sampler", "trainer")
 
 
-def first_problems(name: str, part: Any) -> list[str]:
-    """Say what is wrong with the section `name` of a YAML, which describes such a training."""
+def first_problems(name: str, section: Any) -> list[str]:
+    """Return what is wrong with section `name` of a YAML, which describes such a training."""
     if (
-        isinstance(part, Mapping)
-        and sorted(part) == sorted(PARTS)
-        and all(map(Key(dict).accepts, part.values()))
+        isinstance(section, Mapping)
+        and sorted(section) == sorted(PARTS)
+        and all(map(Key(dict).accepts, section.values()))
     ):
         return []
-    return [f"{name} is {part!r}, but it takes the sections sampler, loss and trainer"]
+    return [f"{name} is {section!r}, but it takes the sections sampler, loss and trainer"]
 
 
-def first_config(config: Mapping[str, Any], part: Mapping[str, Any], leaves: str) -> dict[str, Any]:
-    """Give the config of that training: the trial's own data, model, seed and trainer, but for what the section says.
+def first_config(
+    config: Mapping[str, Any], section: Mapping[str, Any], leaves: str
+) -> dict[str, Any]:
+    """Return the config of that training: the trial's own, with what the section changes.
 
-    `leaves` is the key of the trainer, of `ARTEFACTS`, by which it leaves what the trial takes over; it leaves nothing else. Where the
-    trial's settings are tuned ones, so are those of its section: no file of conf/tuned is that training's own.
+    Data, model, seed and most of the trainer are the trial's. `leaves` is the trainer key, one of
+    `ARTEFACTS`, by which the training leaves what the trial takes over; it leaves nothing else.
+    `tuned` is `none`: tuned settings of the trial include those of the section, and no file of
+    conf/tuned is for that training itself.
     """
     return {
         **config,
         "tuned": {"name": "none"},
-        "sampler": part["sampler"],
-        "loss": part["loss"],
+        "sampler": section["sampler"],
+        "loss": section["loss"],
         "trainer": {
             **config["trainer"],
-            **part["trainer"],
+            **section["trainer"],
             **{key: key == leaves for key in ARTEFACTS},
         },
         "protocol": {**config["protocol"], "selection": ["valid"]},

@@ -10,10 +10,10 @@ from hapens_bench.samplers.base import Batch, Negatives, Sampler
 
 
 class RNS(Sampler):
-    """Uniform negative sampling: j ~ U(I minus S_u), redrawn at every step.
+    """Draw uniform negatives, anew at every step: j ~ U(I minus S_u).
 
-    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI 2009. Uniform without a
-    retry loop: see `pool.draw_pool`.
+    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI 2009. There is
+    no retry loop: see `pool.draw_pool`.
     """
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:

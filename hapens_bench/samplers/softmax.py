@@ -16,13 +16,17 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
 
 class Softmax(Sampler):
-    """Z_j = softplus(s_uj - s_ui); tau = sqrt(Var_j(Z) / (2 rho)); w = softmax(Z / tau) over N uniform candidates.
+    """Weight N uniform candidates by an adaptive softmax of their losses.
 
-    Shi et al., "On the theories behind hard negative sampling for recommendation", WWW 2023: rho is the radius of a
-    KL ball, the larger the harder; the variance is unbiased, over the candidates of one positive. Two readings:
-    `take=all` gives all candidates with weights w to the loss (`loss=bpr_sum`: sum_j w_j Z_j), as the authors' code
-    does; `take=one` draws one with probability w. Where all Z are equal the weights are. Deviation from the authors'
-    code: train positives are no candidates.
+        Z_j = softplus(s_uj - s_ui), tau = sqrt(Var_j(Z) / (2 rho)), w = softmax(Z / tau)
+
+    Shi et al., "On the theories behind hard negative sampling for recommendation", WWW 2023. rho is
+    the radius of a KL ball: the larger, the harder. The variance is unbiased, over the candidates
+    of one positive. Two readings: `take=all` passes all candidates with weights w to the loss
+    (`loss=bpr_sum`: sum_j w_j Z_j), as the authors' code does; `take=one` draws one with
+    probability w. Where all Z are equal, so are the weights.
+
+    Deviation from the authors' code: train positives are no candidates.
     """
 
     keys = {
@@ -39,11 +43,11 @@ class Softmax(Sampler):
 
     @classmethod
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
-        """All candidates come with their weights, one drawn by weight without."""
+        """Return whether all candidates are taken: only then do they have weights."""
         return bool(section["take"] == "all")
 
     def weights(self, pos: Tensor, cand: Tensor) -> Tensor:
-        """Give w: [T, B, 1], [T, B, N] -> [T, B, N]."""
+        """Return w: [T, B, 1], [T, B, N] -> [T, B, N]."""
         Z = F.softplus(cand - pos)
         tau = (Z.var(-1, keepdim=True) / (2 * self.rho)).sqrt()
         return torch.softmax(
@@ -51,7 +55,7 @@ class Softmax(Sampler):
         )
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Take one by weight, or all with their weights."""
+        """Draw one candidate by weight, or take all with their weights."""
         pos = encoded.score(batch.users, batch.items[..., None])
         w = self.weights(pos, encoded.score(batch.users, pool))
         if self.take == "all":

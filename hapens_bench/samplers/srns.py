@@ -13,27 +13,34 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Streams
 from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, pick
 
-EPOCHS = 5  # whose ends a score's deviation is over
+EPOCHS = 5  # a score's deviation is over the ends of so many epochs
 EMPTY = -1
 
 
 class SRNS(Sampler):
-    """j = argmax over the user's memory of P + alpha min(1, t / T0) std(P), with P = sigma(s_uj - s_ui) and t the epoch.
+    """Pick from a memory of candidates per user: by score, and by how much the score has varied.
 
-    std is the population's over P at the ends of the last five epochs (and at the beginning of the training, which counts as one).
-    After a step the memory of each of its users is S1 of its S1 and S2 fresh uniform candidates, drawn without replacement by
-    p ~ exp(s_uj / tau). Ding et al., "Simplify and robustify negative sampling for implicit collaborative filtering", NeurIPS 2020.
+        j = argmax over the user's memory of P + alpha min(1, t / T0) std(P), P = sigma(s_uj - s_ui)
 
-    `memory: authors` empties the memories after each epoch, an empty one being filled with S1 fresh candidates: in the authors' code
-    they hold places in a user's list of 3,000 candidates, which is another list in each epoch. `persistent` keeps them, as the paper
-    says.
+    t is the epoch. std is the population's, over P at the ends of the last five epochs (and at the
+    beginning of the training, which counts as one). After a step, the memory of each of its users
+    becomes S1 of its S1 and S2 fresh uniform candidates, drawn without replacement by
+    p ~ exp(s_uj / tau).
 
-    Deviations: fresh candidates come from all uninteracted items, not from the epoch's 3,000; the memory is renewed by the scores
-    before the step, not after it; past scores are computed from the vectors of those epochs, which are kept, instead of being kept
-    themselves.
+    `memory: authors` empties the memories after each epoch, and fills an empty one with S1 fresh
+    candidates. In the authors' code a memory holds places in a user's list of 3,000 candidates,
+    which is another list in each epoch. `persistent` keeps the memories, as the paper says.
+
+    Ding et al., "Simplify and robustify negative sampling for implicit collaborative filtering",
+    NeurIPS 2020.
+
+    Deviations: fresh candidates come from all uninteracted items, not from the epoch's 3,000; the
+    memory is renewed by the scores before the step, not after it; past scores are not stored, but
+    computed from the stored vectors of those epochs.
 
     Shape:
-        mem: [T, U, S1] int64; past_users: [T, 5U, D], past_items: [T, 5I, D], epoch e's vectors in part (e + 1) mod 5.
+        mem: [T, U, S1] int64; past_users: [T, 5U, D], past_items: [T, 5I, D], with the vectors of
+        epoch e in slot (e + 1) mod 5.
     """
 
     keys = {
@@ -60,18 +67,24 @@ class SRNS(Sampler):
 
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
-        """The memories, and the vectors of past epochs."""
+        """Return the bytes of the memories, and of the vectors of past epochs."""
         return 8 * n_users * int(section["S1"]) + 4 * EPOCHS * (n_users + n_items) * D
 
     def allocate(self, encoded: Encoded) -> None:
-        """Make room for the memories, empty, and for the vectors of five epochs, of which the first are those at the beginning."""
+        """Register empty memories, and the vectors of five epochs.
+
+        The first slot holds the vectors at the beginning; the others count only once they are set.
+        """
         T, U, _ = encoded.users.shape
         self.register_buffer("mem", torch.full((T, U, self.S1), EMPTY, device=encoded.users.device))
         self.register_buffer("past_users", encoded.queries.repeat(1, EPOCHS, 1))
         self.register_buffer("past_items", encoded.items.repeat(1, EPOCHS, 1))
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Pick from the user's memory, then renew it; rows of the same user see the same memory and renew it alike."""
+        """Pick from the user's memory, then renew it.
+
+        Rows of the same user see the same memory and renew it alike.
+        """
         first = first_of_user(batch.users, encoded.users.shape[1])
         pool = rows_of(pool, first)
         memory = rows_of(self.mem, batch.users)
@@ -83,27 +96,29 @@ class SRNS(Sampler):
         return pick(memory, chosen)
 
     def _deviation(self, batch: Batch, memory: Tensor, encoded: Encoded) -> Tensor:
-        """Give the population deviation of P over the past epochs that there are.
+        """Return the population deviation of P over the past epochs stored so far.
 
         Shape:
             memory: [T, B, S1] -> [T, B, S1].
         """
         U, I, B = encoded.users.shape[1], encoded.items.shape[1], batch.users.shape[1]
-        part = torch.arange(EPOCHS, device=memory.device)
-        users = (batch.users[:, None] + part[:, None] * U).flatten(1)
-        positives = (batch.items[:, None] + part[:, None] * I).flatten(1)
-        items = (memory[:, None] + part[:, None, None] * I).flatten(1, 2)
+        slot = torch.arange(EPOCHS, device=memory.device)
+        users = (batch.users[:, None] + slot[:, None] * U).flatten(1)
+        positives = (batch.items[:, None] + slot[:, None] * I).flatten(1)
+        items = (memory[:, None] + slot[:, None, None] * I).flatten(1, 2)
         past = Encoded(self.past_users, self.past_items, encoded.engine)
         P = _sigmoid_gap(past, users, positives, items).view(-1, EPOCHS, B, self.S1)
-        there = (part <= batch.epoch)[:, None, None]
+        stored = (slot <= batch.epoch)[:, None, None]
         n = (batch.epoch + 1).clamp(max=EPOCHS)
-        mean = torch.where(there, P, 0).sum(1, keepdim=True) / n
-        return (torch.where(there, (P - mean).square(), 0).sum(1) / n).sqrt()
+        mean = torch.where(stored, P, 0).sum(1, keepdim=True) / n
+        return (torch.where(stored, (P - mean).square(), 0).sum(1) / n).sqrt()
 
     def _renew(
         self, batch: Batch, encoded: Encoded, items: Tensor, first: Tensor, rng: Streams
     ) -> None:
-        """Keep S1 of the items, without replacement by exp(s / tau): the highest s / tau plus a Gumbel number.
+        """Keep S1 of the items, drawn without replacement by exp(s / tau).
+
+        They are the S1 highest of s / tau plus a Gumbel number.
 
         Shape:
             items: [T, B, S1 + S2]; first: [T, B].
@@ -116,18 +131,18 @@ class SRNS(Sampler):
         self.mem.scatter_(1, at, items.gather(-1, kept))
 
     def close_epoch(self, epoch: int, encoded: Encoded) -> dict[str, Tensor]:
-        """Keep the epoch's vectors; empty the memories, where they are the authors'."""
-        part = (epoch + 1) % EPOCHS
+        """Store the epoch's vectors, and empty the memories with `memory: authors`."""
+        slot = (epoch + 1) % EPOCHS
         for past, table in ((self.past_users, encoded.queries), (self.past_items, encoded.items)):
             n = table.shape[1]
-            past[:, part * n : (part + 1) * n] = table
+            past[:, slot * n : (slot + 1) * n] = table
         if self.memory == "authors":
             self.mem.fill_(EMPTY)
         return {}
 
 
 def _sigmoid_gap(encoded: Encoded, users: Tensor, positives: Tensor, items: Tensor) -> Tensor:
-    """Give P = sigma(s_uj - s_ui).
+    """Return P = sigma(s_uj - s_ui).
 
     Shape:
         users, positives: [T, B]; items: [T, B, M] -> [T, B, M].
@@ -137,7 +152,7 @@ def _sigmoid_gap(encoded: Encoded, users: Tensor, positives: Tensor, items: Tens
 
 
 def first_of_user(users: Tensor, n_users: int) -> Tensor:
-    """Give, for each row of a batch, the first row of the same user.
+    """Return, for each row of a batch, the first row of the same user.
 
     Shape:
         users: [T, B] -> [T, B] int64.

@@ -10,11 +10,14 @@ from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler
 
 
 class SSM(Sampler):
-    """The negatives of a sampled softmax: K uniform items, each in the loss.
+    """Take K uniform items as the negatives of a sampled softmax, each in the loss.
 
-    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv 2201.02327). With
-    `loss=bpr` the loss is ln(1 + sum_k exp(s_uk - s_ui)), the reading that fits the AHNS table; with
-    `loss=sampled_softmax` and `model.similarity=cosine` it is the paper's own. Uniform, not in-batch, negatives.
+    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024
+    (arXiv 2201.02327). With `loss=bpr` the loss is ln(1 + sum_k exp(s_uk - s_ui)), the reading that
+    fits the AHNS table. With `loss=sampled_softmax` and `model.similarity=cosine` it is the paper's
+    own.
+
+    Negatives are uniform, not in-batch.
     """
 
     keys = {"K": PoolSize(int, low=1, shared=True)}

@@ -11,10 +11,10 @@ from hapens_bench.samplers.pool import Positives, draw_positives
 
 
 class WorstCase(Sampler):
-    """K uniform uninteracted items of each user of a step, for `loss=worst_case`, which takes all her train items itself.
+    """Draw K uniform uninteracted items per user, for `loss=worst_case`.
 
-    OUR READING of stage one of HAPENS (Liu et al., WWW 2023 Companion). One uniform train item of each user is drawn for measuring
-    hardness only.
+    That loss takes all of the user's train items itself. OUR READING of stage one of HAPENS (Liu et
+    al., WWW 2023 Companion). One uniform train item per user is drawn, for measuring hardness only.
     """
 
     keys = {"K": PoolSize(int, low=1, shared=True)}

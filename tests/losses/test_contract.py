@@ -1,4 +1,7 @@
-"""Every loss is under this contract: equality with a slow formula, for one and for several negatives."""
+"""The contract that every loss is under: equality with a slow formula.
+
+It holds for one and for several negatives.
+"""
 
 import math
 
@@ -105,19 +108,19 @@ def test_weights_weigh_and_are_refused_by_losses_that_take_none():
 
 def test_identities():
     generator = torch.Generator().manual_seed(1)
-    pos, one = torch.randn(1, 9, generator=generator), torch.randn(1, 9, 1, generator=generator)
+    pos, single = torch.randn(1, 9, generator=generator), torch.randn(1, 9, 1, generator=generator)
     several = torch.randn(1, 9, 4, generator=generator)
     names = (["loss=bpr"], ["loss=bpr_sum"], ["loss=sampled_softmax", "loss.tau=1"])
     bpr, total, softmax = (build([make_config(*overrides)["loss"]]) for overrides in names)
-    assert torch.allclose(bpr(pos, one), total(pos, one)) and torch.allclose(
-        bpr(pos, one), softmax(pos, one)
+    assert torch.allclose(bpr(pos, single), total(pos, single)) and torch.allclose(
+        bpr(pos, single), softmax(pos, single)
     )
     assert torch.allclose(bpr(pos, several), softmax(pos, several))
 
 
-def test_soft_bpr_is_bpr_at_one_and_elsewhere_bpr_against_a_mix_with_the_positive():
+def test_soft_bpr_is_bpr_at_one_else_bpr_against_a_mix_with_the_positive():
     generator = torch.Generator().manual_seed(2)
-    bpr, one, soft = (
+    bpr, unmixed, soft = (
         build([make_config(*overrides)["loss"]])
         for overrides in (
             ["loss=bpr"],
@@ -127,12 +130,12 @@ def test_soft_bpr_is_bpr_at_one_and_elsewhere_bpr_against_a_mix_with_the_positiv
     )
     for K in (1, 4):
         pos, neg = torch.randn(1, 9, generator=generator), torch.randn(1, 9, K, generator=generator)
-        assert torch.equal(one(pos, neg), bpr(pos, neg))
+        assert torch.equal(unmixed(pos, neg), bpr(pos, neg))
         mixed = 0.75 * pos[..., None] + 0.25 * neg  # the score of a e_i + (1 - a) e_j, a = 0.75
         assert torch.allclose(soft(pos, neg), bpr(pos, mixed))
 
 
-def test_hard_bpr_is_bpr_or_soft_bpr_without_a_and_b_and_fades_for_the_hardest_with_a():
+def test_hard_bpr_without_a_and_b_is_soft_bpr_and_with_a_it_fades():
     def loss(*overrides):
         return build([make_config(*overrides)["loss"]])
 

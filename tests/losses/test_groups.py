@@ -53,11 +53,11 @@ def test_the_closed_form_equals_the_sum_over_all_pairs_and_so_does_its_gradient(
             total = total + loss
             assert losses[t, b].item() == pytest.approx(loss.item(), rel=1e-4)
             assert squares[t, b].item() == pytest.approx(norm.item() / 2, rel=1e-4)
-    for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
-        assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-3)
+    for gradient, expected in zip(gradients, torch.autograd.grad(total, slow), strict=True):
+        assert torch.allclose(gradient.double(), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_items(toy):
+def test_a_trial_has_the_same_bits_beside_mates_whose_users_have_more_items(toy):
     _, positives, tables, users = toy
     users = users.clone()
     users[1] = torch.arange(U - B, U)  # those with the longest rows
@@ -66,13 +66,13 @@ def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_ite
     )
     all_gradients = torch.autograd.grad(packed[0].sum() + packed[1].sum(), tables)
     for t in (0, 2):
-        own = [table.detach()[t : t + 1].requires_grad_() for table in tables]
-        mine = users[t : t + 1]
+        trial_tables = [table.detach()[t : t + 1].requires_grad_() for table in tables]
+        trial_users = users[t : t + 1]
         losses, squares = whole_data(positives, [0.1 * (t + 1)])(
-            Encoded(*own), Encoded(*own), mine, nothing(mine)
+            Encoded(*trial_tables), Encoded(*trial_tables), trial_users, nothing(trial_users)
         )
         assert torch.equal(losses[0], packed[0][t]) and torch.equal(squares[0], packed[1][t])
-        gradients = torch.autograd.grad(losses.sum() + squares.sum(), own)
+        gradients = torch.autograd.grad(losses.sum() + squares.sum(), trial_tables)
         assert all(
             torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True)
         )
@@ -132,22 +132,19 @@ def test_the_group_hinge_is_the_sum_over_its_pairs_and_so_is_its_gradient(toy, p
     slow, total = [table.detach().double().requires_grad_() for table in tables], 0.0
     for t, gamma in enumerate(gammas):
         for b in range(B):
-            q, own, others = (
-                slow[0][t, users[t, b]],
-                positives[t, b].tolist(),
-                items[t, b].tolist(),
-            )
+            q = slow[0][t, users[t, b]]
+            group, negatives = positives[t, b].tolist(), items[t, b].tolist()
             chosen = (
-                [(i, j) for i in own for j in others]
+                [(i, j) for i in group for j in negatives]
                 if pairs == "all"
-                else list(zip(own, others, strict=True))
+                else list(zip(group, negatives, strict=True))
             )
             value = sum(
                 torch.clamp(q @ slow[1][t, j] - q @ slow[1][t, i] + gamma, min=0) for i, j in chosen
             )
-            norm = q @ q + sum(slow[1][t, j] @ slow[1][t, j] for j in own + others)
+            norm = q @ q + sum(slow[1][t, j] @ slow[1][t, j] for j in group + negatives)
             assert losses[t, b].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-5)
             assert squares[t, b].item() == pytest.approx(norm.item() / 2, rel=1e-4)
             total = total + value + norm / 2
-    for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
-        assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-3)
+    for gradient, expected in zip(gradients, torch.autograd.grad(total, slow), strict=True):
+        assert torch.allclose(gradient.double(), expected, rtol=1e-3, atol=1e-3)

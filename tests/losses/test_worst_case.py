@@ -1,4 +1,7 @@
-"""Stage one of HAPENS (our reading): equality with loops over users and items, and its two limits."""
+"""Stage one of HAPENS (our reading): equality with loops over users and items.
+
+Also the two limits of its smooth maximum.
+"""
 
 import itertools
 import math
@@ -49,16 +52,16 @@ def test_loss_norms_and_gradient_equal_loops_over_users_and_items(toy, maximum):
     for t, eta in enumerate(etas):
         for b, u in enumerate(users[t].tolist()):
             q, V = slow[0][t, u], slow[1][t]
-            own, drawn = np.flatnonzero(known[u]).tolist(), negatives.items[t, b].tolist()
+            train_items, drawn = np.flatnonzero(known[u]).tolist(), negatives.items[t, b].tolist()
             each = [
                 sum(torch.nn.functional.softplus(q @ V[j] - q @ V[i]) for j in drawn) / K
-                for i in own
+                for i in train_items
             ]
-            smooth = (sum((eta * l).exp() for l in each) / len(own)).log() / eta
+            smooth = (sum((eta * l).exp() for l in each) / len(train_items)).log() / eta
             loss = smooth if maximum == "smooth" else max(each)
             norm = (
                 q @ q
-                + sum(V[i] @ V[i] for i in own) / len(own)
+                + sum(V[i] @ V[i] for i in train_items) / len(train_items)
                 + sum(V[j] @ V[j] for j in drawn) / K
             )
             assert float(losses[t, b].detach()) == pytest.approx(float(loss.detach()), rel=1e-4)
@@ -66,8 +69,8 @@ def test_loss_norms_and_gradient_equal_loops_over_users_and_items(toy, maximum):
                 float(norm.detach()) / 2, rel=1e-4
             )
             total = total + loss
-    for mine, theirs in zip(gradients, torch.autograd.grad(total, slow), strict=True):
-        assert torch.allclose(mine.double(), theirs, rtol=1e-3, atol=1e-4)
+    for gradient, expected in zip(gradients, torch.autograd.grad(total, slow), strict=True):
+        assert torch.allclose(gradient.double(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_eta_goes_from_the_average_to_the_maximum(toy):
@@ -81,24 +84,22 @@ def test_eta_goes_from_the_average_to_the_maximum(toy):
             .double()
         )
 
-    exact, smooth = (
-        losses("exact", 1.0),
-        [losses("smooth", eta) for eta in (1e-3, 0.1, 1.0, 10.0, 1e4)],
-    )
+    exact = losses("exact", 1.0)
+    smooth = [losses("smooth", eta) for eta in (1e-3, 0.1, 1.0, 10.0, 1e4)]
     for less, more in itertools.pairwise(smooth):
         assert (less <= more + 1e-4).all()
     assert torch.allclose(smooth[-1], exact, atol=1e-2) and (smooth[0] < exact - 0.1).any()
     u = users[0, 0]
-    own = torch.from_numpy(np.flatnonzero(known[u]))
+    train_items = torch.from_numpy(np.flatnonzero(known[u]))
     q, V = tables[0][0, u].detach(), tables[1][0].detach()
-    gaps = (V[negatives.items[0, 0]] @ q)[:, None] - (V[own] @ q)[None]
+    gaps = (V[negatives.items[0, 0]] @ q)[:, None] - (V[train_items] @ q)[None]
     assert math.isclose(
         float(smooth[0][0, 0]), float(torch.nn.functional.softplus(gaps).mean()), rel_tol=1e-2
     )
 
 
 @pytest.mark.parametrize("maximum", ["smooth", "exact"])
-def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_items(toy, maximum):
+def test_a_trial_has_the_same_bits_beside_mates_whose_users_have_more_items(toy, maximum):
     _, positives, tables, users, negatives = toy
     users = users.clone()
     users[1] = torch.arange(U - B, U)  # those with the longest rows
@@ -106,14 +107,17 @@ def test_a_trial_has_the_same_bits_alone_as_with_mates_whose_users_have_more_ite
     packed = worst_case(positives, maximum, 1, 2, 3)(encoded, encoded, users, negatives)
     all_gradients = torch.autograd.grad(packed[0].sum() + packed[1].sum(), tables)
     for t in (0, 2):
-        one = slice(t, t + 1)
-        own = [table.detach()[one].requires_grad_() for table in tables]
+        trial = slice(t, t + 1)
+        trial_tables = [table.detach()[trial].requires_grad_() for table in tables]
         alone = worst_case(positives, maximum, t + 1)
         losses, squares = alone(
-            Encoded(*own), Encoded(*own), users[one], Negatives(negatives.items[one])
+            Encoded(*trial_tables),
+            Encoded(*trial_tables),
+            users[trial],
+            Negatives(negatives.items[trial]),
         )
         assert torch.equal(losses[0], packed[0][t]) and torch.equal(squares[0], packed[1][t])
-        gradients = torch.autograd.grad(losses.sum() + squares.sum(), own)
+        gradients = torch.autograd.grad(losses.sum() + squares.sum(), trial_tables)
         assert all(
             torch.equal(g[0], whole[t]) for g, whole in zip(gradients, all_gradients, strict=True)
         )

@@ -1,7 +1,8 @@
-"""The contract of each sampler: how it is configured, and a slow, obvious version of its rule.
+"""The contract of each sampler: its settings, and a slow, obvious version of its rule.
 
-A reference looks at one positive of one trial through a `Look` and says what `Negatives` should hold for it: the items, and
-weights, layers (of MF: one) and the share in the extra loss where the sampler gives them. All numbers are float64.
+A reference looks at one positive of one trial through a `Look`. It returns what `Negatives` should
+hold for it: the items and, where the sampler returns them, weights, layers (one, on MF) and the
+share in the extra loss. All numbers are float64.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Look:
         return self.pool[max(range(len(cand)), key=lambda m: cand[m])]
 
     def uniform(self, *shape: int) -> Tensor:
-        """The numbers of this positive, where each positive of the batch takes `shape`."""
+        """Return this positive's numbers, where each positive of the batch takes `shape`."""
         B = self.batch.users.shape[1]
         size = math.prod(shape)
         return self.rng.uniform(int(self.batch.step) * B * size, B, *shape)[self.t, self.b].double()
@@ -77,16 +78,16 @@ def rns(look: Look) -> Expected:
 def pns(look: Look) -> Expected:
     popularity = [sum(j in row for row in look.known) for j in range(len(look.table))]
     total = sum(p**0.75 for p in popularity if p)
-    parts = [round(p**0.75 * (2**50 / total)) if p else 0 for p in popularity]
-    own = set(look.known[int(look.batch.users[look.t, look.b])])
-    free = [(j, parts[j]) for j in range(len(parts)) if j not in own]
+    lengths = [round(p**0.75 * (2**50 / total)) if p else 0 for p in popularity]
+    known = set(look.known[int(look.batch.users[look.t, look.b])])
+    free = [(j, lengths[j]) for j in range(len(lengths)) if j not in known]
     B = look.batch.users.shape[1]
     word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b]) % 2**64 >> 11
-    place = int(word * 2.0**-53 * sum(part for _, part in free))
-    for j, part in free:
-        if place < part:
+    place = int(word * 2.0**-53 * sum(length for _, length in free))
+    for j, length in free:
+        if place < length:
             return Expected([j])
-        place -= part
+        place -= length
     raise AssertionError("the place is beyond the line")
 
 
@@ -189,9 +190,9 @@ def below(word: int, n: int, n_max: int) -> int:
 
 
 def enmf(look: Look) -> Expected:
-    B, own = look.batch.users.shape[1], look.known[int(look.batch.users[look.t, look.b])]
+    B, known = look.batch.users.shape[1], look.known[int(look.batch.users[look.t, look.b])]
     word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b])
-    return Expected(look.pool, positives=[own[below(word, len(own), len(look.table))]])
+    return Expected(look.pool, positives=[known[below(word, len(known), len(look.table))]])
 
 
 def aobpr(look: Look) -> Expected:
@@ -229,16 +230,19 @@ def hapens(look: Look) -> Expected:
 
 
 def generator(look: Look, extra: float = 0.0) -> Expected:
-    """A candidate drawn by the generator's softmax; its own loss adds nothing to the value (tests/samplers/test_generators.py)."""
+    """Return a candidate drawn by the generator's softmax.
+
+    Its own loss adds nothing to the value: see tests/samplers/test_generators.py.
+    """
     G, user = look.sampler.generator, int(look.batch.users[look.t, look.b])
     u, table = G.user[look.t, user].detach().double(), G.item[look.t].detach().double()
     scores = [float(u @ table[j]) for j in look.pool]
     p = [math.exp(score / look.keys["temperature"]) for score in scores]
     place = float(look.uniform()) * sum(p)
-    for j, part in zip(look.pool, p, strict=True):
-        if place < part:
+    for j, width in zip(look.pool, p, strict=True):
+        if place < width:
             return Expected([j], extra=extra)
-        place -= part
+        place -= width
     return Expected([look.pool[-1]], extra=extra)
 
 
@@ -249,12 +253,12 @@ def advir(look: Look) -> Expected:
 
 
 def catalogue(p: Tensor, u: float) -> int:
-    """The item that a number falls on, where items are as long as their probabilities."""
+    """Return the item that u falls on, where items are as long as their probabilities."""
     return next(j for j, end in enumerate(p.cumsum(0).tolist()) if u * float(p.sum()) < end)
 
 
 def irgan_minimax(look: Look) -> Expected:
-    """The loss of the discriminator, whose turn it is (`pretrain` is 0)."""
+    """Return the loss of the discriminator, whose turn it is (`pretrain` is 0)."""
     user, i = (int(x[look.t, look.b]) for x in (look.batch.users, look.batch.items))
     p = torch.softmax(look.table @ look.u / look.keys["temperature"], 0)
     j = catalogue(p, float(look.uniform(5)[0]))
@@ -267,17 +271,16 @@ def irgan_minimax(look: Look) -> Expected:
 
 def gdns(look: Look) -> Expected:
     N, B, u = look.keys["N"], look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
-    G, own = look.sampler.G[look.t, u].tolist(), look.known[u]
+    G, known = look.sampler.G[look.t, u].tolist(), look.known[u]
     words = look.rng.bits(int(look.batch.step) * B * N, B, N)[look.t, look.b].tolist()
-    positives = [own[below(word, len(own), len(look.table))] for word in words]
+    positives = [known[below(word, len(known), len(look.table))] for word in words]
     return Expected(sorted(look.pool, key=lambda j: -G[j])[:N], any_order=True, positives=positives)
 
 
 def srns(look: Look) -> Expected:
     users = look.batch.users[look.t].tolist()
-    memory = look.pools[users.index(users[look.b])][
-        : look.keys["S1"]
-    ]  # it is empty, and nothing has varied yet
+    # The memory is empty, so it is filled from the pool; no score has varied yet.
+    memory = look.pools[users.index(users[look.b])][: look.keys["S1"]]
     return Expected([max(memory, key=lambda j: float(look.u @ look.table[j]))])
 
 

@@ -1,4 +1,4 @@
-"""Every sampler is under this contract; `cases.py` holds what each one needs for it."""
+"""The contract that every sampler is under; `cases.py` holds what each one needs for it."""
 
 import pickle
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.conftest import make_config
 from tests.samplers.cases import CASES, Look
 
 T, U, I, D, B = 3, 40, 60, 8, 64
-GENERATORS = ("advir", "irgan", "irgan_minimax", "rns_as")  # they count what they earn
+GENERATORS = ("advir", "irgan", "irgan_minimax", "rns_as")  # they remember what they earned
 NAMES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
 
 
@@ -36,14 +36,14 @@ def make(configs: list[dict], seeds: list[int]):
 
 
 def ready(sampler, encoded, positives):
-    """Do what comes before the first step."""
+    """Return the sampler after what comes before the first step."""
     sampler.allocate(encoded)
     sampler.start(positives)
     return sampler
 
 
 def draw(case):
-    """Draw, and take back what the sampler has remembered of it."""
+    """Draw, and undo what the sampler remembered of it."""
     _, sampler, batch, encoded, pool, rng, _ = case
     before = [x.clone() for x in sampler.buffers()]
     drawn = sampler.draw(batch, encoded, pool, rng)
@@ -98,9 +98,9 @@ def test_shape_type_and_range(case):
 
 
 def same(mine, theirs, trials=slice(None)):
-    for one, other in zip(vars(mine).values(), vars(theirs).values(), strict=True):
-        assert (one is None) == (other is None)
-        assert one is None or torch.equal(one, other[trials])
+    for x, y in zip(vars(mine).values(), vars(theirs).values(), strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or torch.equal(x, y[trials])
 
 
 def test_the_same_streams_give_the_same_draw(case):
@@ -111,11 +111,15 @@ def test_a_trial_draws_the_same_alone_as_in_a_pack(case):
     name, _, batch, encoded, pool, _, positives = case
     packed = draw(case)
     for t in range(T):
-        one = slice(t, t + 1)
-        vectors = Encoded(encoded.users[one], encoded.items[one], encoded.engine)
-        alone = ready(make(sections(name)[one], [t + 1]), vectors, positives)
-        part = replace(batch, users=batch.users[one], items=batch.items[one])
-        same(alone.draw(part, vectors, pool[one], Streams([t + 1], Purpose.SAMPLER)), packed, one)
+        trial = slice(t, t + 1)
+        vectors = Encoded(encoded.users[trial], encoded.items[trial], encoded.engine)
+        alone = ready(make(sections(name)[trial], [t + 1]), vectors, positives)
+        batch_of_trial = replace(batch, users=batch.users[trial], items=batch.items[trial])
+        same(
+            alone.draw(batch_of_trial, vectors, pool[trial], Streams([t + 1], Purpose.SAMPLER)),
+            packed,
+            trial,
+        )
 
 
 def test_equal_to_the_slow_reference(case):
@@ -132,11 +136,13 @@ def test_equal_to_the_slow_reference(case):
             look = Look(t, b, u, i, pools[b], table[t], section, batch, rng, sampler, known, pools)
             expected = rule(look)
             items = drawn.items[t, b].tolist()
-            assert (sorted(items) if expected.any_order else items) == (
-                sorted(expected.items) if expected.any_order else expected.items
-            )
-            assert (expected.positives is None) == (drawn.positives is None) != sampler.groups
-            assert drawn.positives is None or drawn.positives[t, b].tolist() == expected.positives
+            if expected.any_order:
+                assert sorted(items) == sorted(expected.items)
+            else:
+                assert items == expected.items
+            assert (drawn.positives is not None) == sampler.groups
+            positives_of_row = drawn.positives[t, b].tolist() if sampler.groups else None
+            assert positives_of_row == expected.positives
             assert (expected.weights is None) == (drawn.weights is None)
             if expected.weights is not None:
                 assert np.allclose(drawn.weights[t, b], expected.weights, atol=1e-5)
@@ -187,7 +193,7 @@ def test_what_a_draw_changes_is_remembered_and_nothing_else_is_in_the_state(case
 
 
 def table_bytes(name, U, I):
-    """The bytes that sampler `name` takes for U users and I items, as measured and as it says."""
+    """Return the bytes that sampler `name` takes for U users and I items, measured and declared."""
     pairs = np.array([[u, u % I] for u in range(U)])
     encoded = Encoded(torch.zeros(T, U, D), torch.zeros(T, I, D))
     sampler = ready(
@@ -198,16 +204,17 @@ def table_bytes(name, U, I):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_says_how_much_memory_its_tables_take(name):
-    (small, said), (large, said_of_large) = table_bytes(name, 40, 60), table_bytes(name, 90, 250)
-    assert large - small == said_of_large - said, (
-        "what grows with users or items is not what n_bytes says"
+def test_n_bytes_is_the_memory_of_its_tables(name):
+    small, small_declared = table_bytes(name, 40, 60)
+    large, large_declared = table_bytes(name, 90, 250)
+    assert large - small == large_declared - small_declared, (
+        "what grows with users or items is not what n_bytes returns"
     )
-    assert said <= small
+    assert small_declared <= small
 
 
 def choose(encoded, batch, pool, rng, *overrides):
-    """Draw with one setting for all trials."""
+    """Return the items drawn with the same setting for all trials."""
     return (
         make([make_config(*overrides)["sampler"]] * T, [1, 2, 3])
         .draw(batch, encoded, pool, rng)

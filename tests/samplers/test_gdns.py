@@ -17,7 +17,7 @@ def per_trial(*values):
 
 
 def scene(U, alpha=(0.2,), reading="a", select="gain", scale=1.0, known=3):
-    """T trials and U users, each with the items 0 .. known - 1."""
+    """Return a sampler for T trials and U users, each user with the items 0 .. known - 1."""
     generator, T = torch.Generator().manual_seed(1), len(alpha)
     tables = [scale * torch.randn(T, n, D, generator=generator) for n in (U, I)]
     sampler = GDNS(N, M, per_trial(*alpha), per_trial(*[1e-8] * T), reading, select)
@@ -29,7 +29,7 @@ def scene(U, alpha=(0.2,), reading="a", select="gain", scale=1.0, known=3):
 
 
 def visit(sampler, encoded, positives, step):
-    """All users in one step."""
+    """Draw for all users in one step."""
     T, U = encoded.users.shape[:2]
     users = torch.arange(U).expand(T, U)
     pool = draw_pool(positives, users, M, Streams(list(range(T)), Purpose.POOL), step * U * M)
@@ -45,20 +45,19 @@ def test_selection_over_an_unvisited_pool_is_uniform_over_the_uninteracted_items
 
 
 @pytest.mark.parametrize("select", ["gain", "hardness"])
-def test_unvisited_items_come_before_visited_ones_and_among_them_selection_is_uniform(select):
+def test_unvisited_items_come_first_and_selection_among_them_is_uniform(select):
     sampler, encoded, positives = scene(3000, select=select)
     for table in (sampler.H, sampler.G):
         table[..., :25] = 0.9
     items = visit(sampler, encoded, positives, 0).items
     enough = (items >= 25).all(-1)
-    assert (
-        enough.float().mean() > 0.95
-    )  # 20 candidates of which about half are unvisited: four of them at least
+    # About half of the 20 candidates are unvisited: nearly always at least four.
+    assert enough.float().mean() > 0.95
     counts = torch.bincount(items[enough].flatten(), minlength=I)
     assert stats.chisquare(counts[25:]).pvalue > 1e-3
 
 
-def test_of_a_visited_pool_those_with_the_highest_gain_are_chosen_and_ties_are_not_broken_by_id():
+def test_the_highest_gains_are_chosen_and_ties_are_not_broken_by_id():
     sampler, encoded, positives = scene(3000)
     sampler.G[:] = torch.where(torch.arange(I) % 2 == 0, 0.75, 0.5)
     items = visit(sampler, encoded, positives, 0).items
@@ -128,11 +127,8 @@ def test_what_is_remembered_equals_the_definitions_pair_by_pair(reading):
 
 
 def test_the_first_gain_tells_the_readings_apart():
-    for reading, expected in (
-        ("a", 0.73),
-        ("b", 0.38),
-        ("c", 0.42),
-    ):  # all scores 0: H is 1/2, N/2 = 2 and 1 + 1/2
+    # All scores are 0: H is 1/2, N/2 = 2 and 1 + 1/2.
+    for reading, expected in (("a", 0.73), ("b", 0.38), ("c", 0.42)):
         sampler, encoded, positives = scene(20, alpha=(0.0,), reading=reading, scale=0.0)
         visited = visit(sampler, encoded, positives, 0).items
         assert sampler.G.gather(2, visited).float().mean() == pytest.approx(expected, abs=0.01)

@@ -25,7 +25,7 @@ ENGINES = [Engine.PLAIN, Engine.NUMBA]
 
 
 def make(name, M, *overrides):
-    """A sampler whose generator is far from uniform, and a recommender that trains."""
+    """Return a sampler whose generator is far from uniform, and a recommender that trains."""
     quiet = (
         ["sampler.lam=0"]
         if name == "advir" and not any("lam" in text for text in overrides)
@@ -51,7 +51,10 @@ def draw(sampler, tables, pool, users, engine=Engine.PLAIN, step=0):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", sorted(REWARDS))
 def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
-    """REINFORCE averaged over many draws, against the exact gradient: off by no more than its own standard error allows."""
+    """REINFORCE, averaged over many draws, equals the exact gradient.
+
+    It may be off by no more than its own standard error allows.
+    """
     B, candidates, tau = 60_000, torch.tensor([2, 5, 7, 8, 11]), 1.5
     sampler, tables = make(name, len(candidates), "sampler.l2=0", f"sampler.temperature={tau}")
     if name == "rns_as":
@@ -63,18 +66,18 @@ def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
     G = sampler.generator
     for t in range(T):
         rewards = REWARDS[name]((tables[1][t, candidates] @ tables[0][t, 0]).detach().double())
-        own = torch.cat([G.user[t, :1], G.item[t, candidates]]).detach().double()
+        vectors = torch.cat([G.user[t, :1], G.item[t, candidates]]).detach().double()
 
         def ln_p(x):
             return torch.log_softmax(x[1:] @ x[0] / tau, -1)
 
-        p = ln_p(own).exp()
+        p = ln_p(vectors).exp()
         exact = torch.autograd.functional.jacobian(
-            lambda x, r=rewards: -(ln_p(x).exp() * r).sum(), own
+            lambda x, r=rewards: -(ln_p(x).exp() * r).sum(), vectors
         )
         centred = rewards - sampler.mean_reward[t].double()
         # Of each candidate, when drawn:
-        single = -torch.autograd.functional.jacobian(ln_p, own) * centred[:, None, None]
+        single = -torch.autograd.functional.jacobian(ln_p, vectors) * centred[:, None, None]
         p3 = p[:, None, None]
         error = ((p3 * single.square()).sum(0) - (p3 * single).sum(0).square()).sqrt() / B**0.5
         estimate = torch.cat([G.user.grad[t, :1], G.item.grad[t, candidates]]).double()
@@ -88,7 +91,7 @@ def test_the_generators_gradient_is_that_of_the_expected_reward(name, engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", sorted(REWARDS))
-def test_each_gradient_is_that_of_the_surrogate_loss_and_reaches_only_the_generator(name, engine):
+def test_gradients_are_those_of_the_surrogate_and_reach_only_the_generator(name, engine):
     B, M, tau, l2 = 30, 4, 0.5, 0.3
     sampler, tables = make(name, M, f"sampler.l2={l2}", f"sampler.temperature={tau}")
     sampler.mean_reward += 0.25 if name == "rns_as" else 0
@@ -145,7 +148,10 @@ def test_the_baseline_is_the_mean_reward_of_the_previous_epoch():
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_advirs_perturbation_has_norm_eps_and_raises_the_loss_most(engine):
-    """delta by autograd, as the paper has it, against the closed form: the same loss, and the same gradients of all three vectors."""
+    """The closed form equals delta by autograd, as the paper defines it.
+
+    Equal are the loss and the gradients of all three vectors.
+    """
     B, eps, lam = 40, 0.7, 1.5
     sampler, tables = make("advir", 4, f"sampler.eps={eps}", f"sampler.lam={lam}")
     generator = torch.Generator().manual_seed(2)
@@ -153,12 +159,14 @@ def test_advirs_perturbation_has_norm_eps_and_raises_the_loss_most(engine):
     users = torch.randint(0, U, (T, B), generator=generator)
     drawn = draw(sampler, tables, pool, users, engine)
     drawn.extra.sum().backward()
-    mine = [table.detach().double().requires_grad_() for table in tables]
+    exact_tables = [table.detach().double().requires_grad_() for table in tables]
     total = torch.zeros(T, dtype=torch.float64)
     for t in range(T):
         for b in range(B):
-            u = mine[0][t, users[t, b]]
-            e = torch.stack([mine[1][t, users[t, b] + 1], mine[1][t, drawn.items[t, b, 0]]])
+            u = exact_tables[0][t, users[t, b]]
+            e = torch.stack(
+                [exact_tables[1][t, users[t, b] + 1], exact_tables[1][t, drawn.items[t, b, 0]]]
+            )
 
             def loss(e, u=u):
                 return F.softplus((e[1] - e[0]) @ u)
@@ -176,7 +184,7 @@ def test_advirs_perturbation_has_norm_eps_and_raises_the_loss_most(engine):
             total[t] += lam * loss(e + delta) / B
     assert torch.allclose(drawn.extra.double(), total, atol=1e-5)
     total.sum().backward()
-    for table, exact in zip(tables, mine, strict=True):
+    for table, exact in zip(tables, exact_tables, strict=True):
         assert torch.allclose(table.grad.double(), exact.grad, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""HAPENS (our reading): the laws of its readings, and what happens to the levels on their way into a pack."""
+"""HAPENS (our reading): the laws of its readings, and the levels on their way into a pack."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def section(*overrides):
 
 
 def build(level, *overrides):
-    """Build the sampler of one trial whose users all have a level."""
+    """Build the sampler of one trial whose users all have the same level."""
     return build_sampler(
         [section(*overrides)],
         [7],
@@ -34,7 +34,10 @@ def build(level, *overrides):
 
 
 def percentiles(sampler, draws=40_000, seed=7):
-    """Draw, from fresh pools, items whose id is their rank among all; give their percentiles."""
+    """Return the percentiles of items drawn from fresh pools.
+
+    An item's id is its rank among all items.
+    """
     pool = Streams([seed], Purpose.POOL).bits(0, draws, sampler.pool_size) % ITEMS
     encoded = Encoded(
         torch.ones(1, 1, 1), torch.linspace(0, 1, ITEMS, dtype=torch.float64).view(1, -1, 1).float()
@@ -48,7 +51,7 @@ def percentiles(sampler, draws=40_000, seed=7):
 
 @pytest.mark.parametrize("M", [1, 1.3, 1.5, 2, 3.7, 8, 20.5, 40.25, 64])
 @pytest.mark.parametrize("reading", ["A", "F"])
-def test_the_percentile_of_the_pick_has_the_beta_law_for_whole_and_fractional_m(M, reading):
+def test_the_percentile_of_the_pick_is_beta_for_whole_and_fractional_m(M, reading):
     drawn = percentiles(build(M / (M + 1), f"sampler.reading={reading}"))
     assert stats.kstest(drawn, stats.beta(M, 1).cdf).pvalue > 1e-3
     assert stats.kstest(drawn, stats.beta(1.1 * M, 1).cdf).pvalue < 1e-3, (
@@ -90,9 +93,8 @@ def test_reading_b_draws_by_a_softmax_whose_mean_percentile_is_the_level():
     for h in (0.55, 0.8, 0.95, 0.98):
         w = weights_of_mean(scores, torch.full((500, 1), h))
         assert torch.allclose((w * percentile).sum(-1), torch.tensor(h), atol=1e-3)
-        slope = w.log().diff(dim=-1) / scores.diff(
-            dim=-1
-        )  # ln w is linear in the score: one tau a row
+        # ln w is linear in the score: one tau per row.
+        slope = w.log().diff(dim=-1) / scores.diff(dim=-1)
         seen = w[:, 1:] > 1e-6
         spread = torch.where(seen, slope - slope[:, :1], 0).abs().amax(-1) / slope[:, 0]
         assert (slope[:, 0] > 0).all() and float(spread.median()) < 0.02
@@ -133,22 +135,18 @@ def test_shuffled_levels_are_the_same_levels_for_other_users():
     def levels(seed, *overrides):
         return HAPENS.inherited(section(*overrides), seed, {"min": h.copy(), "q10": 1 - h}).numpy()
 
-    own, shuffled, other = (
-        levels(1),
-        levels(1, "sampler.shuffle=true"),
-        levels(2, "sampler.shuffle=true"),
-    )
-    assert np.array_equal(own[~np.isnan(h)], h[~np.isnan(h)]) and (own[::7] == 0.5).all()
-    assert np.array_equal(np.sort(own), np.sort(shuffled)) and (shuffled[::7] == 0.5).all()
-    assert abs(stats.spearmanr(own, shuffled).statistic) < 0.15 and not np.array_equal(
-        shuffled, other
-    )
+    plain, shuffled = levels(1), levels(1, "sampler.shuffle=true")
+    other = levels(2, "sampler.shuffle=true")
+    assert np.array_equal(plain[~np.isnan(h)], h[~np.isnan(h)]) and (plain[::7] == 0.5).all()
+    assert np.array_equal(np.sort(plain), np.sort(shuffled)) and (shuffled[::7] == 0.5).all()
+    assert abs(stats.spearmanr(plain, shuffled).statistic) < 0.15
+    assert not np.array_equal(shuffled, other)
     assert np.array_equal(shuffled, levels(1, "sampler.shuffle=true"))
     assert np.array_equal(np.isnan(h), levels(1, "sampler.level=q10") == 0.5)
     assert np.array_equal(levels(1, "sampler.reading=E")[1], 1 - h[1])
 
 
-def test_levels_shuffled_within_activity_stay_among_users_with_as_many_train_items():
+def test_levels_shuffled_by_activity_stay_among_users_with_as_many_items():
     random = np.random.default_rng(0)
     count = random.integers(0, 6, 600)
     h = np.where(count == 0, np.nan, random.random(600))
@@ -158,12 +156,14 @@ def test_levels_shuffled_within_activity_stay_among_users_with_as_many_train_ite
             section(f"sampler.shuffle={shuffle}"), seed, {"min": h.copy(), "count": count}
         ).numpy()
 
-    own, within, other = levels(1, "false"), levels(1, "activity"), levels(2, "activity")
+    plain, within, other = levels(1, "false"), levels(1, "activity"), levels(2, "activity")
     for size in range(6):
         users = count == size
-        assert np.array_equal(np.sort(own[users]), np.sort(within[users]))
-        assert size == 0 or abs(stats.spearmanr(own[users], within[users]).statistic) < 0.35
-    assert np.mean(own[count > 0] == within[count > 0]) < 0.05 and not np.array_equal(within, other)
+        assert np.array_equal(np.sort(plain[users]), np.sort(within[users]))
+        assert size == 0 or abs(stats.spearmanr(plain[users], within[users]).statistic) < 0.35
+    assert np.mean(plain[count > 0] == within[count > 0]) < 0.05 and not np.array_equal(
+        within, other
+    )
     assert np.array_equal(within, levels(1, "activity"))
 
 
@@ -175,11 +175,11 @@ def test_reading_b_has_its_own_level():
         ("B", "min", 0.2),
         ("D", "q10", 0.4),
     ):
-        one = section(f"sampler.reading={reading}", f"sampler.level={level}")
-        assert float(HAPENS.inherited(one, 0, artefact)) == expected
+        keys = section(f"sampler.reading={reading}", f"sampler.level={level}")
+        assert float(HAPENS.inherited(keys, 0, artefact)) == expected
 
 
-def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_own():
+def test_trials_with_one_level_for_all_share_a_pack_with_personal_levels():
     sections = [section("sampler.M=3"), section()]
     sampler = build_sampler(
         sections, [1, 2], 1, 3, 1, [None, {"min": np.array([0.1, 0.6, np.nan])}]
@@ -204,7 +204,7 @@ def test_trials_with_one_level_for_all_share_a_pack_with_those_that_have_their_o
         (["sampler.first=3"], "sampler.first is 3, but it takes a section"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(overrides, message):
+def test_mistakes_are_reported_in_one_sentence(overrides, message):
     with pytest.raises(UserError) as caught:
         check(make_config("sampler=hapens", *overrides))
     assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -1,4 +1,7 @@
-"""The minimax game: whose turn it is, and that the generator's importance-weighted gradient is that of the expected reward."""
+"""The minimax game: which side's turn it is, and the generator's gradient.
+
+The importance-weighted gradient must be that of the expected reward.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ PRETRAINING, TURN_OF_D, TURN_OF_G = 0, 3, 5  # epochs, with pretrain=3, d_epochs
 
 
 def make(*overrides):
-    """A game whose two sides already know something."""
+    """Return a game whose two sides already know something."""
     schedule = ["sampler.pretrain=3", "sampler.d_epochs=2", "sampler.g_epochs=2"]
     section = make_config("sampler=irgan_minimax", *schedule, *overrides)["sampler"]
     sampler = build_sampler([section] * T, SEEDS, D, U, I)
@@ -59,7 +62,10 @@ def test_only_the_side_whose_turn_it_is_learns(engine):
 
 @pytest.mark.parametrize("lam", [0.2, 0.9])
 def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalogue(lam):
-    """However its draws are mixed with train items; off by no more than the standard error of the average allows."""
+    """However its draws are mixed with train items.
+
+    It may be off by no more than the standard error of the average allows.
+    """
     B = 60_000
     sampler, tables = make(f"sampler.lam={lam}")
     draw(sampler, tables, B, TURN_OF_G).extra.sum().backward()
@@ -68,17 +74,19 @@ def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalog
             (sampler.discriminator.item[t] @ sampler.discriminator.user[t, 0]).detach().double()
         )
         r = 2 * (torch.sigmoid(scores) - 0.5)
-        own = torch.cat([tables[0][t, :1], tables[1][t]]).detach().double()
+        vectors = torch.cat([tables[0][t, :1], tables[1][t]]).detach().double()
 
         def ln_p(x):
             return torch.log_softmax(x[1:] @ x[0], -1)
 
-        p = ln_p(own).exp()
+        p = ln_p(vectors).exp()
         known = torch.zeros(I, dtype=torch.float64)
         known[[1, 4, 5]] = 1 / 3
         p_n = (1 - lam) * p + lam * known
-        exact = torch.autograd.functional.jacobian(lambda x, r=r: -(ln_p(x).exp() * r).sum(), own)
-        single = -torch.autograd.functional.jacobian(ln_p, own) * (p / p_n * r)[:, None, None]
+        exact = torch.autograd.functional.jacobian(
+            lambda x, r=r: -(ln_p(x).exp() * r).sum(), vectors
+        )
+        single = -torch.autograd.functional.jacobian(ln_p, vectors) * (p / p_n * r)[:, None, None]
         drawn = p_n[:, None, None]
         error = ((drawn * single.square()).sum(0) - (drawn * single).sum(0).square()).sqrt() / (
             2 * B
@@ -88,7 +96,7 @@ def test_the_generators_gradient_is_that_of_the_expected_reward_over_the_catalog
         assert ((estimate - exact).abs() < 5 * error + 1e-6).all()
 
 
-def test_what_is_logged_is_the_reward_of_the_mixed_draws_and_the_entropy_over_the_catalogue():
+def test_logged_are_the_reward_of_mixed_draws_and_the_entropy_over_all_items():
     sampler, tables = make("sampler.lam=0.3")
     draw(sampler, tables, 60_000, TURN_OF_G)
     logged = sampler.close_epoch(0, Encoded(*tables))

@@ -1,4 +1,7 @@
-"""The samplers that look at layers, on models that have them: slow versions of their rules, positive by positive, in float64."""
+"""The samplers that look at layers, on models that have them.
+
+Slow versions of their rules, positive by positive, in float64.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -30,7 +33,10 @@ KEYS = {
 
 @dataclass
 class Look:
-    """One positive of one trial: user, positive and candidates in each layer, and how layers are pooled."""
+    """One positive of one trial: user, positive and candidates in each layer.
+
+    `concat` is how the layers are pooled.
+    """
 
     t: int
     b: int
@@ -46,7 +52,7 @@ class Look:
         return torch.cat(layers) if self.concat else sum(layers) / len(layers)
 
     def judge(self, l: int) -> Tensor:
-        """The user vector that layer l's candidates are scored against by MixGCF and DINS."""
+        """Return the user vector that MixGCF and DINS score layer l's candidates against."""
         return self.users[l] if self.concat else self.pool(self.users)
 
     def linear(self, gate: str, x: Tensor) -> Tensor:
@@ -92,8 +98,8 @@ def dens(look: Look):
         pick = best([float(u @ (c * e - r)) for e, r in zip(candidates, relevant, strict=True)])
         picks.append(pick)
         layers.append(candidates[pick])
-        found = (gated, i - gated, relevant[pick], candidates[pick] - relevant[pick])
-        for name, value in zip(parts, found, strict=True):
+        factors = (gated, i - gated, relevant[pick], candidates[pick] - relevant[pick])
+        for name, value in zip(parts, factors, strict=True):
             parts[name].append(value)
     query = look.pool(look.users)
     p_r, p_ir, n_r, n_ir = (float(query @ look.pool(parts[name])) for name in parts)
@@ -136,7 +142,10 @@ class Scene:
 
 
 def make(sampler: str, model: str, engine: Engine, trials: slice = slice(None)) -> Scene:
-    """A model after no training, but of large vectors, so that picks differ from layer to layer."""
+    """Return a scene with a model that is not trained, but has large vectors.
+
+    So picks differ from layer to layer.
+    """
     pairs = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.15).astype(np.int64)
     graph, positives = Graph(pairs, U, I, engine=engine), Positives(pairs, U, I, engine=engine)
     section = make_config(f"model={model}", f"model.D={D}", f"model.L={L}")["model"]
@@ -212,12 +221,12 @@ def test_every_layer_follows_the_rule_and_may_choose_another_item(sampler, model
 def test_a_trial_draws_the_same_layers_alone_as_in_a_pack(sampler, model):
     packed = draw(make(sampler, model, Engine.NUMBA))
     for t in range(T):
-        one = slice(t, t + 1)
-        alone = draw(make(sampler, model, Engine.NUMBA, one), one)
-        assert torch.equal(alone.layers, packed.layers[one]) and torch.equal(
-            alone.items, packed.items[one]
+        trial = slice(t, t + 1)
+        alone = draw(make(sampler, model, Engine.NUMBA, trial), trial)
+        assert torch.equal(alone.layers, packed.layers[trial]) and torch.equal(
+            alone.items, packed.items[trial]
         )
-        assert alone.extra is None or torch.equal(alone.extra, packed.extra[one])
+        assert alone.extra is None or torch.equal(alone.extra, packed.extra[trial])
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
@@ -228,11 +237,11 @@ def test_the_loss_sees_the_pooled_layers_and_l2_those_of_layer_0(model):
     positive, negative, squares = encoded.synthesised(batch.users, batch.items, layers, ego)
     for t in range(T):
         for b in range(B):
-            u, i, own = batch.users[t, b], batch.items[t, b], layers[t, b, 0]
-            pooled = own.flatten() if model == "ngcf" else own.mean(0)
+            u, i, negative_layers = batch.users[t, b], batch.items[t, b], layers[t, b, 0]
+            pooled = negative_layers.flatten() if model == "ngcf" else negative_layers.mean(0)
             assert torch.allclose(negative[t, b, 0], encoded.users[t, u] @ pooled, atol=1e-5)
             assert torch.allclose(
                 positive[t, b], encoded.users[t, u] @ encoded.items[t, i], atol=1e-5
             )
-            rows = (encoded.layers[0][0][t, u], encoded.layers[0][1][t, i], own[0])
+            rows = (encoded.layers[0][0][t, u], encoded.layers[0][1][t, i], negative_layers[0])
             assert torch.allclose(squares[t, b], sum(row @ row for row in rows) / 2, atol=1e-5)

@@ -1,34 +1,23 @@
-"""A sampler from a folder outside the package, added as docs/add_a_sampler.md says: one .py and one .yaml."""
+"""The example of docs/add_a_sampler.md trains from a folder outside the package."""
 
 import os
+import re
 import subprocess
 import sys
 
-MODULE = '''
-from hapens_bench.config.keys import Key
-from hapens_bench.samplers.base import Sampler, pick
+import pytest
+
+from hapens_bench.config.paths import conf_dir
+
+PAGE = conf_dir().parent / "docs" / "add_a_sampler.md"
 
 
-class Easiest(Sampler):
-    """The candidate with the lowest score."""
-
-    keys = {"M": Key(int, low=1, shared=True)}
-
-    def __init__(self, M):
-        super().__init__()
-        self.pool_size = M
-
-    def draw(self, batch, encoded, pool, rng):
-        return pick(pool, encoded.score(batch.users, pool).argmin(-1))
-'''
-
-
+@pytest.mark.skipif(not PAGE.exists(), reason="a wheel has no docs")
 def test_a_sampler_outside_the_package_trains(tmp_path):
+    blocks = dict(re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL))
     (tmp_path / "sampler").mkdir()
-    (tmp_path / "easiest.py").write_text(MODULE)
-    (tmp_path / "sampler" / "easiest.yaml").write_text(
-        "_target_: easiest.Easiest\nname: easiest\nM: 4\n"
-    )
+    (tmp_path / "boltzmann.py").write_text(blocks["python"])
+    (tmp_path / "sampler" / "boltzmann.yaml").write_text(blocks["yaml"])
     small = [
         "trainer.epochs=2",
         "trainer.batch_size=128",
@@ -41,11 +30,11 @@ def test_a_sampler_outside_the_package_trains(tmp_path):
         "-m",
         "hapens_bench",
         f"hydra.searchpath=[file://{tmp_path}]",
-        "sampler=easiest",
+        "sampler=boltzmann",
         *small,
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )
     assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("runs/planted/mf/easiest/*/summary.json"))
+    assert list(tmp_path.glob("runs/planted/mf/boltzmann/*/summary.json"))

@@ -14,11 +14,11 @@ def drawn(pairs, user, seed, power=0.75, n=50):
     sampler = PNS(power)
     sampler.start(Positives(pairs, U, I))
     users, zero, rng = torch.full((1, B), user), torch.tensor(0), Streams([seed], Purpose.SAMPLER)
-    parts = []
+    draws = []
     for k in range(n):
         batch = Batch(users, users, zero, torch.tensor(k), 1)
-        parts.append(sampler.draw(batch, None, users.new_empty(1, B, 0), rng).items)
-    return torch.cat(parts).flatten().numpy()
+        draws.append(sampler.draw(batch, None, users.new_empty(1, B, 0), rng).items)
+    return torch.cat(draws).flatten().numpy()
 
 
 def test_negatives_follow_popularity_over_what_the_user_has_not_seen():

@@ -25,11 +25,11 @@ WAYS = [(bitmap, engine) for bitmap in (1 << 20, 0) for engine in (Engine.PLAIN,
 @pytest.fixture(scope="module", params=WAYS)
 def positives(request, matrix) -> Positives:
     budget, engine = request.param
-    found = Positives(
+    table = Positives(
         np.argwhere(matrix).astype(np.int64), *matrix.shape, bitmap_bytes=budget, engine=engine
     )
-    assert (found.bitmap is not None) == (budget > 0)
-    return found
+    assert (table.bitmap is not None) == (budget > 0)
+    return table
 
 
 def test_membership_of_every_pair(positives, matrix):
@@ -56,9 +56,8 @@ def test_candidates_are_exactly_uniform_over_uninteracted_items(positives, matri
         if len(free) > 1:
             pvalues.append(stats.chisquare(counts[free]).pvalue)
     assert len(pvalues) > 40
-    assert (
-        stats.kstest(pvalues, "uniform").pvalue > 1e-3
-    )  # not only none too small: the p-values are uniform
+    # Not only is none too small: the p-values are uniform.
+    assert stats.kstest(pvalues, "uniform").pvalue > 1e-3
 
 
 def test_a_user_with_one_uninteracted_item_gets_that_item(positives):

@@ -32,7 +32,7 @@ def sigmoid(x):
 
 
 class Slow:
-    """SRNS as its paper tells it, a user after the other, for one trial."""
+    """SRNS as its paper defines it, one user after another, for one trial."""
 
     def __init__(self, t, memory, first):
         self.t, self.kind, self.past, self.memory = t, memory, [first], {}
@@ -71,7 +71,7 @@ class Slow:
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
 @pytest.mark.parametrize("memory", ["authors", "persistent"])
-def test_over_several_epochs_it_does_what_the_slow_reference_does(memory, engine):
+def test_over_several_epochs_it_equals_the_slow_reference(memory, engine):
     pairs = np.array([(u, i) for u in range(U) for i in range(u, u + 4)])
     positives = Positives(pairs, U, I, engine=engine)
     sampler = SRNS(S1, S2, per_trial(ALPHA), per_trial(T0), per_trial(TAU), memory)
@@ -91,23 +91,23 @@ def test_over_several_epochs_it_does_what_the_slow_reference_does(memory, engine
             pool = draw_pool(positives, batch.users, S1 + S2, pools, step * B * (S1 + S2))
             drawn = sampler.draw(batch, encoded, pool, streams).items[..., 0]
             noise = streams.uniform(step * B * (S1 + S2), B, S1 + S2).double()
-            for t, one in enumerate(slow):
-                mine = one.step(
+            for t, reference in enumerate(slow):
+                expected = reference.step(
                     vectors(step),
                     epoch,
                     *(x[t].tolist() for x in (batch.users, batch.items, pool, noise)),
                 )
-                assert drawn[t].tolist() == mine
-                for u, remembered in one.memory.items():
+                assert drawn[t].tolist() == expected
+                for u, remembered in reference.memory.items():
                     assert sampler.mem[t, u].tolist() == remembered
             step += 1
         sampler.close_epoch(epoch, vectors(step, engine))
-        for one in slow:
-            one.end_epoch(vectors(step))
+        for reference in slow:
+            reference.end_epoch(vectors(step))
         assert (sampler.mem == -1).all() == (memory == "authors")
 
 
-def test_rows_of_a_user_name_her_first_row():
+def test_rows_of_a_user_point_to_the_first_row_of_that_user():
     users = torch.tensor([[3, 1, 3, 0, 1], [2, 2, 2, 0, 4]])
     assert first_of_user(users, 5).tolist() == [[0, 1, 0, 3, 1], [0, 0, 0, 3, 4]]
 
