@@ -13,17 +13,20 @@ from hydra.errors import HydraException
 from hapens_bench.errors import UserError
 
 Sweep = ChoiceSweep | RangeSweep | IntervalSweep
-DIMENSIONS = 16  # of the sequence, however many a space uses: so a key's values do not depend on the keys after it
+# The sequence always has 16 dimensions, so a key's values do not depend on the keys after it.
+DIMENSIONS = 16
 
 
 def settings(
     shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, seed: int
 ) -> list[list[str]]:
-    """Give the settings to try, as overrides: points of a scrambled Halton sequence over the space, or its whole grid.
+    """Give the settings to try, as overrides: points of a scrambled Halton sequence over the space,
+    or its whole grid.
 
-    Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`, `tag(log, interval(1e-5,1e-1))`. Setting
-    k has the same values of the shared keys for every sampler, and the settings of a smaller budget are the first ones of a
-    larger one. `n_trials` None asks for the grid, which takes no intervals.
+    Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`,
+    `tag(log, interval(1e-5,1e-1))`. Setting k has the same values of the shared keys for every
+    sampler, and the settings of a smaller budget are the first ones of a larger one. `n_trials`
+    None asks for the grid, which takes no intervals.
 
     Raises:
         UserError: for a space that cannot be read or drawn from.
@@ -36,7 +39,8 @@ def settings(
         return [list(point) for point in itertools.product(*choices)]
     if n_trials < 1 or len(space) > DIMENSIONS:
         raise UserError(
-            f"a budget has at least 1 trial and at most {DIMENSIONS} keys, not {n_trials} trials of {len(space)} keys"
+            f"a budget has at least 1 trial and at most {DIMENSIONS} keys, "
+            f"not {n_trials} trials of {len(space)} keys"
         )
     from scipy.stats import qmc  # a second of import, that only budgets need
 
@@ -55,7 +59,8 @@ def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[s
     """
     if sampler not in spaces:
         raise UserError(
-            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} (write {{}} for one without keys)"
+            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} "
+            "(write {} for one without keys)"
         )
     return spaces[sampler]
 
@@ -77,7 +82,8 @@ def values(key: str, sweep: Sweep) -> Sequence[object]:
     """
     if isinstance(sweep, IntervalSweep):
         raise UserError(
-            f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values"
+            f"the space of {key} is an interval, which a grid cannot try; "
+            "set hydra.sweeper.n_trials or list values"
         )
     return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
 
@@ -110,7 +116,8 @@ def _parse(key: str, text: object) -> Sweep:
         ) from error
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
         raise UserError(
-            f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)"
+            f"the space of {key} is {text!r}, "
+            "but it takes a list like 4,8,16, a range(...) or an interval(...)"
         )
     return sweep
 

@@ -39,10 +39,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def activate(device: torch.device, threads: int | None = None) -> None:
-    """Make a device the one that this process trains on, with n CPU threads, or all that it may use.
+    """Make a device the one that this process trains on, with n CPU threads, or all that it may
+    use.
 
-    On CUDA it becomes the current one: graphs are captured and streams made there, wherever the tensors are. The
-    numba loops are made ready only where the CPU runs them.
+    On CUDA it becomes the current one: graphs are captured and streams made there, wherever the
+    tensors are. The numba loops are made ready only where the CPU runs them.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -64,7 +65,8 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory(device: torch.device) -> dict[str, float | None]:
-    """Return the peak memory of this process in MiB, pack-mates included, and of the GPU that it trains on.
+    """Return the peak memory of this process in MiB, pack-mates included, and of the GPU that it
+    trains on.
 
     The GPU's is what torch has reserved, captured graphs included; null on a CPU.
     """

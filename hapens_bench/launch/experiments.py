@@ -20,7 +20,9 @@ from hapens_bench.launch.job import Job
 
 @dataclass
 class Planned:
-    """One trial of an experiment: its params (dataset, sampler, ...), and, under a budget, which of its sampler's settings it is."""
+    """One trial of an experiment: its params (dataset, sampler, ...), and, under a budget, which of
+    its sampler's settings it is.
+    """
 
     params: dict[str, str]
     trial: int
@@ -38,9 +40,8 @@ def read_sweeper(name: str) -> dict[str, Any]:
     assert isinstance(config, DictConfig)
     parts = []
     for base in config.get("defaults", []):
-        if (
-            isinstance(base, str) and base != "_self_"
-        ):  # another experiment that this one goes on from
+        # another experiment that this one goes on from
+        if isinstance(base, str) and base != "_self_":
             parts.append(OmegaConf.create(read_sweeper(base)))
     sweeper = OmegaConf.to_container(
         OmegaConf.merge(*parts, OmegaConf.select(config, "hydra.sweeper", default={}))
@@ -56,12 +57,14 @@ def planned(
     n_trials: int | None = None,
     samplers: Collection[str] = (),
 ) -> list[Planned]:
-    """List an experiment's trials, with their run folders below `runs`; a sweep of it composes the same configs.
+    """List an experiment's trials, with their run folders below `runs`; a sweep of it composes the
+    same configs.
 
     `datasets` and `samplers` keep these only, `n_trials` stands for the experiment's own budget.
 
     Raises:
-        UserError: when there is no such experiment, it has no such data set or sampler, or its space cannot be read.
+        UserError: when there is no such experiment, it has no such data set or sampler, or its
+        space cannot be read.
     """
     sweeper = read_sweeper(name)
     overrides = OverridesParser.create().parse_overrides(

@@ -14,12 +14,10 @@ from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
 
-COPIES = (
-    3  # of the model's numbers: themselves, their gradient, and at least one more of the optimiser
-)
-REMEMBERED = (
-    2  # copies of what a sampler remembers: itself, and as it was after the last finished epoch
-)
+# of the model's numbers: themselves, their gradient, and at least one more of the optimiser
+COPIES = 3
+# copies of what a sampler remembers: itself, and as it was after the last finished epoch
+REMEMBERED = 2
 
 
 def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) -> None:
@@ -37,14 +35,17 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
             f" and {remembered / 2**30:.1f} GiB for sampler={sampler['name']}" if remembered else ""
         )
         raise UserError(
-            f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB or more{other} for "
-            f"{size[0]} users, {size[1]} items, but {free / 2**30:.1f} are free; take a smaller model"
+            f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB "
+            f"or more{other} for {size[0]} users, {size[1]} items, "
+            f"but {free / 2**30:.1f} are free; take a smaller model"
             + (" or another sampler" if remembered else "")
         )
 
 
 def free_bytes(device: torch.device) -> int:
-    """Give the free memory of a device, or of this machine within the limits of its container and of this process."""
+    """Give the free memory of a device, or of this machine within the limits of its container and
+    of this process.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())

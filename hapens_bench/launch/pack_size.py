@@ -23,11 +23,12 @@ SHARE = 0.85  # of the free memory that packs may fill
 
 
 def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
-    """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond that of one, times T.
+    """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond
+    that of one, times T.
 
-    On a CPU no more than a step finds in its cache: beyond it every trial's tables are streamed from memory, and a pack was
-    measured to cost up to a fifth more than its trials one by one. Where the dry step fails each trial is tried
-    alone, and the launcher reports what becomes of it.
+    On a CPU no more than a step finds in its cache: beyond it every trial's tables are streamed
+    from memory, and a pack was measured to cost up to a fifth more than its trials one by one.
+    Where the dry step fails each trial is tried alone, and the launcher reports what becomes of it.
     """
     give_back_freed(device)
     free = free_bytes(device)
@@ -53,7 +54,7 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
 
 
 def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> None:
-    """Do what an epoch and an evaluation do, for one step and one trial's ranking; nothing is kept."""
+    """Take one step and rank for one trial, as an epoch and its evaluation do; keep nothing."""
     stage = Stage("full", configs[0], split, device)
     pack = stage.pack(configs)
     loop = stage.loop(pack)
@@ -66,9 +67,11 @@ def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> N
 
 
 def step_bytes(config: Config, split: Split, device: torch.device) -> int:
-    """Give what a step of one trial goes through: what it changes, gradients, and what it computes on the way.
+    """Give what a step of one trial goes through: what it changes, gradients, and what it computes
+    on the way.
 
-    The epoch's order of the train pairs, several times as large on ML-1M, is not part of it: a step reads a batch of that.
+    The epoch's order of the train pairs, several times as large on ML-1M, is not part of it: a step
+    reads a batch of that.
     """
     stage = Stage("full", config, split, device)
     pack = stage.pack([config])
@@ -80,9 +83,11 @@ def step_bytes(config: Config, split: Split, device: torch.device) -> int:
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
-    """Measure how much more memory the device (or this process) holds at the height of some work than before it.
+    """Measure how much more memory the device (or this process) holds at the height of some work
+    than before it.
 
-    On a GPU it is what torch has reserved: what a captured graph keeps for its replays counts, though it is not allocated.
+    On a GPU it is what torch has reserved: what a captured graph keeps for its replays counts,
+    though it is not allocated.
     """
     give_back_freed(device)
     if device.type == "cuda":
@@ -91,9 +96,8 @@ def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
         work()
         return torch.cuda.max_memory_reserved(device) - before
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # sets the high-water mark back to the present use
+    # sets the high-water mark back to the present use
+    Path("/proc/self/clear_refs").write_text("5")
     work()
     return _status("VmHWM") - before
 

@@ -1,4 +1,6 @@
-"""Which jobs may share a pack, how work is shared out, and the training of a group in packs that fit."""
+"""Which jobs may share a pack, how work is shared out, and the training of a group in packs that
+fit.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from hapens_bench.launch.run import run_pack
 
 
 def pack_key(config: Config) -> str:
-    """Name what trials of a pack have in common: all but the seed, keys of the host, and numbers that are tensors [T, 1, 1]."""
+    """Name what trials of a pack have in common: all but the seed, keys of the host, and numbers
+    that are tensors [T, 1, 1].
+    """
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
     common["trainer"] = {
         name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")
@@ -37,14 +41,17 @@ def group(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def cost(jobs: Sequence[Job]) -> float:
-    """Estimate what jobs of a group cost, in any unit: trials x epochs x train pairs x candidates, and what else a step does."""
+    """Estimate what jobs of a group cost, in any unit: trials x epochs x train pairs x candidates,
+    and what else a step does.
+    """
     config = jobs[0].config
     M = config["sampler"].get(component_class(config["sampler"]).pool_key, 1)
     return len(jobs) * config["trainer"]["epochs"] * len(load_split(config).train) * float(M + 8)
 
 
 def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> list[Sequence[Job]]:
-    """Cut groups so that n devices have about equal work: no share costs more than an n-th of everything, longest first.
+    """Cut groups so that n devices have about equal work: no share costs more than an n-th of
+    everything, longest first.
 
     No share has more than `most` jobs.
     """

@@ -1,4 +1,6 @@
-"""`hydra/launcher=ray`: a task each share of the work, on a cluster that is there or on one that is started here."""
+"""`hydra/launcher=ray`: a task each share of the work, on a cluster that is there or on one that is
+started here.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,14 @@ from hapens_bench.launch.workers import note, note_death, train_share
 def on_ray(
     address: str | None, num_cpus: float, num_gpus: float | None, max_trials: int | None
 ) -> Iterator[Carry]:
-    """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs (parts of one share it; None: 1 where the cluster has any).
+    """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs (parts of one share it;
+    None: 1 where the cluster has any).
 
     `address` None starts a cluster on this machine and stops it at the end.
 
     Raises:
-        UserError: when Ray is not installed, the cluster cannot be reached, or it has too little for one task.
+        UserError: when Ray is not installed, the cluster cannot be reached, or it has too little
+        for one task.
     """
     check_max_trials(max_trials)
     try:
@@ -43,7 +47,8 @@ def on_ray(
         places = min(has.get(name, 0.0) / amount for name, amount in wanted.items() if amount > 0)
         if places < 1:
             raise UserError(
-                f"a task wants {num_cpus:g} CPUs and {gpus:g} GPUs (hydra.launcher.num_cpus and num_gpus), but the Ray cluster has "
+                f"a task wants {num_cpus:g} CPUs and {gpus:g} GPUs "
+                "(hydra.launcher.num_cpus and num_gpus), but the Ray cluster has "
                 f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
             )
         task: Any = ray.remote(train_share).options(num_cpus=num_cpus, num_gpus=gpus, max_retries=0)

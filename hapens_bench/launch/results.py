@@ -72,7 +72,9 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
 
 
 def uncaptured(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each sampler whose steps were not captured on a GPU: in how many runs, and why."""
+    """Return a line for each sampler whose steps were not captured on a GPU: in how many runs, and
+    why.
+    """
     reasons: dict[tuple[str, str], int] = {}
     for summary in summaries:
         if summary.get("uncaptured"):

@@ -33,7 +33,8 @@ from hapens_bench.training.trial import Trial, first_below
 def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) -> None:
     """Train jobs that may share a pack, each into its run folder and under its lock.
 
-    Each job's `state` and `reason` say what became of it. A run that another process holds is left to it.
+    Each job's `state` and `reason` say what became of it. A run that another process holds is left
+    to it.
     """
     trials: list[Trial] = []
     with contextlib.ExitStack() as locks, failures_noted(trials):
@@ -44,17 +45,14 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             except RunBusy:
                 job.state, job.reason = "busy", "another process is training it"
                 continue
-            if (
-                job.config["resume"] != "force" and job.is_done()
-            ):  # another process has finished it meanwhile
-                job.state = "done"
+            if job.config["resume"] != "force" and job.is_done():
+                job.state = "done"  # another process has finished it meanwhile
                 continue
             if reason := pruned_before(job):
                 job.state, job.reason = "pruned", reason
                 continue
-            if (
-                job.config["resume"] == "force" or job.folder.state() == "done"
-            ):  # or something that it found is damaged
+            # a run that is "done" but not finished has a damaged file
+            if job.config["resume"] == "force" or job.folder.state() == "done":
                 job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
             trial.floor = job.floor
@@ -74,7 +72,9 @@ def state_of(trial: Trial) -> str:
 
 
 def pruned_before(job: Job) -> str | None:
-    """Give why a job was pruned, where its run folder says so and its history is below the job's floor too."""
+    """Give why a job was pruned, where its run folder says so and its history is below the job's
+    floor too.
+    """
     try:
         status = job.folder.read_status()
         if not job.floor or status is None or status["state"] != "pruned":
@@ -122,12 +122,14 @@ def write_config(config: Config, folder: RunFolder) -> None:
 def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any) -> None:
     """Train trials in as few packs as can be: those that start at the same epoch together.
 
-    A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to the last finished epoch and is
-    trained on as two halves; a trial that breaks alone has failed. One that was killed after its last epoch, but before its results
-    were written, has them in its checkpoint.
+    A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to
+    the last finished epoch and is trained on as two halves; a trial that breaks alone has failed.
+    One that was killed after its last epoch, but before its results were written, has them in its
+    checkpoint.
 
     Raises:
-        Terminated: when that was asked; the trials that were being trained have a checkpoint of their last finished epoch.
+        Terminated: when that was asked; the trials that were being trained have a checkpoint of
+        their last finished epoch.
     """
     for trial in trials:
         if trial.progress.stage == "done":
@@ -190,9 +192,8 @@ def end(trial: Trial, split: Split, device: torch.device) -> None:
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk: what was written before holds, and the trial is not done
+        # on a full disk, what was written before holds, and the trial is not done
+        with contextlib.suppress(OSError):
             if trial.pruned:
                 trial.folder.write_history(trial.progress.rows)
                 trial.folder.remove_checkpoint()
@@ -213,16 +214,19 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
         "sampler": config["sampler"]["name"],
         "seed": config["seed"],
         "selection": trial.results(),
-        "validation": trial.progress.validation,  # the best monitored value on the validation part; null without one
+        # the best monitored value on the validation part; null without one
+        "validation": trial.progress.validation,
         "split_id": split_id(config),
         "data_hash": split.data_hash,
-        "negatives_hash": split.negatives_hash,  # of the lists of candidate ranking; null under full ranking
+        # of the lists of candidate ranking; null under full ranking
+        "negatives_hash": split.negatives_hash,
         "git_sha": git_sha(),
         "versions": versions(),
         "epochs_trained": len(progress.rows),
         "train_seconds": progress.seconds,
         "device": device_name(device),
-        "uncaptured": progress.uncaptured,  # why steps were not replayed from a graph, on a GPU; else null
+        # why steps were not replayed from a graph, on a GPU; else null
+        "uncaptured": progress.uncaptured,
         **peak_memory(device),
     }
     folder.write_history(progress.rows)

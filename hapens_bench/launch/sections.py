@@ -1,4 +1,6 @@
-"""The sections of a config: whether they are all there and of the right shape, before the keys in them are looked at."""
+"""The sections of a config: whether they are all there and of the right shape, before the keys in
+them are looked at.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,20 @@ PATH_KEYS = {"runs": Key(str), "cache": Key(str), "mirror": Key(str, optional=Tr
 
 
 def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for every section that is missing, is none, or has a name or a path that cannot be a folder's."""
+    """Yield one sentence for every section that is missing, is none, or has a name or a path that
+    cannot be a folder's.
+    """
     for section in SECTIONS:
         if not isinstance(config.get(section), Mapping):
             yield f"{section} is {config.get(section)!r}, but it takes a section of keys"
         elif section in NAMED:
             name = config[section].get("name")
-            if not isinstance(name, str) or not re.fullmatch(
-                r"\w[\w.+-]{0,99}", name
-            ):  # run folders are named by it
-                yield f"{section}.name is {name!r}, but it takes a word of letters, digits, '_', '.', '+' and '-'"
+            # run folders are named by it
+            if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+                yield (
+                    f"{section}.name is {name!r}, "
+                    "but it takes a word of letters, digits, '_', '.', '+' and '-'"
+                )
     if not isinstance(config.get("tuned") or {}, Mapping):
         yield f"tuned is {config['tuned']!r}, but it takes a section of keys"
     if isinstance(config.get("protocol"), Mapping):

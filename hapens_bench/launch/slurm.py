@@ -15,13 +15,8 @@ from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
 from hapens_bench.termination import Terminated, listening
 
-GENERIC = (
-    "timeout_min",
-    "mem_gb",
-    "cpus_per_task",
-    "gpus_per_node",
-    "name",
-)  # submitit's names for any cluster
+# submitit's names for any cluster
+GENERIC = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")
 
 
 def on_slurm(
@@ -32,13 +27,16 @@ def on_slurm(
     max_requeues: int,
     **settings: Any,
 ) -> Carry:
-    """Train in array jobs of at least `packs` elements, which submitit submits to SLURM or, with `local`, starts on this machine.
+    """Train in array jobs of at least `packs` elements, which submitit submits to SLURM or, with
+    `local`, starts on this machine.
 
-    Near its time limit an element writes its checkpoints and goes back to the queue, at most `max_requeues` times. `settings` are
-    those of `submitit.AutoExecutor.update_parameters`; None leaves one to SLURM.
+    Near its time limit an element writes its checkpoints and goes back to the queue, at most
+    `max_requeues` times. `settings` are those of `submitit.AutoExecutor.update_parameters`; None
+    leaves one to SLURM.
 
     Raises:
-        UserError: when submitit is not installed, or there is no SLURM here, or it does not take the settings.
+        UserError: when submitit is not installed, or there is no SLURM here, or it does not take
+        the settings.
     """
     check_max_trials(max_trials)
     try:
@@ -71,22 +69,21 @@ def on_slurm(
                 submitit.core.utils.UncompletedJobError,
                 submitit.core.utils.FailedJobError,
             ) as error:
-                last = str(error).strip().splitlines()[-1]
-                note_death(
-                    part,
-                    f"array element {element.job_id} ended early ({last}); see {element.paths.stderr}",
-                )
+                last, log = str(error).strip().splitlines()[-1], element.paths.stderr
+                note_death(part, f"array element {element.job_id} ended early ({last}); see {log}")
 
     return carry
 
 
 @dataclass
 class Element:
-    """What an array element does: it trains its jobs, and stops with checkpoints when it is asked to.
+    """What an array element does: it trains its jobs, and stops with checkpoints when it is asked
+    to.
 
-    At submitit's signal, which SLURM sends `signal_delay_s` before the time is up, submitit's own handler is called once the
-    checkpoints are written, and puts the element back into the queue. At SIGTERM the process exits with 75 and leaves that to
-    SLURM: whether it means preemption or `scancel` is known to SLURM alone.
+    At submitit's signal, which SLURM sends `signal_delay_s` before the time is up, submitit's own
+    handler is called once the checkpoints are written, and puts the element back into the queue. At
+    SIGTERM the process exits with 75 and leaves that to SLURM: whether it means preemption or
+    `scancel` is known to SLURM alone.
     """
 
     max_trials: int | None

@@ -1,4 +1,6 @@
-"""What launchers share: all jobs of a sweep at once, grouped into packs, in waves. And the one for this machine's devices."""
+"""What launchers share: all jobs of a sweep at once, grouped into packs, in waves. And the one for
+this machine's devices.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,8 @@ from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
 
-Carry = Callable[
-    [Sequence[Sequence[Job]]], None
-]  # takes groups that may share packs to processes that train them
+# Takes groups that may share packs to processes that train them.
+Carry = Callable[[Sequence[Sequence[Job]]], None]
 POLL_SECONDS = 1.0  # between looks at a trial that another process trains
 
 
@@ -51,10 +52,11 @@ def launch(
 
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
-    """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
-    first = {
-        job.folder.path: job for job in reversed(jobs)
-    }  # the same trial asked for twice is trained once
+    """Train what is to run, each run folder once, after the trials that it needs; `state` and
+    `reason` say what became of each job.
+    """
+    # the same trial asked for twice is trained once
+    first = {job.folder.path: job for job in reversed(jobs)}
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
     needed = [job.prerequisite for job in todo if job.prerequisite is not None]
     if needed:
@@ -69,7 +71,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
     groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
     console.print(
-        f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs"
+        f"{len(jobs)} jobs: {done} done, {len(todo)} to run "
+        f"in {len(groups)} groups that can share packs"
     )
     if groups:
         carry(groups)
@@ -78,7 +81,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
 
 
 def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = None) -> Carry:
-    """Train on devices of this machine, one process each when there are several; by default all CUDA devices, else the CPU.
+    """Train on devices of this machine, one process each when there are several; by default all
+    CUDA devices, else the CPU.
 
     `max_trials` bounds a pack beyond what memory does.
 
@@ -126,7 +130,9 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
 
 
 def train_single(job: Job, device: torch.device) -> None:
-    """Train one job where it is not done, after the trial that it needs; where another process trains that one, wait for it."""
+    """Train one job where it is not done, after the trial that it needs; where another process
+    trains that one, wait for it.
+    """
     if job.state == "done":
         return
     needed = job.prerequisite
@@ -142,7 +148,9 @@ def train_single(job: Job, device: torch.device) -> None:
 
 
 def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
-    """Give the devices to train on: those asked for, the one that the trainer names, all CUDA devices, or the CPU."""
+    """Give the devices to train on: those asked for, the one that the trainer names, all CUDA
+    devices, or the CPU.
+    """
     named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
     if wanted:
         return list(wanted)

@@ -58,7 +58,8 @@ def check(config: Mapping[str, Any]) -> None:
         cls = component_class(config[section])
         if not inspect.isclass(cls) or not issubclass(cls, base):
             raise UserError(
-                f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
+                f"{section}._target_ is {config[section]['_target_']!r}, "
+                f"but that is no class of a {section}"
             )
         found += problems(section, component_class(config[section]).keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
@@ -73,17 +74,20 @@ def check(config: Mapping[str, Any]) -> None:
             takes = {True: "user groups", False: "interactions"}
             mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
             found.append(
-                f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}"
+                f"sampler={mine} works on {takes[sampler.groups]}, "
+                f"but loss={theirs} on {takes[loss.groups]}"
             )
     if missing := lacks_tuned_file(config):
         found.append(
-            f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it"
+            f"tuned={config['tuned']['name']} needs {missing}: "
+            "tune first, then hapens choose writes it"
         )
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
         found.append(
-            f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}"
+            f"protocol.selection is {protocol['selection']!r}, "
+            f"but it takes a list of {', '.join(SELECTIONS)}"
         )
     if not all(isinstance(name, str) for name in protocol["metrics"]):
         found.append(f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of texts")
@@ -110,15 +114,23 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def _ranking_problems(protocol: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much of."""
+    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much
+    of.
+    """
     ranking, key = protocol["ranking"], Key(str, choices=("full", "candidates"))
     if not key.accepts(ranking):
         yield f"protocol.ranking is {ranking!r}, but it takes {key.allowed()}"
     elif ranking == "full" and any(name.startswith(FULL) for name in protocol["metrics"]):
-        yield f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking beside it; leave {FULL} out"
+        yield (
+            f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking "
+            f"beside it; leave {FULL} out"
+        )
     elif ranking == "candidates":
         if protocol["split"]["kind"] != "leave_one_out":
-            yield "protocol.ranking=candidates needs one held-out item a user: protocol.split.kind=leave_one_out"
+            yield (
+                "protocol.ranking=candidates needs one held-out item a user: "
+                "protocol.split.kind=leave_one_out"
+            )
         if protocol.get("candidates") is None:
             yield "protocol.ranking=candidates needs protocol.candidates; take protocol=gdns"
         if all(name.startswith(FULL) for name in protocol["metrics"]):

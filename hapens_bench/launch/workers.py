@@ -20,7 +20,8 @@ from hapens_bench.termination import Terminated, listening
 def run_on_workers(
     shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None
 ) -> None:
-    """Train shares of jobs on devices; a worker that dies costs no more than the runs that it was at, and is replaced.
+    """Train shares of jobs on devices; a worker that dies costs no more than the runs that it was
+    at, and is replaced.
 
     Those runs are marked as failed; typed again, the sweep continues them from their checkpoints.
     """
@@ -61,7 +62,7 @@ def run_on_workers(
 
 
 def take_back(connection: Any, process: Any, jobs: Sequence[Job]) -> None:
-    """Note what became of a share: what its worker says, or, where it died, what its folders say."""
+    """Note how a share ended: from its worker's answer or, if the worker died, from the folders."""
     try:
         note(jobs, connection.recv())
     except EOFError:
@@ -103,7 +104,8 @@ def serve(connection: Connection, name: str, max_trials: int | None, threads: in
 def train_share(
     jobs: Sequence[Job], device: str | None, max_trials: int | None, threads: int | None = None
 ) -> list[tuple[str, str]]:
-    """Train jobs that may share packs in this process, and say what became of each: what a launcher carries elsewhere.
+    """Train jobs that may share packs in this process, and say what became of each: what a launcher
+    carries elsewhere.
 
     `device` None is the one that the trainer names.
     """

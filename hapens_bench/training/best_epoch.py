@@ -10,8 +10,9 @@ from typing import Any
 class BestEpoch:
     """The best evaluation so far of one monitored metric.
 
-    A value equal to the best counts as an improvement, as in the code of the MixGCF family (so a plateau is followed to its end).
-    `patience` counts evaluations without improvement; None never stops.
+    A value equal to the best counts as an improvement, as in the code of the MixGCF family (so a
+    plateau is followed to its end). `patience` counts evaluations without improvement; None never
+    stops.
     """
 
     patience: int | None

@@ -32,8 +32,8 @@ def warm_up(step: Callable[[], None], device: torch.device) -> None:
 def record(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
     """Record a step; nothing is computed.
 
-    `torch.cuda.graph` is not used: where an operation fails, it stays on the recording stream and raises the error
-    of closing the broken recording in place of the operation's own.
+    `torch.cuda.graph` is not used: where an operation fails, it stays on the recording stream and
+    raises the error of closing the broken recording in place of the operation's own.
 
     Raises:
         CaptureFailed: naming the operation. torch.cuda.OutOfMemoryError: when memory is short.

@@ -22,14 +22,18 @@ LOG = logging.getLogger(__name__)
 
 
 class EpochLoop:
-    """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
+    """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits
+    for the host.
 
-    Where a step cannot be captured, `uncaptured` says why, and steps are taken one by one with the same result.
+    Where a step cannot be captured, `uncaptured` says why, and steps are taken one by one with the
+    same result.
 
-    An epoch goes over the train pairs, or, where the sampler works on user groups, over the users who have one.
+    An epoch goes over the train pairs, or, where the sampler works on user groups, over the users
+    who have one.
 
-    What changes from step to step (the counters and the epoch's interactions or users in their order) lives in tensors that the step
-    reads, and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
+    What changes from step to step (the counters and the epoch's interactions or users in their
+    order) lives in tensors that the step reads, and what it adds up (losses, hardness) in tensors
+    that it writes, so that a replay is a step.
     """
 
     def __init__(

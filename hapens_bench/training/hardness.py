@@ -16,13 +16,14 @@ CHUNK = 256  # users whose scores of all items are in memory at a time
 class HardnessMeter:
     """Four measures of an epoch's negatives, each by trial.
 
-    ratio = s_uj / s_ui (AHNS, AAAI 2024); sigmoid = sigma(s_uj - s_ui) (SRNS, NeurIPS 2020); percentile = share of the
-    user's uninteracted items scored below j; false_negative_rate = share of negatives that are held-out positives (on
-    `planted`: that are truly relevant).
+    ratio = s_uj / s_ui (AHNS, AAAI 2024); sigmoid = sigma(s_uj - s_ui) (SRNS, NeurIPS 2020);
+    percentile = share of the user's uninteracted items scored below j; false_negative_rate = share
+    of negatives that are held-out positives (on `planted`: that are truly relevant).
 
-    The means of ratio, sigmoid and false_negative_rate are over all negatives of the epoch, each with the scores of the
-    step that used it; a ratio whose denominator is 0 is left out. Percentiles need the scores of all items, so they, and the
-    10, 50 and 90% quantiles of the first three measures, come from the first `pairs` negatives of the epoch's last step.
+    The means of ratio, sigmoid and false_negative_rate are over all negatives of the epoch, each
+    with the scores of the step that used it; a ratio whose denominator is 0 is left out.
+    Percentiles need the scores of all items, so they, and the 10, 50 and 90% quantiles of the first
+    three measures, come from the first `pairs` negatives of the epoch's last step.
     """
 
     def __init__(
@@ -113,7 +114,9 @@ class HardnessMeter:
         return below / self.positives.uninteracted(users)[:, None]
 
     def _count_below(self, scores: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """Count each negative's uninteracted items with a lower score: [n, I], [n], [n, K] -> [n, K]."""
+        """Count each negative's uninteracted items with a lower score: [n, I], [n], [n, K] -> [n,
+        K].
+        """
         own = scores.gather(1, items)
         below = torch.stack([(scores < own[:, k, None]).sum(1) for k in range(items.shape[1])], 1)
         start, stop = self.positives.indptr[users], self.positives.indptr[users + 1]

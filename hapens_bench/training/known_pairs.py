@@ -1,4 +1,6 @@
-"""Pairs of a user and an item whose truth is known, of which a run writes down what its sampler remembers."""
+"""Pairs of a user and an item whose truth is known, of which a run writes down what its sampler
+remembers.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ KINDS = ("negative", "relabelled", "relevant")  # what the column `kind` counts
 
 
 def watch(split: Split) -> dict[str, Tensor] | None:
-    """List false negatives and, of each of their users, 20 true negatives; None where no truth is known.
+    """List false negatives and, of each of their users, 20 true negatives; None where no truth is
+    known.
 
-    False are the relabelled pairs and, on `planted`, every relevant pair that is not observed. True negatives are drawn with
-    replacement from what is neither, and no train, validation or test pair; they are the same for all trials.
+    False are the relabelled pairs and, on `planted`, every relevant pair that is not observed. True
+    negatives are drawn with replacement from what is neither, and no train, validation or test
+    pair; they are the same for all trials.
 
     Shape:
         -> user, item, kind: [n] int64; kind is a place in `KINDS`.

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 
 class PackOptimizer(ABC):
-    """A dense, elementwise optimiser over parameters with a leading trial axis, so that trials never touch each other.
+    """A dense, elementwise optimiser over parameters with a leading trial axis, so that trials
+    never touch each other.
 
     `slots` holds, by name, what a subclass remembers of each parameter.
 
     Shape:
-        lr: [T, 1, 1], or [P, T, 1, 1] with one for each parameter; parameters, and the tensors of each slot: P times [T, ...] with
-        at least two further axes of any size.
+        lr: [T, 1, 1], or [P, T, 1, 1] with one for each parameter; parameters, and the tensors of
+        each slot: P times [T, ...] with at least two further axes of any size.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ Artefact = Mapping[str, NDArray[Any]]
 def build(sections: Sequence[Config], **context: Any) -> Any:
     """Build one component for T trials from its T config sections.
 
-    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others as float32 tensors
-    [T, 1, 1]; `context` goes to the constructor unchanged.
+    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others
+    as float32 tensors [T, 1, 1]; `context` goes to the constructor unchanged.
     """
     cls = component_class(sections[0])
     values: dict[str, Any] = {}
@@ -58,8 +58,8 @@ def build_sampler(
 ) -> Sampler:
     """Build the sampler of T trials, with what its constructor's signature asks for beside keys.
 
-    That is of `seeds`, `D`, `n_users`, `n_items`, and of `inherited`: what each trial takes over from
-    the artefact of its prerequisite.
+    That is of `seeds`, `D`, `n_users`, `n_items`, and of `inherited`: what each trial takes over
+    from the artefact of its prerequisite.
     """
     cls = component_class(sections[0])
     context: dict[str, Any] = {"seeds": seeds, "D": D, "n_users": n_users, "n_items": n_items}
@@ -72,7 +72,9 @@ def build_sampler(
 
 
 def constructor_names(cls: type) -> set[str]:
-    """Return what a constructor takes by name; one with **kwargs takes what its base class takes too."""
+    """Return what a constructor takes by name; one with **kwargs takes what its base class takes
+    too.
+    """
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -98,7 +100,9 @@ def artefact(config: Config) -> Artefact | None:
 
 @torch.no_grad()
 def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
-    """Give what others need to start from trial t: its parameters as `model.<name>`, and its `users` and `items` vectors."""
+    """Give what others need to start from trial t: its parameters as `model.<name>`, and its
+    `users` and `items` vectors.
+    """
     parameters = {f"model.{name}": p[t] for name, p in model.named_parameters()}
     return {
         name: x.cpu().numpy()
@@ -110,7 +114,9 @@ def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
 
 @torch.no_grad()
 def start_from(model: Model, artefacts: Sequence[Artefact | None]) -> None:
-    """Put the parameters that `trained` gave in place of the random ones, in the trials that have an artefact with them."""
+    """Put the parameters that `trained` gave in place of the random ones, in the trials that have
+    an artefact with them.
+    """
     for name, p in model.named_parameters():
         for t, given in enumerate(artefacts):
             if given is not None and f"model.{name}" in given:
@@ -125,8 +131,9 @@ def per_trial(values: Sequence[float]) -> Tensor:
 class Pack:
     """Model, sampler, loss, optimiser and random streams of T trials.
 
-    Parameters and buffers of the modules, the optimiser's state and the streams all have the trial axis first, so that a
-    trial is a slice: `keep` drops trials, `trial_state` and `load_trial_state` save and restore one.
+    Parameters and buffers of the modules, the optimiser's state and the streams all have the trial
+    axis first, so that a trial is a slice: `keep` drops trials, `trial_state` and
+    `load_trial_state` save and restore one.
     """
 
     def __init__(
@@ -190,9 +197,8 @@ class Pack:
         """Give each trial's order of n interactions in an epoch, [T, n]."""
         low = (1 << n.bit_length()) - 1
         keys = self.shuffle_streams.bits(epoch * n, n)
-        keys = (keys & ~low) | torch.arange(
-            n, device=keys.device
-        )  # random high bits carry the place along: no argsort
+        # random high bits carry the place along: no argsort
+        keys = (keys & ~low) | torch.arange(n, device=keys.device)
         if keys.is_cuda:
             return keys.sort(dim=-1).values & low
         keys.numpy().sort(axis=-1)  # measured 10 times as fast as torch's on a CPU
@@ -202,8 +208,9 @@ class Pack:
         """Draw negatives, take the gradient step, and tell what happened.
 
         Shape:
-            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K]. Of user
-            groups: of each user's first positive, and of the negatives.
+            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them;
+            negatives [T, B, K]. Of user groups: of each user's first positive, and of the
+            negatives.
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
@@ -251,7 +258,9 @@ class Pack:
         ]
 
     def snapshot(self, over: list[Tensor] | None = None) -> list[Tensor]:
-        """Copy everything that a step changes; over an earlier copy, where there is one of the same shapes."""
+        """Copy everything that a step changes; over an earlier copy, where there is one of the same
+        shapes.
+        """
         tensors = self._tensors()
         if over is None or [x.shape for x in over] != [x.shape for x in tensors]:
             return [x.clone() for x in tensors]
@@ -267,7 +276,9 @@ class Pack:
             parameter.grad = None
 
     def trial_state(self, t: int) -> dict[str, Any]:
-        """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""
+        """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler
+        remember, and the step count.
+        """
         names = list(self.parameters())
         return {
             "parameters": {

@@ -26,9 +26,11 @@ Config = Mapping[str, Any]
 
 
 class Stage:
-    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the packs and loops that train on them.
+    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the
+    packs and loops that train on them.
 
-    The graph of a model that propagates has the stage's own train pairs for its edges: no held-out pair is one.
+    The graph of a model that propagates has the stage's own train pairs for its edges: no held-out
+    pair is one.
     """
 
     def __init__(self, name: str, config: Config, split: Split, device: torch.device) -> None:
@@ -64,7 +66,9 @@ class Stage:
         return watch(self.split)
 
     def indicators(self, pack: Pack, t: int) -> dict[str, Tensor]:
-        """Give what the sampler remembers of the watched pairs in trial t, where there are any and it remembers something."""
+        """Give what the sampler remembers of the watched pairs in trial t, where there are any and
+        it remembers something.
+        """
         if not pack.sampler.remembered or self.watched is None:
             return {}
         users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
@@ -88,7 +92,8 @@ def train_pairs(stage: str, protocol: Mapping[str, Any], split: Split) -> IntArr
 
 
 def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> Ranking:
-    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`.
+    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in
+    `full`.
 
     Under candidate ranking, metrics whose names begin with `full/` are of the full ranking.
     """

@@ -35,9 +35,9 @@ class Trainer:
     """Trains T trials that share data, protocol, model shape, batch size and sampler class.
 
     Stage `held` trains on the train part and is judged on the validation part, stage `full` trains
-    on both, or on what `protocol.mask` says, and is judged on test;
-    every trial goes through the stages that its selections need. A trial that is over leaves the pack at once, `end` is told, and the
-    others go on without it.
+    on both, or on what `protocol.mask` says, and is judged on test; every trial goes through the
+    stages that its selections need. A trial that is over leaves the pack at once, `end` is told,
+    and the others go on without it.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class Trainer:
                 self._run_stage(stage)
 
     def rescue(self) -> list[Trial]:
-        """After an exception: take the trials that are not over back to their last finished epoch, and write it down."""
+        """After an exception: take the trials that are not over back to their last finished epoch,
+        and write it down.
+        """
         if self.pack is not None and self.finished is not None:
             self.pack.restore(self.finished)
             for place, trial in enumerate(self.active):
@@ -128,7 +130,9 @@ class Trainer:
         return pack
 
     def _checkpoint(self, pack: Pack, setting: Stage, stage: str, evaluated: bool) -> None:
-        """Save trials whose stage is over; after an evaluation, and when it is time, all the others too."""
+        """Save trials whose stage is over; after an evaluation, and when it is time, all the others
+        too.
+        """
         begun = time.monotonic()
         wait = self.config["trainer"]["checkpoint_seconds"] * max(1, self.save_seconds)
         due = evaluated and begun - self.saved_at >= wait
@@ -160,7 +164,9 @@ class Trainer:
         return True
 
     def _loop(self, setting: Stage, pack: Pack) -> EpochLoop:
-        """Make ready to train the active trials, and note on each why its steps cannot be captured, if so."""
+        """Make ready to train the active trials, and note on each why its steps cannot be captured,
+        if so.
+        """
         loop = setting.loop(pack)
         for trial in self.active:
             trial.progress.uncaptured = loop.uncaptured or trial.progress.uncaptured
@@ -175,7 +181,7 @@ class Trainer:
     def _note(
         self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float
     ) -> None:
-        """Enter an epoch into a trial's history, and close its stage or fail it where that is due."""
+        """Enter an epoch into a trial's history; close its stage, fail it or prune it if due."""
         row |= {"seconds": seconds, "pack_size": len(self.active)}
         trial.progress.seconds += seconds / len(self.active)
         trial.progress.rows.append(row)
@@ -190,7 +196,9 @@ class Trainer:
 
     @staticmethod
     def _save(trial: Trial, state: dict[str, Any] | None) -> None:
-        """Write a trial's checkpoint; where its folder cannot be written, that trial has failed and the others go on."""
+        """Write a trial's checkpoint; where its folder cannot be written, that trial has failed and
+        the others go on.
+        """
         try:
             trial.save(state)
         except OSError as error:
@@ -200,7 +208,9 @@ class Trainer:
     def _evaluate(
         self, pack: Pack, judge: Ranking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]
     ) -> tuple[dict[int, PerUser], dict[int, list[str]]]:
-        """Rank where an evaluation is due, and let each trial judge its result: its selections that now report this epoch."""
+        """Rank where an evaluation is due, and let each trial judge its result: its selections that
+        now report this epoch.
+        """
         active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
         for t, row in enumerate(rows):
@@ -234,9 +244,11 @@ class Trainer:
         return results, chosen
 
     def _leave(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
-        """Write down what other trials may start from, of the trials whose best epoch so far this is (`ARTEFACTS`).
+        """Write down what other trials may start from, of the trials whose best epoch so far this
+        is (`ARTEFACTS`).
 
-        An epoch that is trained again, after a kill before its checkpoint, writes the same files again.
+        An epoch that is trained again, after a kill before its checkpoint, writes the same files
+        again.
         """
         wanted = [key for key in ARTEFACTS if self.config["trainer"][key]]
         if not wanted or not improved:
@@ -257,7 +269,9 @@ class Trainer:
     def _hardness(
         self, encoded: Encoded, setting: Stage, t: int, result: PerUser
     ) -> dict[str, NDArray[np.float64]]:
-        """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
+        """Measure how hard each user's negatives may be; beside it `validation`, the monitored
+        metric, nan where there is none.
+        """
         found = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
         found["validation"] = np.full(self.split.n_users, np.nan)
         found["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()

@@ -22,10 +22,11 @@ STAGES = ("held", "full")
 class Progress:
     """All that a trial has measured; plain values and tensors, so that a checkpoint can hold it.
 
-    `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
-    and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that; `validation` the monitored value there.
-    `indicators` is what the sampler remembered of watched pairs at the end of the last stage, by column.
-    `uncaptured` says why steps were not replayed from a captured graph, where a GPU trained.
+    `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid,
+    valid_refit) to its epoch, metrics and per-user values. `refit_epoch` is the epoch that the held
+    stage chose, -1 before that; `validation` the monitored value there. `indicators` is what the
+    sampler remembered of watched pairs at the end of the last stage, by column. `uncaptured` says
+    why steps were not replayed from a captured graph, where a GPU trained.
     """
 
     stage: str = "held"
@@ -40,13 +41,17 @@ class Progress:
     uncaptured: str | None = None
 
     def copy(self) -> Progress:
-        """Copy what an epoch changes in place: not the rows, metrics and tensors, which stay as they are once they are there."""
+        """Copy what an epoch changes in place: not the rows, metrics and tensors, which stay as
+        they are once they are there.
+        """
         reports = {name: dict(report) for name, report in self.reports.items()}
         return replace(self, best=dict(self.best), rows=list(self.rows), reports=reports)
 
 
 def curve(rows: Sequence[Mapping[Any, Any]], monitor: str) -> dict[int, float]:
-    """Give the best value so far of the monitored metric on validation, by epoch, from the rows of a history."""
+    """Give the best value so far of the monitored metric on validation, by epoch, from the rows of
+    a history.
+    """
     found: dict[int, float] = {}
     best = float("-inf")
     for row in rows:
@@ -59,7 +64,9 @@ def curve(rows: Sequence[Mapping[Any, Any]], monitor: str) -> dict[int, float]:
 def first_below(
     rows: Sequence[Mapping[Any, Any]], monitor: str, floor: Mapping[int, float]
 ) -> tuple[int, float] | None:
-    """Give the first epoch at which the best value so far is below the floor, and that value; None where it never is."""
+    """Give the first epoch at which the best value so far is below the floor, and that value; None
+    where it never is.
+    """
     found = curve(rows, monitor) if floor else {}
     return next(
         ((epoch, best) for epoch, best in found.items() if best < floor.get(epoch, float("-inf"))),
@@ -81,15 +88,16 @@ class Trial:
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
-        self.floor: Mapping[
-            int, float
-        ] = {}  # what the best validation value so far must reach, by epoch
+        # what the best validation value so far must reach, by epoch
+        self.floor: Mapping[int, float] = {}
         self.pruned = False  # ended by that floor; `failure` says where
         self.ended = False
 
     @property
     def stages(self) -> list[str]:
-        """The stages its selections need: `held` trains on 90% and chooses an epoch, `full` trains on all of train."""
+        """The stages its selections need: `held` trains on 90% and chooses an epoch, `full` trains
+        on all of train.
+        """
         needs = {"held": {"valid", "valid_refit"}, "full": {"test_peak", "valid_refit"}}
         return [stage for stage in STAGES if needs[stage] & set(self.selection)]
 
@@ -144,7 +152,10 @@ class Trial:
         if below is not None:
             epoch, best = below
             self.pruned = True
-            self.failure = f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, below {self.floor[epoch]:.4f}"
+            self.failure = (
+                f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, "
+                f"below {self.floor[epoch]:.4f}"
+            )
 
     def close_stage(self, stage: str) -> None:
         """Settle what the stage chose and move on to the next one."""

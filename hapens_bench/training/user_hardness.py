@@ -18,12 +18,14 @@ FloatArray = NDArray[np.float64]
 
 @torch.no_grad()
 def user_hardness(users: Tensor, items: Tensor, positives: Positives) -> dict[str, FloatArray]:
-    """Rank each user's train items among the items that she has not interacted with, exactly, and sum up by user.
+    """Rank each user's train items among the items that she has not interacted with, exactly, and
+    sum up by user.
 
-    q_u(i) = share of the uninteracted items j with s_uj < s_ui. Over i in S_u: `min` (the worst performance on the user's
-    items), `q10` and `median` (quantiles, linear between neighbours) and `mean`; `count` is |S_u|. And on the scale of
-    the loss `probability` = exp(-max_i mean_j softplus(s_uj - s_ui)), the geometric mean over all uninteracted j of the
-    probability that the worst item is preferred to j. Users without train items have nan, and count 0.
+    q_u(i) = share of the uninteracted items j with s_uj < s_ui. Over i in S_u: `min` (the worst
+    performance on the user's items), `q10` and `median` (quantiles, linear between neighbours) and
+    `mean`; `count` is |S_u|. And on the scale of the loss `probability` = exp(-max_i mean_j
+    softplus(s_uj - s_ui)), the geometric mean over all uninteracted j of the probability that the
+    worst item is preferred to j. Users without train items have nan, and count 0.
 
     Shape:
         users: [U, D]; items: [I, D] -> six arrays [U].
@@ -47,7 +49,9 @@ def user_hardness(users: Tensor, items: Tensor, positives: Positives) -> dict[st
 
 
 def _places(owner: Tensor, positives: Positives) -> tuple[Tensor, Tensor, slice]:
-    """Give the train items of consecutive users: the row of the block [n], the place in that row [n], and where they are stored."""
+    """Give the train items of consecutive users: the row of the block [n], the place in that row
+    [n], and where they are stored.
+    """
     start, stop = positives.indptr[owner], positives.indptr[owner + 1]
     row = torch.repeat_interleave(torch.arange(len(owner), device=owner.device), stop - start)
     place = torch.arange(len(row), device=owner.device) + start[0] - start[row]
@@ -66,7 +70,9 @@ def _positives_below(scores: Tensor, owner: Tensor, positives: Positives, below:
 
 
 def _probability(scores: Tensor, owner: Tensor, positives: Positives) -> Tensor:
-    """Give exp(-mean_j softplus(s_uj - min_i s_ui)) of each user of a block, nan where there is no i."""
+    """Give exp(-mean_j softplus(s_uj - min_i s_ui)) of each user of a block, nan where there is no
+    i.
+    """
     row, _, where = _places(owner, positives)
     own = scores[row, positives.items[where]]
     worst = scores.new_full((len(owner),), torch.inf).scatter_reduce(0, row, own, "amin")

@@ -1,8 +1,10 @@
-"""AHNS on MF for two epochs, four ways that must agree: plain torch and captured, each on the GPU, uncaptured, and the CPU.
+"""AHNS on MF for two epochs, four ways that must agree: plain torch and captured, each on the GPU,
+uncaptured, and the CPU.
 
     python scripts/gpu/agree.py [--device cuda]
 
-Prints each way's losses and seconds; ends with a traceback where a way fails or is further than 1e-3 from the CPU's.
+Prints each way's losses and seconds; ends with a traceback where a way fails or is further than
+1e-3 from the CPU's.
 """
 
 from __future__ import annotations

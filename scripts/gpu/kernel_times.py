@@ -1,4 +1,5 @@
-"""Profile captured steps of AHNS on MF and RNS on LightGCN: the kernels by their time, and the bytes a second of a step.
+"""Profile captured steps of AHNS on MF and RNS on LightGCN: the kernels by their time, and the
+bytes a second of a step.
 
 python scripts/gpu/kernel_times.py --out profile.txt [--device cuda] [--steps 50]
 """
@@ -50,12 +51,12 @@ def main() -> None:
             ours = Ours(split, overrides, T=T if args.device == "cuda" else 1, device=args.device)
             ours.steps(3)
             seconds = ours.steps(args.steps)
-            moved = 8 * sum(
-                p.nbytes for p in ours.pack.parameters().values()
-            )  # Adam: read p, m, v, g; write p, m, v, g
+            # Adam: read p, m, v, g; write p, m, v, g
+            moved = 8 * sum(p.nbytes for p in ours.pack.parameters().values())
             share = moved / seconds / 1e9 / streaming
             tell(
-                f"{name}: {1e3 * seconds:.3f} ms a step; Adam's bytes alone are {share:.2f} of streaming, {streaming:.0f} GB/s"
+                f"{name}: {1e3 * seconds:.3f} ms a step; Adam's bytes alone are {share:.2f} "
+                f"of streaming, {streaming:.0f} GB/s"
             )
             with profile(activities=kinds) as found:
                 ours.steps(args.steps)

@@ -1,4 +1,6 @@
-"""SLURM, Ray and Hydra's own launchers: the same results as packs on this machine, and nothing that takes a sweep down."""
+"""SLURM, Ray and Hydra's own launchers: the same results as packs on this machine, and nothing that
+takes a sweep down.
+"""
 
 import contextlib
 import os
@@ -67,9 +69,8 @@ def alone(tmp_path_factory):
     return jobs
 
 
-@pytest.mark.parametrize(
-    ("name", "n"), [("slurm", 4), ("ray", 6)]
-)  # the last two need a trial each first
+# the last two need a trial each first
+@pytest.mark.parametrize(("name", "n"), [("slurm", 4), ("ray", 6)])
 def test_a_pack_that_crashes_is_reported_the_others_finish_and_another_launcher_goes_on(
     name, n, tmp_path, alone, capsys
 ):

@@ -185,11 +185,8 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(
 def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
     tmp_path, monkeypatch
 ):
-    variants = [
-        ["trainer.lr=1e38"],
-        [],
-        [],
-    ]  # the first fails in its first epoch, and the others are set up anew
+    # the first fails in its first epoch, and the others are set up anew
+    variants = [["trainer.lr=1e38"], [], []]
     _, whole = sweep(tmp_path / "whole", variants)
     plain, begun = EpochLoop.__init__, []
 
@@ -256,9 +253,8 @@ def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_ba
     tmp_path, capsys
 ):
     first, _ = sweep(tmp_path, [[], []])
-    second, _ = sweep(
-        tmp_path, [[], [], []]
-    )  # the next batch of an ask/tell sweeper: two known, one new
+    # the next batch of an ask/tell sweeper: two known, one new
+    second, _ = sweep(tmp_path, [[], [], []])
     assert "3 jobs: 2 done, 1 to run" in capsys.readouterr().out
     values = [r.return_value for r in (*first, *second)]
     assert values[:2] == values[2:4] and all(isinstance(v, float) for v in values)
@@ -293,9 +289,8 @@ def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path,
 
     def save(self, state):
         saved(self, state)
-        if (
-            next(count) == 3
-        ):  # the second checkpoint of the first trial: the others still have their first
+        # the second checkpoint of the first trial: the others still have their first
+        if next(count) == 3:
             raise Stop
 
     monkeypatch.setattr(Trial, "save", save)
@@ -318,9 +313,8 @@ def test_size_follows_free_memory(monkeypatch):
         assert pack_size.largest_pack(config, 64, cpu) == expected
     peaks = iter([100, 130])
     monkeypatch.setattr(pack_size, "free_bytes", lambda device: 10_000)
-    monkeypatch.setattr(
-        pack_size, "cache_bytes", lambda: 95
-    )  # on a CPU the cache bounds a pack too
+    # on a CPU the cache bounds a pack too
+    monkeypatch.setattr(pack_size, "cache_bytes", lambda: 95)
     monkeypatch.setattr(pack_size, "step_bytes", lambda *_: 30)
     assert pack_size.largest_pack(config, 64, cpu) == 3
 

@@ -1,4 +1,6 @@
-"""Trials that need another trial first: trained once, resumed between and inside, and failing in words."""
+"""Trials that need another trial first: trained once, resumed between and inside, and failing in
+words.
+"""
 
 import json
 from pathlib import Path
@@ -167,7 +169,9 @@ def test_every_model_goes_through_both_stages(tmp_path, model, reading):
 @pytest.mark.parametrize("model", ["mf", "gmf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("sampler", ["irgan", "rns_as", "advir"])
 def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, model, sampler):
-    """What it left gives its own test metrics; a trial starts with it, and its generator with the same scores."""
+    """What it left gives its own test metrics; a trial starts with it, and its generator with the
+    same scores.
+    """
     overrides = [
         *TRAINED,
         f"sampler={sampler}",

@@ -1,11 +1,14 @@
 """An emulated CUDA device: tensors that hold CPU data, claim another device and obey CUDA's rules.
 
 - Mixing with CPU tensors of one axis or more is an error, and so is a CPU index.
-- Host syncs (`.item()`, `nonzero`, masks, copies between devices) are errors while a step is recorded.
-- A recording is a tape of aten calls, replayed into the memory they first wrote: a Python value that was read while
+- Host syncs (`.item()`, `nonzero`, masks, copies between devices) are errors while a step is
+  recorded.
+- A recording is a tape of aten calls, replayed into the memory they first wrote: a Python value
+  that was read while
   recording stays what it was, as in a CUDA graph.
 
-`installed()` puts it in the place of CUDA for the training loop: device `DEVICE`, engine `Engine.CUDA`.
+`installed()` puts it in the place of CUDA for the training loop: device `DEVICE`, engine
+`Engine.CUDA`.
 """
 
 from __future__ import annotations
@@ -155,9 +158,8 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not device and not to_device:
         return func(*args, **kwargs)
     out = run(func, args_in, kwargs_in)
-    same = [
-        x for x in device if isinstance(out, torch.Tensor) and x.inner is out
-    ]  # in place, or out=
+    # in place, or out=
+    same = [x for x in device if isinstance(out, torch.Tensor) and x.inner is out]
     return same[0] if same else wrap(out)
 
 
@@ -208,7 +210,9 @@ def storages(tree: Any) -> set[int]:
 
 
 class Tape:
-    """A recorded step: calls in place are done again, fresh results are written to where they first were."""
+    """A recorded step: calls in place are done again, fresh results are written to where they first
+    were.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -242,7 +246,9 @@ class Mode(TorchDispatchMode):
 
 
 def record(step: Callable[[], None], device: torch.device) -> Tape:
-    """Stand in for `capture.record`. What it computes on the way is undone by the loop, as its warm-up is."""
+    """Stand in for `capture.record`. What it computes on the way is undone by the loop, as its
+    warm-up is.
+    """
     tape = Tape()
     Recording.tape = tape.calls
     try:
@@ -279,7 +285,9 @@ def keep(self: pack.Pack, trials: list[int]) -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Train on the emulated device; what torch.compile makes of the compiled functions is another test."""
+    """Train on the emulated device; what torch.compile makes of the compiled functions is another
+    test.
+    """
     make, pick = torch.tensor, stage.pick_engine
 
     def tensor(*args: Any, device: Any = None, **kwargs: Any) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""Capturing a step, with CUDA's part played by stand-ins: what fails is told, and nothing is left behind."""
+"""Capturing a step, with CUDA's part played by stand-ins: what fails is told, and nothing is left
+behind.
+"""
 
 import contextlib
 import logging
@@ -127,10 +129,11 @@ def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(
     made, monkeypatch, caplog
 ):
     _, expected = losses(made)
+    reason = "samplers/dns.py:1, `pick`: RuntimeError: no"
 
     def record(step, device):
         step()  # a failed recording may have computed something, and left gradients
-        raise capture.CaptureFailed("samplers/dns.py:1, `pick`: RuntimeError: no")
+        raise capture.CaptureFailed(reason)
 
     monkeypatch.setattr(epoch, "warm_up", lambda step, device: step())
     monkeypatch.setattr(epoch, "record", record)
@@ -140,10 +143,10 @@ def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(
     )
     with caplog.at_level(logging.WARNING):
         loop, found = losses(made)
-    assert loop.graph is None and loop.uncaptured == "samplers/dns.py:1, `pick`: RuntimeError: no"
+    assert loop.graph is None and loop.uncaptured == reason
     assert found == expected
     assert [r.getMessage() for r in caplog.records if "DNS" in r.getMessage()] == [
-        "a step of DNS is not captured, so training is slower: samplers/dns.py:1, `pick`: RuntimeError: no"
+        f"a step of DNS is not captured, so training is slower: {reason}"
     ]
 
 

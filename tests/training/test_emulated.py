@@ -1,7 +1,8 @@
-"""Every sampler, loss and model, captured on an emulated CUDA device: no sync in the step, no device mixed, equal bits.
+"""Every sampler, loss and model, captured on an emulated CUDA device: no sync in the step, no
+device mixed, equal bits.
 
-A case trains two epochs, drops a trial, rebuilds the loop and trains a third; the plain torch path on the CPU must
-have the same history and the same parameters.
+A case trains two epochs, drops a trial, rebuilds the loop and trains a third; the plain torch path
+on the CPU must have the same history and the same parameters.
 """
 
 import itertools
@@ -60,7 +61,9 @@ def own_loss(sampler):
 
 
 def cases():
-    """Every sampler on MF with its readings, every model of the contract with DNS, every loss that DNS or ENMF may have."""
+    """Every sampler on MF with its readings, every model of the contract with DNS, every loss that
+    DNS or ENMF may have.
+    """
     for name in sorted(SAMPLERS):
         for how in ([], *READINGS.get(name, [])):
             yield [f"sampler={name}", *SCRATCH.get(name, []), *how]

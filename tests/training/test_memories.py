@@ -1,4 +1,6 @@
-"""Samplers that remember users or pairs, through the training loop: packs, resumption, and what they write down."""
+"""Samplers that remember users or pairs, through the training loop: packs, resumption, and what
+they write down.
+"""
 
 import numpy as np
 import pandas as pd
@@ -163,7 +165,9 @@ def test_a_run_writes_what_it_remembered_of_watched_pairs(tmp_path):
 
 
 def test_a_captured_step_has_no_shape_that_depends_on_the_data():
-    """No draw asks the host for a value: tensors without any, which raise where one is asked for, go through it."""
+    """No draw asks the host for a value: tensors without any, which raise where one is asked for,
+    go through it.
+    """
     for rows in (GDNS, SRNS):
         section = make_config(*rows)["sampler"]
         sampler = build_sampler([section] * 2, [0, 1], 4, 6, 20)

@@ -12,10 +12,8 @@ from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
 from tests.samplers.cases import CASES
 
-ALONE = {
-    "hapens": ["sampler.M=4"],
-    "rns_as": ["sampler.start=scratch"],
-}  # without what they need first: tests/launch/test_prerequisites.py
+# without what they need first: tests/launch/test_prerequisites.py
+ALONE = {"hapens": ["sampler.M=4"], "rns_as": ["sampler.start=scratch"]}
 CPU = torch.device("cpu")
 SMALL = [
     "dataset.users=80",
@@ -49,7 +47,9 @@ def comparable(trial):
 
 
 def same_when_resumed(tmp_path, stop, *overrides):
-    """Train to the end, and again with a stop after checkpoint number `stop`; gives the epoch that the second one went on at."""
+    """Train to the end, and again with a stop after checkpoint number `stop`; gives the epoch that
+    the second one went on at.
+    """
     (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
 
     class Stop(Exception):
@@ -116,9 +116,9 @@ def test_training_learns(tmp_path):
     assert trial.results()["test_peak"]["test"]["Recall@20"] > 0.15  # random order: 0.07
 
 
-def test_summing_over_the_batch_changes_nothing_for_adam_but_its_eps_and_matters_to_adagrad_with_an_accumulator(
-    tmp_path,
-):
+def test_summing_over_the_batch_matters_to_adagrad_and_hardly_to_adam(tmp_path):
+    """To Adam it is a matter of eps alone; to AdaGrad it matters with an accumulator above 0."""
+
     def losses(name, *overrides):
         (trial,) = train(
             tmp_path / name, [["seed=0"]], "model.similarity=dot", "trainer.l2=0.01", *overrides

@@ -18,9 +18,8 @@ def test_levels_equal_loops_over_users_and_items(engine, chunk, monkeypatch):
     known = np.random.default_rng(0).random((U, I)) < np.linspace(0, 0.9, U)[:, None]
     known[[4, 5, 22]] = False  # users without train items, the last one among them
     users = torch.randn(U, D, generator=generator)
-    items = torch.randint(
-        -1, 2, (I, D), generator=generator
-    ).float()  # equal rows: equal scores, which are not below
+    # equal rows: equal scores, which are not below
+    items = torch.randint(-1, 2, (I, D), generator=generator).float()
     found = user_hardness(users, items, Positives(np.argwhere(known), U, I, engine=engine))
     scores = torch.mm(users, items.T).numpy()
     assert all(len(values) == U for values in found.values())
