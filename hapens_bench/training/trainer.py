@@ -15,8 +15,9 @@ from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.models.base import Encoded
 from hapens_bench.runs.folder import ARTEFACTS
+from hapens_bench.training.artefacts import trained
 from hapens_bench.training.epoch import EpochLoop
-from hapens_bench.training.pack import Pack, trained
+from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
 from hapens_bench.training.user_hardness import user_hardness

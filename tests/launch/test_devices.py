@@ -13,7 +13,7 @@ from hapens_bench.launch.results import uncaptured
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
-from tests.launch.test_pack import sweep
+from tests.launch.sweeps import sweep
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from scipy import stats
 
 from hapens_bench.launch.job import Job
 from tests.conftest import make_config
-from tests.launch.test_pack import sweep
+from tests.launch.sweeps import sweep
 
 PATH = Path(__file__).parents[2] / "scripts" / "hapens" / "figures.py"
 if not PATH.is_file():

@@ -21,7 +21,7 @@ from hapens_bench.launch.slurm import on_slurm
 from hapens_bench.launch.sweep import on_devices
 from tests.conftest import make_config
 from tests.launch import fake_slurm
-from tests.launch.test_pack import SMALL, assert_equal, sweep
+from tests.launch.sweeps import SMALL, assert_equal, sweep
 from tests.test_cli import hapens
 
 HAPENS = ["sampler=hapens", "sampler.M_max=8", "sampler.M=null"]

@@ -16,7 +16,8 @@ from hapens_bench.training.stage import Stage, ranking
 from tests.conftest import make_config
 from tests.models.cases import CASES as MODELS
 from tests.samplers.cases import CASES as SAMPLERS
-from tests.training.emulated import DEVICE, OnDevice, Violation, installed
+from tests.training.emulated import installed, record
+from tests.training.emulated_tensor import DEVICE, OnDevice, Violation
 
 SMALL = [
     "dataset.users=80",
@@ -131,8 +132,6 @@ def test_every_sampler_is_captured_with_every_model(overrides, tmp_path):
 
 def test_the_emulated_device_catches_what_cuda_refuses():
     with installed():
-        from tests.training.emulated import record
-
         x = torch.ones(3).to(DEVICE)
         assert isinstance(x, OnDevice)
         with pytest.raises(Violation, match="mixed"):
