@@ -1,4 +1,4 @@
-"""What a trial leaves for other trials to start from, and the start from it."""
+"""What a trial leaves for other trials to start from, and how they start from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Artefact = Mapping[str, NDArray[Any]]
 
 
 def artefact(config: Config) -> Artefact | None:
-    """Read what the prerequisite of a trial left in its run folder, where the trial has one.
+    """Return what a trial's prerequisite left in its run folder; None without a prerequisite.
 
     Raises:
         DamagedRun: when it cannot be read.
@@ -31,8 +31,9 @@ def artefact(config: Config) -> Artefact | None:
 
 @torch.no_grad()
 def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
-    """Give what others need to start from trial t: its parameters as `model.<name>`, and its
-    `users` and `items` vectors.
+    """Return what other trials need to start from trial t.
+
+    That is its parameters as `model.<name>`, and its `users` and `items` vectors.
     """
     parameters = {f"model.{name}": p[t] for name, p in model.named_parameters()}
     return {
@@ -45,10 +46,11 @@ def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
 
 @torch.no_grad()
 def start_from(model: Model, artefacts: Sequence[Artefact | None]) -> None:
-    """Put the parameters that `trained` gave in place of the random ones, in the trials that have
-    an artefact with them.
+    """Replace random parameters by those that `trained` returned.
+
+    Trials without such parameters in their artefact keep their random ones.
     """
     for name, p in model.named_parameters():
-        for t, given in enumerate(artefacts):
-            if given is not None and f"model.{name}" in given:
-                p[t] = torch.from_numpy(given[f"model.{name}"])
+        for t, arrays in enumerate(artefacts):
+            if arrays is not None and f"model.{name}" in arrays:
+                p[t] = torch.from_numpy(arrays[f"model.{name}"])
