@@ -1,6 +1,4 @@
-"""What was asked for: a trial's config, its run folder, and everything that is checked before any
-training starts.
-"""
+"""A trial that was asked for: its config, its run folder, and all checks before any training."""
 
 from __future__ import annotations
 
@@ -29,9 +27,9 @@ Config = Mapping[str, Any]
 
 @dataclass
 class Job:
-    """One trial that was asked for: its config, the overrides that gave it, and what became of it.
+    """One trial that was asked for: its config, the overrides that gave it, and how it ended.
 
-    `floor` is what its best validation value so far must reach, by epoch; where it does not, the
+    `floor` is the value that its best validation value so far must reach, by epoch; below it, the
     trial is pruned.
     """
 
@@ -48,17 +46,18 @@ class Job:
 
     @cached_property
     def prerequisite(self) -> Job | None:
-        """The trial that must be done before this one, where there is one; `resume=force` starts
-        this trial again, not that one.
+        """The trial that must be done before this one, if any.
+
+        `resume=force` retrains this trial, not its prerequisite.
         """
         needed = component_class(self.config["sampler"]).prerequisite(self.config)
         return None if needed is None else Job({**needed, "resume": "auto"}, self.overrides)
 
     def is_done(self) -> bool:
-        """Tell whether the run is finished and what others need of it readable.
+        """Return whether the run is finished, and its files for other trials can be read.
 
-        A trial without its tuned file is not: a finished run of the same settings is one of the
-        untuned.
+        A trial whose tuned file is missing is not done: a finished run of its settings is an
+        untuned run.
         """
         if lacks_tuned_file(self.config):
             return False
@@ -76,15 +75,16 @@ class Job:
         return " ".join(["python -m hapens_bench", *(quote(o) for o in self.overrides)])
 
     def objective(self) -> float | None:
-        """Give what an optimiser may look at: the best monitored metric on the validation part,
-        None where no selection uses one.
+        """Return what an optimiser may see: the best monitored metric on the validation part.
+
+        None where no selection uses the validation part.
         """
         value = self.folder.read_summary()["validation"]
         return None if value is None else float(value)
 
 
 def quote(override: str) -> str:
-    """Quote an override for the shell where it needs it."""
+    """Quote an override for the shell where needed."""
     return f"'{override}'" if set(override) & set(' ()[]{}*?$&;|<>"') else override
 
 
@@ -106,7 +106,7 @@ def load_split(config: Config) -> Split:
 
 
 def check_against_data(config: Config, split: Split) -> None:
-    """Refuse what only the data can tell to be impossible.
+    """Refuse what only the data show to be impossible.
 
     Raises:
         UserError: with one sentence.
@@ -145,8 +145,7 @@ def check_against_data(config: Config, split: Split) -> None:
 
 
 def prepare(jobs: Sequence[Job]) -> None:
-    """Check every job, data included, and what it needs first, before any of them trains; mark
-    those that are already done.
+    """Check all jobs, their data and prerequisites before any training; mark the finished ones.
 
     Raises:
         UserError: for the first job that cannot be trained.

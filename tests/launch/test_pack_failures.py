@@ -70,7 +70,7 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(
     assert all(r.status == JobStatus.COMPLETED for r in returns)
     assert_equal(jobs, whole)
     assert (
-        "a pack of 5 trials broke (OutOfMemoryError: no room); going on with packs of 3"
+        "a pack of 5 trials broke (OutOfMemoryError: no room); continuing with packs of 3"
         in capsys.readouterr().err
     )
     if after == 23:  # two epochs of eight steps were finished together: they are not trained again

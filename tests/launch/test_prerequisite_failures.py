@@ -156,7 +156,9 @@ def test_what_stage_one_cannot_be_is_told_before_anything_is_trained(tmp_path):
             sweep(tmp_path, [[]], *HAPENS, override)
         assert message in str(caught.value) and not folders(tmp_path)
     for key in ("user_hardness", "best_model"):
-        with pytest.raises(UserError, match=f"trainer.{key} is of the epoch of selection valid"):
+        with pytest.raises(
+            UserError, match=f"trainer.{key} is saved at the epoch chosen by `valid`"
+        ):
             sweep(tmp_path, [[]], f"trainer.{key}=true", "protocol.selection=[test_peak]")
     with pytest.raises(
         UserError, match=r"sampler.first is .*, but it takes the sections sampler, loss and trainer"
