@@ -1,4 +1,4 @@
-"""Sweeps of small trials, and the comparison of what they leave."""
+"""Sweeps of small trials, and the comparison of their run folders."""
 
 from omegaconf import OmegaConf
 
@@ -32,8 +32,8 @@ def sweep(tmp_path, variants, *overrides, carry=None, **options):
     return returns, [Job(make_config(*base, *r.overrides), r.overrides) for r in returns]
 
 
-def found(job):
-    """All that a run folder says, less what may differ: times, pack sizes, memory."""
+def outcome(job):
+    """Return what a run folder holds, without what may differ: times, pack sizes, memory."""
     summary = job.folder.read_summary()
     history = job.folder.read_frame("history").drop(columns=["seconds", "pack_size"])
     return (
@@ -45,8 +45,8 @@ def found(job):
 
 
 def assert_equal(mine, theirs):
-    for one, other in zip(mine, theirs, strict=True):
-        one, other = found(one), found(other)
-        assert one[:2] == other[:2] and one[3].equals(other[3])
-        for column, values in one[2].items():
-            assert repr(values) == repr(other[2][column]), column
+    for job, twin in zip(mine, theirs, strict=True):
+        left, right = outcome(job), outcome(twin)
+        assert left[:2] == right[:2] and left[3].equals(right[3])
+        for column, values in left[2].items():
+            assert repr(values) == repr(right[2][column]), column

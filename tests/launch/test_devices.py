@@ -1,4 +1,4 @@
-"""Which device a process trains on, what it is called, and what fits into its memory."""
+"""Which device a process trains on, its name, and what fits into its memory."""
 
 import json
 
@@ -18,9 +18,7 @@ from tests.launch.sweeps import sweep
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """A machine with two CUDA devices, as far as the launcher looks; the calls that it makes of
-    them.
-    """
+    """Pretend to have two CUDA devices; return the calls that the launcher makes of them."""
     calls = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -71,9 +69,7 @@ def test_summary_json_names_the_device_and_its_memory(tmp_path):
     assert summary["uncaptured"] is None
 
 
-def test_a_training_that_was_not_captured_says_so_in_summary_and_table(
-    tmp_path, monkeypatch, capsys
-):
+def test_summary_and_table_report_an_uncaptured_training(tmp_path, monkeypatch, capsys):
     init, reason = EpochLoop.__init__, "samplers/x.py:3, `y`: RuntimeError: [no]"
 
     def without_graph(self, *args):

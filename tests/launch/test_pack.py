@@ -1,4 +1,4 @@
-"""Packs of a sweep: which trials share one, and that each has the result it has alone."""
+"""Packs of a sweep: which trials share one, and that packing changes no result."""
 
 import json
 
@@ -61,16 +61,14 @@ def test_shares_for_several_devices_are_about_equal_and_longest_first():
         for M in (2, 8)
         for k in range(8)
     ]
-    parts = shares(group(jobs), 4)
+    cut = shares(group(jobs), 4)
     assert sorted(
-        job.config["seed"] + job.config["sampler"]["M"] * 100 for part in parts for job in part
+        job.config["seed"] + job.config["sampler"]["M"] * 100 for share in cut for job in share
     ) == sorted(job.config["seed"] + job.config["sampler"]["M"] * 100 for job in jobs)
-    assert len(parts) >= 4 and len(parts[0]) <= 5
+    assert len(cut) >= 4 and len(cut[0]) <= 5
 
 
-def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_batches(
-    tmp_path, capsys
-):
+def test_a_second_sweep_runs_only_missing_jobs_so_an_optimiser_can_ask_in_batches(tmp_path, capsys):
     first, _ = sweep(tmp_path, [[], []])
     # the next batch of an ask/tell sweeper: two known, one new
     second, _ = sweep(tmp_path, [[], [], []])
@@ -79,10 +77,12 @@ def test_a_second_sweep_runs_only_what_is_missing_and_an_optimiser_can_ask_in_ba
     assert values[:2] == values[2:4] and all(isinstance(v, float) for v in values)
 
 
-def test_an_optimiser_is_told_the_validation_metric_never_test(tmp_path):
-    (one,), (job,) = sweep(tmp_path, [[]])
+def test_an_optimiser_sees_the_validation_metric_never_test(tmp_path):
+    (returned,), (job,) = sweep(tmp_path, [[]])
     history = job.folder.read_frame("history")
-    assert one.return_value == history["valid/Recall@20"].max() != history["test/Recall@20"].max()
+    assert (
+        returned.return_value == history["valid/Recall@20"].max() != history["test/Recall@20"].max()
+    )
     (blind,), _ = sweep(tmp_path, [["protocol.selection=[test_peak]"]])
     assert blind.status == JobStatus.COMPLETED and blind.return_value is None
 

@@ -34,7 +34,7 @@ def test_a_failing_trial_leaves_its_pack_and_is_reported(tmp_path, capsys):
     assert_equal([jobs[0], jobs[2]], [alone[0], alone[2]])
 
 
-def test_a_pack_killed_between_its_last_epoch_and_its_results_has_them_when_it_goes_on(
+def test_a_pack_killed_before_writing_its_results_writes_them_when_resumed(
     three, tmp_path, monkeypatch
 ):
     def killed(trial, split, device):
@@ -77,10 +77,10 @@ def test_out_of_memory_halves_the_pack_and_loses_no_finished_epoch(
         assert next(step for size, step in steps if size <= 2) == 16
 
 
-def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
+def test_out_of_memory_in_a_rebuilt_pack_continues_from_the_last_finished_epoch(
     tmp_path, monkeypatch
 ):
-    # the first fails in its first epoch, and the others are set up anew
+    # the first fails in its first epoch, and the pack is rebuilt for the others
     variants = [["trainer.lr=1e38"], [], []]
     _, whole = sweep(tmp_path / "whole", variants)
     plain, begun = EpochLoop.__init__, []
@@ -101,7 +101,7 @@ def test_out_of_memory_when_a_pack_is_set_up_anew_goes_on_from_the_epoch_before(
     assert_equal(jobs[1:], whole[1:])
 
 
-@pytest.mark.parametrize("full", [1, 2, 3, 100])  # writes that fail, before somebody makes room
+@pytest.mark.parametrize("full", [1, 2, 3, 100])  # failing writes before there is room again
 @pytest.mark.parametrize("room", range(6, 42, 4))
 def test_a_full_disk_costs_nothing_that_was_finished(three, tmp_path, monkeypatch, room, full):
     plain, writes = Files._write, itertools.count()
@@ -144,7 +144,7 @@ def test_an_error_in_a_pack_costs_only_the_trial_that_brings_it_about(tmp_path, 
     assert jobs[3].folder.read_status()["reason"] == "ValueError: seed 3 is cursed"
 
 
-def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path, monkeypatch):
+def test_trials_at_different_epochs_each_resume_at_their_own(three, tmp_path, monkeypatch):
     class Stop(BaseException):
         pass
 
@@ -154,7 +154,7 @@ def test_trials_at_different_epochs_are_taken_up_where_they_are(three, tmp_path,
 
     def save(self, state):
         saved(self, state)
-        # the second checkpoint of the first trial: the others still have their first
+        # the first trial's second checkpoint; the others still have their first
         if next(count) == 3:
             raise Stop
 

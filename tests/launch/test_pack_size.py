@@ -1,4 +1,4 @@
-"""How many trials a pack holds: memory of steps, and what is free."""
+"""How many trials a pack holds: the memory that steps take, and the memory that is free."""
 
 import torch
 
@@ -24,7 +24,7 @@ def test_size_follows_free_memory(monkeypatch):
     assert pack_size.largest_pack(config, 64, cpu) == 3
 
 
-def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_epochs_order():
+def test_step_bytes_are_tables_gradients_and_moments_without_the_epochs_order():
     config, cpu = (
         make_config("dataset.users=4000", "dataset.items=500", "sampler=rns"),
         torch.device("cpu"),
@@ -32,8 +32,8 @@ def test_a_step_goes_through_tables_gradients_and_moments_but_not_through_the_ep
     split = pack_size.load_split(config)
     tables = 4 * (split.n_users + split.n_items) * config["model"]["D"]
     order = 16 * len(split.full_train)
-    found = pack_size.step_bytes(config, split, cpu)
-    assert 4 * tables <= found < 4 * tables + order, (found / tables, order / tables)
+    measured = pack_size.step_bytes(config, split, cpu)
+    assert 4 * tables <= measured < 4 * tables + order, (measured / tables, order / tables)
 
 
 def test_a_dry_step_measures_memory_and_more_trials_take_more():
@@ -42,10 +42,10 @@ def test_a_dry_step_measures_memory_and_more_trials_take_more():
         torch.device("cpu"),
     )
     split = pack_size.load_split(config)
-    one, eight = (
+    of_one, of_eight = (
         pack_size.peak_bytes(lambda T=T: pack_size.dry_step([config] * T, split, cpu), cpu)
         for T in (1, 8)
     )
     table = 4 * 64 * 8_000  # bytes of one trial's parameters, of which a step holds several
-    assert eight - one > 7 * 3 * table
+    assert of_eight - of_one > 7 * 3 * table
     assert pack_size.free_bytes(cpu) > 10 * 2**20

@@ -1,4 +1,4 @@
-"""Trials that need another trial first: kills, damaged files and failures in either of them."""
+"""Trials that need another trial first: kills, damaged files and failures in either."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ class Stop(BaseException):
 @BOTH
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkeypatch, what, left):
-    """Checkpoints of stage one: after epochs 0, 2, 4, 5; then those of stage two."""
+    """Stage one has checkpoints after epochs 0, 2, 4 and 5; then come those of stage two."""
     often = [*what, "trainer.checkpoint_seconds=0"]
     _, whole = sweep(tmp_path / "whole", [[], []], *often)
     saved, count = Trial.save, iter(range(1000))
 
     def save(self, state):
         saved(self, state)
-        if next(count) == 2 * stop + 1:  # two trials save one after the other
+        if next(count) == 2 * stop + 1:  # the two trials save one after the other
             raise Stop
 
     monkeypatch.setattr(Trial, "save", save)
@@ -42,9 +42,9 @@ def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkey
     returns, again = sweep(tmp_path / "cut", [[], []], *often)
     assert all(r.status == JobStatus.COMPLETED for r in returns)
     assert_equal(again, whole)
-    for one, other in zip(again, whole, strict=True):
+    for job, twin in zip(again, whole, strict=True):
         mine, theirs = (
-            (job.prerequisite.folder.path / f"{left}.npz").read_bytes() for job in (one, other)
+            (run.prerequisite.folder.path / f"{left}.npz").read_bytes() for run in (job, twin)
         )
         assert mine == theirs
 
@@ -56,9 +56,9 @@ def test_a_kill_between_and_inside_stages_changes_nothing(tmp_path, stop, monkey
         ["sampler=rns", "trainer.best_model=true"],
     ],
 )
-def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path, overrides):
+def test_the_file_is_saved_at_the_epoch_that_validation_chose(tmp_path, overrides):
     def left(name, epochs):
-        """Train to an epoch, and no further."""
+        """Train for some epochs; return the arrays left, the chosen epoch and the summary."""
         _, (job,) = sweep(
             tmp_path / name,
             [[]],
@@ -74,18 +74,18 @@ def test_the_file_is_of_the_epoch_that_validation_chose(tmp_path, overrides):
         name = "hardness" if "worst_case" in overrides[0] else "model"
         return job.folder.read_arrays(name), summary["selection"]["valid"]["epoch"], summary
 
-    found, best, summary = left("long", 30)
+    arrays, best, summary = left("long", 30)
     assert 0 < best < 29
     expected, last, _ = left("short", best + 1)
-    assert ("validation" in found) == ("worst_case" in overrides[0])
-    if "validation" in found:
-        assert np.isclose(np.nanmean(found["validation"]), summary["validation"])
+    assert ("validation" in arrays) == ("worst_case" in overrides[0])
+    if "validation" in arrays:
+        assert np.isclose(np.nanmean(arrays["validation"]), summary["validation"])
     assert last == best and all(
-        np.array_equal(found[name], expected[name], equal_nan=True) for name in found
+        np.array_equal(arrays[name], expected[name], equal_nan=True) for name in arrays
     )
 
 
-def test_a_stage_one_that_fails_fails_what_needs_it_in_words(tmp_path, capsys):
+def test_a_failed_stage_one_fails_the_trials_that_need_it_and_says_why(tmp_path, capsys):
     variants = [["+sampler.first.worst_case.trainer.lr=1e38"], [], ["sampler.M=2"]]
     returns, jobs = sweep(tmp_path, variants, *HAPENS)
     assert [r.status for r in returns] == [
@@ -144,7 +144,7 @@ def test_a_single_run_trains_its_stage_one_too(tmp_path, capsys):
     assert returns.return_value == value, "a sweep finds what a single run left"
 
 
-def test_what_stage_one_cannot_be_is_told_before_anything_is_trained(tmp_path):
+def test_an_impossible_stage_one_is_refused_before_any_training(tmp_path):
     for override, message in (
         ("+sampler.first.worst_case.trainer.foo=1", "there is no key trainer.foo"),
         ("sampler.first.worst_case.loss.eta=0", "loss.eta is 0, but it takes a number above 0"),

@@ -1,4 +1,4 @@
-"""Trials that need another trial first: what that is, and that it is trained once and shared."""
+"""Trials that need another trial first: which one it is, and that it is trained once and shared."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def stamps(folder: Path):
     return {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != ".lock"}
 
 
-def test_twenty_trials_that_share_a_stage_one_train_it_once_across_packs_workers_and_sweeps(
+def test_twenty_trials_train_their_shared_stage_one_once(
     tmp_path,
 ):
     variants = [[f"sampler.reading={r}", f"sampler.M_max={M}"] for r in "ABCDE" for M in (4, 8)]
@@ -50,7 +50,7 @@ def test_twenty_trials_that_share_a_stage_one_train_it_once_across_packs_workers
     assert status["time"] <= min(job.folder.read_status()["time"] for job in jobs)
 
 
-def test_trials_with_different_stage_ones_share_a_pack_and_each_has_the_result_that_it_has_alone(
+def test_packed_trials_with_different_stage_ones_have_the_results_they_have_alone(
     tmp_path,
 ):
     variants = [
@@ -67,10 +67,10 @@ def test_trials_with_different_stage_ones_share_a_pack_and_each_has_the_result_t
     _, alone = sweep(tmp_path / "alone", variants, *HAPENS, max_trials=1)
     assert_equal(packed, alone)
     mine, theirs = (folders(tmp_path / name) for name in ("packed", "alone"))
-    for one, other in zip(mine, theirs, strict=True):
+    for folder, twin in zip(mine, theirs, strict=True):
         assert (
-            one.name == other.name
-            and (one / "hardness.npz").read_bytes() == (other / "hardness.npz").read_bytes()
+            folder.name == twin.name
+            and (folder / "hardness.npz").read_bytes() == (twin / "hardness.npz").read_bytes()
         )
     levels = [
         dict(np.load(job.prerequisite.folder.path / "hardness.npz"))
@@ -141,7 +141,7 @@ def test_the_stage_one_of_a_tuned_trial_needs_no_tuned_file_of_its_own():
     )
 
 
-def test_a_finished_run_of_untuned_settings_is_not_shown_as_the_tuned_one_whose_file_is_missing(
+def test_an_untuned_run_is_not_shown_as_the_tuned_one_whose_file_is_missing(
     tmp_path,
 ):
     _, [job] = sweep(tmp_path, [["sampler.M=3"]], *HAPENS)
@@ -163,9 +163,7 @@ def test_every_model_goes_through_both_stages(tmp_path, model, reading):
 @pytest.mark.parametrize("model", ["mf", "gmf", "lightgcn", "ngcf"])
 @pytest.mark.parametrize("sampler", ["irgan", "rns_as", "advir"])
 def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, model, sampler):
-    """What it left gives its own test metrics; a trial starts with it, and its generator with the
-    same scores.
-    """
+    """The model that it left has its test metrics; trial and generator start with equal scores."""
     overrides = [
         *TRAINED,
         f"sampler={sampler}",
@@ -194,7 +192,7 @@ def test_both_models_start_from_the_one_that_the_first_training_chose(tmp_path, 
         assert result.mean() == pytest.approx(reported, abs=1e-6)
 
 
-def test_trials_that_start_from_a_trained_model_share_it_and_have_the_results_that_they_have_alone(
+def test_trials_share_a_trained_start_and_have_the_results_they_have_alone(
     tmp_path,
 ):
     variants = [

@@ -22,8 +22,9 @@ COMPILING = (
 
 
 class Tape:
-    """A recorded step: calls in place are done again, fresh results are written to where they first
-    were.
+    """A recorded step, replayed into the memory that it first wrote.
+
+    Calls in place are repeated; fresh results are copied to where they first were.
     """
 
     def __init__(self) -> None:
@@ -45,21 +46,22 @@ class Tape:
                     or all(not x.numel() for x in outs)
                     or storages(out) <= storages((args, kwargs))
                 ):
-                    continue  # a view, or a sparse matrix of recorded parts
+                    continue  # a view, or a sparse matrix of recorded tensors
                 for old, new in zip(outs, tensors_of(func(*args, **kwargs)), strict=True):
                     old.copy_(new)
 
 
 class Mode(TorchDispatchMode):
-    """Sends calls without any tensor of the device here too: those that make one."""
+    """Also dispatches calls without a tensor of the device: those that create one."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return dispatch(func, args, kwargs or {})
 
 
 def record(step: Callable[[], None], device: torch.device) -> Tape:
-    """Stand in for `capture.record`. What it computes on the way is undone by the loop, as its
-    warm-up is.
+    """Stand in for `capture.record`.
+
+    What it computes on the way is undone by the loop, like its warm-up.
     """
     tape = Tape()
     Recording.tape = tape.calls
@@ -71,18 +73,18 @@ def record(step: Callable[[], None], device: torch.device) -> Tape:
 
 
 def keep(self: pack.Pack, trials: list[int]) -> None:
-    """Stand in for `Pack.keep`: a wrapped tensor has no `data` to put another one into."""
+    """Stand in for `Pack.keep`: a wrapped tensor has no `data` that could be replaced."""
     index = torch.tensor(trials, dtype=torch.int64).to(DEVICE)
     replaced = {}
     for module in (self.model, self.sampler, self.loss):
-        for part in module.modules():
-            for name, p in list(part._parameters.items()):
+        for submodule in module.modules():
+            for name, p in list(submodule._parameters.items()):
                 if p is not None:
-                    replaced[id(p)] = part._parameters[name] = torch.nn.Parameter(
+                    replaced[id(p)] = submodule._parameters[name] = torch.nn.Parameter(
                         p.detach()[index].clone()
                     )
-            for name, b in list(part._buffers.items()):
-                part._buffers[name] = b[index]
+            for name, b in list(submodule._buffers.items()):
+                submodule._buffers[name] = b[index]
     self.optimizer.params = [replaced[id(p)] for p in self.optimizer.params]
     self.l2 = self.l2[index]
     self.optimizer.keep(index)
@@ -97,8 +99,9 @@ def keep(self: pack.Pack, trials: list[int]) -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Train on the emulated device; what torch.compile makes of the compiled functions is another
-    test.
+    """Train on the emulated device, without torch.compile.
+
+    What torch.compile makes of the compiled functions is tested elsewhere.
     """
     make, pick = torch.tensor, stage.pick_engine
 

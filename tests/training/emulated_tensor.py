@@ -4,10 +4,9 @@
 - Host syncs (`.item()`, `nonzero`, masks, copies between devices) are errors while a step is
   recorded.
 - A recording is a tape of aten calls, replayed into the memory they first wrote: a Python value
-  that was read while
-  recording stays what it was, as in a CUDA graph.
+  that was read while recording stays what it was, as in a CUDA graph.
 
-`installed()` puts it in the place of CUDA for the training loop: device `DEVICE`, engine
+`emulated.installed()` puts it in the place of CUDA for the training loop: device `DEVICE`, engine
 `Engine.CUDA`.
 """
 
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-DEVICE = torch.device("meta")  # a type of device that the tests have no other use for
+DEVICE = torch.device("meta")  # a device type that the tests do not use otherwise
 aten = torch.ops.aten
 SYNCS = {
     aten._local_scalar_dense.default,
@@ -48,11 +47,11 @@ ONE_DEVICE = {
 
 
 class Violation(RuntimeError):
-    """Something that CUDA does not do, or not while recording."""
+    """A call that CUDA refuses, always or while recording."""
 
 
 def place() -> str:
-    """Return the package's line of code that is being run."""
+    """Return the package's line of code that is running."""
     for frame in reversed(traceback.extract_stack()):
         if "/hapens_bench/" in frame.filename:
             return f"{Path(frame.filename).name}:{frame.lineno}"
@@ -60,7 +59,7 @@ def place() -> str:
 
 
 class OnDevice(torch.Tensor):
-    """A tensor on the emulated device, around one on the CPU."""
+    """A tensor on the emulated device, wrapping one on the CPU."""
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> OnDevice:
@@ -97,19 +96,19 @@ class OnDevice(torch.Tensor):
 
 
 class Recording:
-    """What is recorded now, if anything."""
+    """The present recording, if any."""
 
     tape: list[Any] | None = None
 
 
 def sync(what: Any) -> None:
-    """Note a wait for the device, which a recording cannot hold."""
+    """Note a wait for the device; refuse it while a step is recorded."""
     if Recording.tape is not None:
         raise Violation(f"{what} waits for the device at {place()}, while a step is recorded")
 
 
 def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Do an aten call by CUDA's rules."""
+    """Run an aten call by CUDA's rules."""
     flat, spec = pytree.tree_flatten((args, kwargs))
     tensors = [x for x in flat if isinstance(x, torch.Tensor)]
     device = [x for x in tensors if isinstance(x, OnDevice)]
@@ -146,13 +145,13 @@ def dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not device and not to_device:
         return func(*args, **kwargs)
     out = run(func, args_in, kwargs_in)
-    # in place, or out=
+    # the call wrote in place, or to out=
     same = [x for x in device if isinstance(out, torch.Tensor) and x.inner is out]
     return same[0] if same else wrap(out)
 
 
 def check_mixture(func: Any, args: Any, host: list[torch.Tensor]) -> None:
-    """Allow CPU tensors without axes, and CPU indices where nothing is recorded; nothing else."""
+    """Allow CPU tensors without axes, and CPU indices outside a recording; nothing else."""
     if func in INDEXING:
         if not isinstance(args[0], OnDevice):
             raise Violation(f"a CUDA index into a CPU tensor: {func} at {place()}")
@@ -175,7 +174,7 @@ def wrap(out: Any) -> Any:
 
 
 def run(func: Any, args: Any, kwargs: Any) -> Any:
-    """Compute on the inner tensors, and record that."""
+    """Compute on the inner tensors, and record the call."""
     with torch._C._DisableTorchDispatch():
         out = func(*args, **kwargs)
     if Recording.tape is not None:
@@ -184,7 +183,7 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def tensors_of(tree: Any) -> list[torch.Tensor]:
-    """List the dense tensors of nested arguments."""
+    """Return the dense tensors of nested arguments."""
     return [
         x
         for x in pytree.tree_leaves(tree)
@@ -193,5 +192,5 @@ def tensors_of(tree: Any) -> list[torch.Tensor]:
 
 
 def storages(tree: Any) -> set[int]:
-    """Return the addresses of the memory of all dense tensors."""
+    """Return the memory addresses of all dense tensors."""
     return {x.untyped_storage().data_ptr() for x in tensors_of(tree) if x.numel()}

@@ -1,6 +1,4 @@
-"""Samplers that train a generator, through the training loop: their own learning rate, their state,
-and what is logged.
-"""
+"""Samplers that train a generator, in the training loop: learning rate, state, and log."""
 
 import math
 
@@ -71,7 +69,7 @@ def test_a_pack_taken_back_to_a_snapshot_does_the_same_again(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_trials_state_goes_on_in_another_pack_with_its_generator_and_baseline(tmp_path, name):
+def test_a_trial_continues_in_another_pack_with_its_generator_and_baseline(tmp_path, name):
     stage, pack, loop = pack_and_loop(tmp_path, [["seed=1"], ["seed=2"]], *SETTINGS[name])
     loop.run(0)
     state, buffers = (
@@ -96,7 +94,7 @@ def test_a_resumed_training_has_the_same_result(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
+def test_a_pack_that_loses_a_trial_continues_as_before(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name]]
     bad, good = train(
         tmp_path / "pack",
@@ -109,10 +107,8 @@ def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["advir", "irgan", "rns_as"])
-def test_a_generator_learns_to_earn_and_says_so_in_the_history(tmp_path, name):
-    """Against a generator that stands still (its rate is next to nothing), whose negatives are
-    uniform.
-    """
+def test_a_generator_learns_to_earn_and_the_history_shows_it(tmp_path, name):
+    """Compare with a generator of next to no learning rate, whose negatives stay uniform."""
     variants = [["seed=1", "sampler.lr=0.03"], ["seed=1", "sampler.lr=1e-12"]]
     overrides = [*SETTINGS[name], "sampler.M=6", "tuned=none", "sampler.l2=0"]
     learns, stands = (trial.progress.rows for trial in train(tmp_path, variants, *overrides))
