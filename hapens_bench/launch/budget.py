@@ -1,4 +1,4 @@
-"""Equal budgets: as many settings for every sampler, over its own space and over what all share."""
+"""Equal budgets: equally many settings for every sampler, over its own space and the shared one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from hydra.errors import HydraException
 from hapens_bench.errors import UserError
 
 Sweep = ChoiceSweep | RangeSweep | IntervalSweep
-DIMENSIONS = 16  # of the sequence, however many a space uses: so a key's values do not depend on the keys after it
+# The sequence always has 16 dimensions, so a key's values do not depend on the keys after it.
+DIMENSIONS = 16
 
 
 def settings(
     shared: Mapping[str, str], own: Mapping[str, str], n_trials: int | None, seed: int
 ) -> list[list[str]]:
-    """Give the settings to try, as overrides: points of a scrambled Halton sequence over the space, or its whole grid.
+    """Return the settings to try, as overrides: points of a scrambled Halton sequence, or the grid.
 
-    Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`, `tag(log, interval(1e-5,1e-1))`. Setting
-    k has the same values of the shared keys for every sampler, and the settings of a smaller budget are the first ones of a
-    larger one. `n_trials` None asks for the grid, which takes no intervals.
+    Values of a space are written in Hydra's grammar: `4,8,16`, `range(1,5)`, `interval(0,1)`,
+    `tag(log, interval(1e-5,1e-1))`. Setting k has the same values of the shared keys for every
+    sampler, and a larger budget begins with the settings of a smaller one. `n_trials` None asks for
+    the whole grid, which takes no intervals.
 
     Raises:
         UserError: for a space that cannot be read or drawn from.
@@ -36,9 +38,10 @@ def settings(
         return [list(point) for point in itertools.product(*choices)]
     if n_trials < 1 or len(space) > DIMENSIONS:
         raise UserError(
-            f"a budget has at least 1 trial and at most {DIMENSIONS} keys, not {n_trials} trials of {len(space)} keys"
+            f"a budget has at least 1 trial and at most {DIMENSIONS} keys, "
+            f"not {n_trials} trials of {len(space)} keys"
         )
-    from scipy.stats import qmc  # a second of import, that only budgets need
+    from scipy.stats import qmc  # takes a second to import, and only budgets need it
 
     points = qmc.Halton(DIMENSIONS, rng=np.random.default_rng(seed)).random(n_trials)
     return [
@@ -48,20 +51,21 @@ def settings(
 
 
 def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[str, str]:
-    """Give a sampler's own space.
+    """Return a sampler's own space.
 
     Raises:
         UserError: when it has none (an empty one is written {}).
     """
     if sampler not in spaces:
         raise UserError(
-            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} (write {{}} for one without keys)"
+            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} "
+            "(write {} for one without keys)"
         )
     return spaces[sampler]
 
 
 def parse_space(texts: Mapping[str, str]) -> dict[str, Sweep]:
-    """Read the values that keys may take.
+    """Parse the values that keys may take.
 
     Raises:
         UserError: for a text that cannot be read.
@@ -70,23 +74,24 @@ def parse_space(texts: Mapping[str, str]) -> dict[str, Sweep]:
 
 
 def values(key: str, sweep: Sweep) -> Sequence[object]:
-    """List the values of a choice or a range.
+    """Return the values of a choice or a range.
 
     Raises:
         UserError: for an interval.
     """
     if isinstance(sweep, IntervalSweep):
         raise UserError(
-            f"the space of {key} is an interval, which a grid cannot try; set hydra.sweeper.n_trials or list values"
+            f"the space of {key} is an interval, which a grid cannot try; "
+            "set hydra.sweeper.n_trials or list values"
         )
     return sweep.list if isinstance(sweep, ChoiceSweep) else list(sweep.range())
 
 
 def bounds(key: str, sweep: IntervalSweep) -> tuple[float, float, bool]:
-    """Give both ends of an interval, and whether it is even in the logarithm.
+    """Return both ends of an interval, and whether it is uniform in the logarithm.
 
     Raises:
-        UserError: when a logarithm would be of 0 or less.
+        UserError: when a log interval does not begin above 0.
     """
     low, high, log = float(sweep.start or 0), float(sweep.end or 0), "log" in sweep.tags
     if log and low <= 0:
@@ -97,7 +102,7 @@ def bounds(key: str, sweep: IntervalSweep) -> tuple[float, float, bool]:
 
 
 def shown(x: float) -> str:
-    """Write a number of an interval as it is tried: with three digits."""
+    """Format a number of an interval as it is tried: with three digits."""
     return f"{x:.3g}"
 
 
@@ -110,7 +115,8 @@ def _parse(key: str, text: object) -> Sweep:
         ) from error
     if not isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
         raise UserError(
-            f"the space of {key} is {text!r}, but it takes a list like 4,8,16, a range(...) or an interval(...)"
+            f"the space of {key} is {text!r}, "
+            "but it takes a list like 4,8,16, a range(...) or an interval(...)"
         )
     return sweep
 
@@ -118,7 +124,7 @@ def _parse(key: str, text: object) -> Sweep:
 def _at(u: float, sweep: Sweep, key: str) -> object:
     """Map u in [0, 1) into a space; numbers of intervals have three digits."""
     if not isinstance(sweep, IntervalSweep):
-        found = values(key, sweep)
-        return found[int(u * len(found))]
+        listed = values(key, sweep)
+        return listed[int(u * len(listed))]
     low, high, log = bounds(key, sweep)
     return shown(low * (high / low) ** u if log else low + (high - low) * u)

@@ -15,10 +15,10 @@ from hapens_bench.kernels.cpu import set_threads
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device; a CUDA device always has its number.
+    """Convert `auto`, `cpu`, `cuda` or `cuda:N` into a device; a CUDA device always has its number.
 
     Raises:
-        UserError: when there is no such device here.
+        UserError: when this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,10 +39,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def activate(device: torch.device, threads: int | None = None) -> None:
-    """Make a device the one that this process trains on, with n CPU threads, or all that it may use.
+    """Make this process train on a device, with `threads` CPU threads (None: all that it may use).
 
-    On CUDA it becomes the current one: graphs are captured and streams made there, wherever the tensors are. The
-    numba loops are made ready only where the CPU runs them.
+    A CUDA device becomes the current one: graphs are captured and streams created there, wherever
+    the tensors are. The numba loops are compiled only where the CPU runs them.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -57,16 +57,16 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        model = None
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def peak_memory(device: torch.device) -> dict[str, float | None]:
-    """Return the peak memory of this process in MiB, pack-mates included, and of the GPU that it trains on.
+    """Return the peak memory in MiB of this process, pack-mates included, and of its GPU.
 
-    The GPU's is what torch has reserved, captured graphs included; null on a CPU.
+    The GPU's is what torch has reserved, captured graphs included; None on a CPU.
     """
     used = torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else None
     return {

@@ -1,4 +1,4 @@
-"""What an experiment of conf/experiment would run, without running it."""
+"""The trials that an experiment of conf/experiment would run, without running them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from hapens_bench.launch.job import Job
 
 @dataclass
 class Planned:
-    """One trial of an experiment: its params (dataset, sampler, ...), and, under a budget, which of its sampler's settings it is."""
+    """One trial of an experiment.
+
+    `params` are its dataset, sampler, ...; under a budget, `trial` is the number of its sampler's
+    setting.
+    """
 
     params: dict[str, str]
     trial: int
@@ -29,21 +33,20 @@ class Planned:
 
 
 def read_sweeper(name: str) -> dict[str, Any]:
-    """Read the `hydra.sweeper` part of conf/experiment/<name>.yaml.
+    """Return the `hydra.sweeper` section of conf/experiment/<name>.yaml.
 
     Raises:
         UserError: when there is no such experiment.
     """
     config = OmegaConf.load(conf_file("experiment", name))
     assert isinstance(config, DictConfig)
-    parts = []
+    sections = []
     for base in config.get("defaults", []):
-        if (
-            isinstance(base, str) and base != "_self_"
-        ):  # another experiment that this one goes on from
-            parts.append(OmegaConf.create(read_sweeper(base)))
+        # another experiment, on which this one builds
+        if isinstance(base, str) and base != "_self_":
+            sections.append(OmegaConf.create(read_sweeper(base)))
     sweeper = OmegaConf.to_container(
-        OmegaConf.merge(*parts, OmegaConf.select(config, "hydra.sweeper", default={}))
+        OmegaConf.merge(*sections, OmegaConf.select(config, "hydra.sweeper", default={}))
     )
     assert isinstance(sweeper, dict)
     return {str(key): value for key, value in sweeper.items()}
@@ -56,43 +59,45 @@ def planned(
     n_trials: int | None = None,
     samplers: Collection[str] = (),
 ) -> list[Planned]:
-    """List an experiment's trials, with their run folders below `runs`; a sweep of it composes the same configs.
+    """Return an experiment's trials, with their run folders below `runs`.
 
-    `datasets` and `samplers` keep these only, `n_trials` stands for the experiment's own budget.
+    A sweep of the experiment composes the same configs. `datasets` and `samplers` keep only these;
+    `n_trials` replaces the experiment's own budget.
 
     Raises:
-        UserError: when there is no such experiment, it has no such data set or sampler, or its space cannot be read.
+        UserError: when there is no such experiment, it has no such data set or sampler, or its
+        space cannot be read.
     """
     sweeper = read_sweeper(name)
     overrides = OverridesParser.create().parse_overrides(
         [f"{k}={v}" for k, v in sweeper["params"].items()]
     )
-    combinations = [tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0]]
-    every = [dict(part.split("=", 1) for part in each) for each in combinations]
+    combinations = [tuple(point) for point in BasicSweeper.split_arguments(overrides, None)[0]]
+    every = [dict(override.split("=", 1) for override in point) for point in combinations]
     wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
     for key, names in wanted.items():
         known = list(dict.fromkeys(params[key] for params in every if key in params))
-        if unknown := [repr(one) for one in names if one not in known]:
+        if unknown := [repr(wrong) for wrong in names if wrong not in known]:
             what = "data set" if key == "dataset" else key
             raise UserError(
                 f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}"
             )
-    found: list[Planned] = []
+    trials: list[Planned] = []
     composed = once_for_each_choice(unresolved)
     for combination, params in zip(combinations, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue
         tries: list[list[str]] = [[]]
         if "own" in sweeper:
-            own = space_of(sweeper["own"], params["sampler"])
+            space = space_of(sweeper["own"], params["sampler"])
             tries = settings(
                 sweeper.get("shared", {}),
-                own,
+                space,
                 n_trials or sweeper["n_trials"],
                 sweeper.get("seed", 0),
             )
         for trial, setting in enumerate(tries):
             full = [f"experiment={name}", *combination, *setting]
             job = Job(composed([*full, f"paths.runs={runs}"]), full)
-            found.append(Planned(params, trial, setting, job))
-    return found
+            trials.append(Planned(params, trial, setting, job))
+    return trials

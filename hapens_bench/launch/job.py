@@ -1,4 +1,4 @@
-"""What was asked for: a trial's config, its run folder, and everything that is checked before any training starts."""
+"""A trial that was asked for: its config, its run folder, and all checks before any training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ Config = Mapping[str, Any]
 
 @dataclass
 class Job:
-    """One trial that was asked for: its config, the overrides that gave it, and what became of it.
+    """One trial that was asked for: its config, the overrides that gave it, and how it ended.
 
-    `floor` is what its best validation value so far must reach, by epoch; where it does not, the trial is pruned.
+    `floor` is the value that its best validation value so far must reach, by epoch; below it, the
+    trial is pruned.
     """
 
     config: Config
@@ -45,14 +46,18 @@ class Job:
 
     @cached_property
     def prerequisite(self) -> Job | None:
-        """The trial that must be done before this one, where there is one; `resume=force` starts this trial again, not that one."""
+        """The trial that must be done before this one, if any.
+
+        `resume=force` retrains this trial, not its prerequisite.
+        """
         needed = component_class(self.config["sampler"]).prerequisite(self.config)
         return None if needed is None else Job({**needed, "resume": "auto"}, self.overrides)
 
     def is_done(self) -> bool:
-        """Tell whether the run is finished and what others need of it readable.
+        """Return whether the run is finished, and its files for other trials can be read.
 
-        A trial without its tuned file is not: a finished run of the same settings is one of the untuned.
+        A trial whose tuned file is missing is not done: a finished run of its settings is an
+        untuned run.
         """
         if lacks_tuned_file(self.config):
             return False
@@ -70,13 +75,16 @@ class Job:
         return " ".join(["python -m hapens_bench", *(quote(o) for o in self.overrides)])
 
     def objective(self) -> float | None:
-        """Give what an optimiser may look at: the best monitored metric on the validation part, None where no selection uses one."""
+        """Return what an optimiser may see: the best monitored metric on the validation part.
+
+        None where no selection uses the validation part.
+        """
         value = self.folder.read_summary()["validation"]
         return None if value is None else float(value)
 
 
 def quote(override: str) -> str:
-    """Quote an override for the shell where it needs it."""
+    """Quote an override for the shell where needed."""
     return f"'{override}'" if set(override) & set(' ()[]{}*?$&;|<>"') else override
 
 
@@ -98,7 +106,7 @@ def load_split(config: Config) -> Split:
 
 
 def check_against_data(config: Config, split: Split) -> None:
-    """Refuse what only the data can tell to be impossible.
+    """Refuse what only the data show to be impossible.
 
     Raises:
         UserError: with one sentence.
@@ -108,13 +116,15 @@ def check_against_data(config: Config, split: Split) -> None:
     M = config["sampler"].get(key, 1)
     if split.n_items - most < M:
         raise UserError(
-            f"sampler.{key} is {M}, but {config['dataset']['name']} has {split.n_items} items and a user who has interacted with "
-            f"{most} of them; sampler.{key} may be at most {split.n_items - most}"
+            f"sampler.{key} is {M}, but {config['dataset']['name']} has {split.n_items} items "
+            f"and a user who has interacted with {most} of them; "
+            f"sampler.{key} may be at most {split.n_items - most}"
         )
     wants_valid = {"valid", "valid_refit"} & set(config["protocol"]["selection"])
     if wants_valid and not len(split.valid):
         raise UserError(
-            f"protocol.selection asks for {', '.join(sorted(wants_valid))}, but protocol.valid.share leaves no validation part"
+            f"protocol.selection asks for {', '.join(sorted(wants_valid))}, "
+            "but protocol.valid.share leaves no validation part"
         )
     if not len(split.test):
         raise UserError(
@@ -128,13 +138,14 @@ def check_against_data(config: Config, split: Split) -> None:
     )
     if config["trainer"]["batch_size"] > n and config["trainer"]["drop_last"]:
         raise UserError(
-            f"trainer.batch_size is {config['trainer']['batch_size']}, but there are {n} train {what} "
-            "and trainer.drop_last leaves out incomplete batches; take a smaller batch or trainer.drop_last=false"
+            f"trainer.batch_size is {config['trainer']['batch_size']}, "
+            f"but there are {n} train {what} and trainer.drop_last leaves out incomplete batches; "
+            "take a smaller batch or trainer.drop_last=false"
         )
 
 
 def prepare(jobs: Sequence[Job]) -> None:
-    """Check every job, data included, and what it needs first, before any of them trains; mark those that are already done.
+    """Check all jobs, their data and prerequisites before any training; mark the finished ones.
 
     Raises:
         UserError: for the first job that cannot be trained.
@@ -162,6 +173,5 @@ def prepare(jobs: Sequence[Job]) -> None:
         try:
             prepare(needed)
         except UserError as error:
-            raise UserError(
-                f"what sampler={jobs[0].config['sampler']['name']} needs first cannot be trained: {error}"
-            ) from None
+            name = jobs[0].config["sampler"]["name"]
+            raise UserError(f"what sampler={name} needs first cannot be trained: {error}") from None

@@ -1,4 +1,4 @@
-"""How much memory there is, and what can never fit into it."""
+"""Free memory, and the trials that can never fit into it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
 
-COPIES = (
-    3  # of the model's numbers: themselves, their gradient, and at least one more of the optimiser
-)
-REMEMBERED = (
-    2  # copies of what a sampler remembers: itself, and as it was after the last finished epoch
-)
+# Copies of the model's numbers: the parameters, their gradient, and at least one in the optimiser.
+COPIES = 3
+# Copies of what a sampler remembers: the current one, and that of the last finished epoch.
+REMEMBERED = 2
 
 
 def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) -> None:
@@ -37,19 +35,20 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
             f" and {remembered / 2**30:.1f} GiB for sampler={sampler['name']}" if remembered else ""
         )
         raise UserError(
-            f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB or more{other} for "
-            f"{size[0]} users, {size[1]} items, but {free / 2**30:.1f} are free; take a smaller model"
+            f"model={model['name']} with model.D={model['D']} takes {tables / 2**30:.1f} GiB "
+            f"or more{other} for {size[0]} users, {size[1]} items, "
+            f"but {free / 2**30:.1f} are free; take a smaller model"
             + (" or another sampler" if remembered else "")
         )
 
 
 def free_bytes(device: torch.device) -> int:
-    """Give the free memory of a device, or of this machine within the limits of its container and of this process."""
+    """Return a device's free memory; a CPU's is bounded by container and process limits."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
-    assert found
-    free = 1024 * int(found[1])
+    available = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
+    assert available
+    free = 1024 * int(available[1])
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.exists() and limit.read_text().strip() != "max":
         free = min(free, int(limit.read_text()) - int(used.read_text()))

@@ -1,4 +1,4 @@
-"""How many trials a device's memory holds, by trying."""
+"""How many trials fit into a device's memory, by measuring."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from hapens_bench.launch.memory import free_bytes
 from hapens_bench.training.stage import Stage, ranking
 
 LOG = logging.getLogger(__name__)
-SHARE = 0.85  # of the free memory that packs may fill
+SHARE = 0.85  # share of the free memory that packs may fill
 
 
 def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
-    """Give how many of `wanted` trials fit into free memory: what a dry step of two takes beyond that of one, times T.
+    """Return how many of `wanted` trials fit into free memory, measured by dry steps.
 
-    On a CPU no more than a step finds in its cache: beyond it every trial's tables are streamed from memory, and a pack was
-    measured to cost up to a fifth more than its trials one by one. Where the dry step fails each trial is tried
-    alone, and the launcher reports what becomes of it.
+    What a step of two trials takes beyond a step of one is taken for the memory of each further
+    trial. On a CPU, a pack has no more trials than a step finds in its cache: beyond that, every
+    trial's tables are streamed from memory, and a pack was measured to cost up to a fifth more than
+    its trials one by one. Where the dry step fails, each trial is trained alone, and the launcher
+    reports how it ends.
     """
     give_back_freed(device)
     free = free_bytes(device)
@@ -37,23 +39,23 @@ def largest_pack(config: Config, wanted: int, device: torch.device) -> int:
             wanted = min(wanted, cache_bytes() // step_bytes(config, split, device))
             if wanted <= 1:
                 return 1
-        dry_step([config], split, device)  # what is only needed once is not counted
-        one, two = (
+        dry_step([config], split, device)  # so that memory needed only once is not counted
+        of_one, of_two = (
             peak_bytes(partial(dry_step, [config] * T, split, device), device) for T in (1, 2)
         )
-    except Exception as error:  # of one trial; each is tried alone, and fails with its own reason
+    except Exception as error:  # each trial is then trained alone, and fails with its own reason
         LOG.warning(
             "trials are trained one by one: a first step of them failed (%s: %s)",
             type(error).__name__,
             error,
         )
         return 1
-    each = max(two - one, 1)
-    return max(1, min(wanted, 1 + int((SHARE * free - one) // each)))
+    each = max(of_two - of_one, 1)
+    return max(1, min(wanted, 1 + int((SHARE * free - of_one) // each)))
 
 
 def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> None:
-    """Do what an epoch and an evaluation do, for one step and one trial's ranking; nothing is kept."""
+    """Take one step and rank for one trial, as an epoch and its evaluation do; keep nothing."""
     stage = Stage("full", configs[0], split, device)
     pack = stage.pack(configs)
     loop = stage.loop(pack)
@@ -66,9 +68,10 @@ def dry_step(configs: Sequence[Config], split: Split, device: torch.device) -> N
 
 
 def step_bytes(config: Config, split: Split, device: torch.device) -> int:
-    """Give what a step of one trial goes through: what it changes, gradients, and what it computes on the way.
+    """Return the bytes that a step of one trial touches: what it changes, gradients, intermediates.
 
-    The epoch's order of the train pairs, several times as large on ML-1M, is not part of it: a step reads a batch of that.
+    The epoch's order of the train pairs, several times as large on ML-1M, does not count: a step
+    reads one batch of it.
     """
     stage = Stage("full", config, split, device)
     pack = stage.pack([config])
@@ -80,9 +83,10 @@ def step_bytes(config: Config, split: Split, device: torch.device) -> int:
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
-    """Measure how much more memory the device (or this process) holds at the height of some work than before it.
+    """Return how much more memory the device (or this process) holds at the peak of some work.
 
-    On a GPU it is what torch has reserved: what a captured graph keeps for its replays counts, though it is not allocated.
+    On a GPU it is what torch has reserved: what a captured graph keeps for its replays counts,
+    though it is not allocated.
     """
     give_back_freed(device)
     if device.type == "cuda":
@@ -91,15 +95,14 @@ def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
         work()
         return torch.cuda.max_memory_reserved(device) - before
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # sets the high-water mark back to the present use
+    # reset the high-water mark to the present use
+    Path("/proc/self/clear_refs").write_text("5")
     work()
     return _status("VmHWM") - before
 
 
 def give_back_freed(device: torch.device) -> None:
-    """Return freed memory to the system: else it would be used again and not be seen."""
+    """Return freed memory to the system; else it would be reused, and not be measured."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -108,7 +111,7 @@ def give_back_freed(device: torch.device) -> None:
 
 
 def cache_bytes() -> int:
-    """Give the size of the CPU's last-level cache; 32 MiB where the system does not say."""
+    """Return the size of the CPU's last-level cache; 32 MiB where the system does not report it."""
     sizes = [
         path.read_text().strip()
         for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
@@ -124,6 +127,6 @@ def cache_bytes() -> int:
 
 
 def _status(name: str) -> int:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return 1024 * int(found[1])
+    size = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert size
+    return 1024 * int(size[1])

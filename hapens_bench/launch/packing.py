@@ -1,4 +1,4 @@
-"""Which jobs may share a pack, how work is shared out, and the training of a group in packs that fit."""
+"""Which jobs may share a pack, how work is divided, and the training of a group in packs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from hapens_bench.launch.run import run_pack
 
 
 def pack_key(config: Config) -> str:
-    """Name what trials of a pack have in common: all but the seed, keys of the host, and numbers that are tensors [T, 1, 1]."""
+    """Return, as text, all that the trials of a pack have in common.
+
+    That is all but the seed, keys that stay on the host, and numbers that are tensors [T, 1, 1].
+    """
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
     common["trainer"] = {
         name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")
@@ -29,7 +32,7 @@ def pack_key(config: Config) -> str:
 
 
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Put jobs that may share a pack together, in the order they were asked for."""
+    """Group the jobs that may share a pack, in the order in which they were asked for."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(pack_key(job.config), []).append(job)
@@ -37,30 +40,33 @@ def group(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def cost(jobs: Sequence[Job]) -> float:
-    """Estimate what jobs of a group cost, in any unit: trials x epochs x train pairs x candidates, and what else a step does."""
+    """Estimate what jobs of a group cost, in an arbitrary unit.
+
+    It is trials x epochs x train pairs x (candidates + 8); the 8 stands for the rest of a step.
+    """
     config = jobs[0].config
     M = config["sampler"].get(component_class(config["sampler"]).pool_key, 1)
     return len(jobs) * config["trainer"]["epochs"] * len(load_split(config).train) * float(M + 8)
 
 
 def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> list[Sequence[Job]]:
-    """Cut groups so that n devices have about equal work: no share costs more than an n-th of everything, longest first.
+    """Cut groups into shares so that n devices have about equal work, longest first.
 
-    No share has more than `most` jobs.
+    No share costs more than an n-th of everything, and none has more than `most` jobs.
     """
     total = sum(cost(members) for members in groups)
-    parts: list[Sequence[Job]] = []
+    cut: list[Sequence[Job]] = []
     for members in groups:
         pieces = min(len(members), max(1, -(-int(cost(members) * n) // max(1, int(total)))))
         size = min(-(-len(members) // pieces), most or len(members))
-        parts += [members[at : at + size] for at in range(0, len(members), size)]
-    return sorted(parts, key=cost, reverse=True)
+        cut += [members[at : at + size] for at in range(0, len(members), size)]
+    return sorted(cut, key=cost, reverse=True)
 
 
 def run_group(
     jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None
 ) -> None:
-    """Train jobs that may share packs, in packs as large as the device's memory lets them be."""
+    """Train jobs that may share packs, in packs as large as the device's memory allows."""
     activate(device, jobs[0].config["trainer"]["threads"] or threads)
     size = len(jobs) if max_trials is None else min(max_trials, len(jobs))
     if size > 1:
@@ -68,7 +74,7 @@ def run_group(
     for at in range(0, len(jobs), size):
         try:
             run_pack(jobs[at : at + size], device)
-        except Exception as error:  # nothing of one pack may cost another
+        except Exception as error:  # an error in one pack must not end the others
             for job in jobs[at : at + size]:
                 if job.state == "to run":
                     job.state, job.reason = "failed", f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""`hydra/launcher=ray`: a task each share of the work, on a cluster that is there or on one that is started here."""
+"""`hydra/launcher=ray`: a task for each share of the work, on an existing or a local cluster."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from hapens_bench.launch.workers import note, note_death, train_share
 def on_ray(
     address: str | None, num_cpus: float, num_gpus: float | None, max_trials: int | None
 ) -> Iterator[Carry]:
-    """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs (parts of one share it; None: 1 where the cluster has any).
+    """Train in tasks that each ask for `num_cpus` CPUs and `num_gpus` GPUs.
 
-    `address` None starts a cluster on this machine and stops it at the end.
+    Fractions of a GPU share it; None asks for 1 where the cluster has any. `address` None starts a
+    cluster on this machine and stops it at the end.
 
     Raises:
-        UserError: when Ray is not installed, the cluster cannot be reached, or it has too little for one task.
+        UserError: when Ray is not installed, the cluster cannot be reached, or it has too little
+        for one task.
     """
     check_max_trials(max_trials)
     try:
@@ -43,21 +45,22 @@ def on_ray(
         places = min(has.get(name, 0.0) / amount for name, amount in wanted.items() if amount > 0)
         if places < 1:
             raise UserError(
-                f"a task wants {num_cpus:g} CPUs and {gpus:g} GPUs (hydra.launcher.num_cpus and num_gpus), but the Ray cluster has "
+                f"a task wants {num_cpus:g} CPUs and {gpus:g} GPUs "
+                "(hydra.launcher.num_cpus and num_gpus), but the Ray cluster has "
                 f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
             )
         task: Any = ray.remote(train_share).options(num_cpus=num_cpus, num_gpus=gpus, max_retries=0)
 
         def carry(groups: Sequence[Sequence[Job]]) -> None:
-            parts = [list(part) for part in shares(groups, int(places), max_trials)]
-            answers = [task.remote(part, None, max_trials, max(1, int(num_cpus))) for part in parts]
-            for part, answer in zip(parts, answers, strict=True):
+            threads = max(1, int(num_cpus))
+            work = [list(share) for share in shares(groups, int(places), max_trials)]
+            answers = [task.remote(share, None, max_trials, threads) for share in work]
+            for share, answer in zip(work, answers, strict=True):
                 try:
-                    note(part, ray.get(answer))
+                    note(share, ray.get(answer))
                 except ray.exceptions.RayError as error:
-                    note_death(
-                        part, f"its Ray task ended early: {str(error).strip().splitlines()[-1]}"
-                    )
+                    last = str(error).strip().splitlines()[-1]
+                    note_death(share, f"its Ray task ended early: {last}")
 
         yield carry
     finally:

@@ -1,4 +1,4 @@
-"""What a person sees at the end of a sweep."""
+"""What a sweep prints at its end: results and failures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.table import Table
 from hapens_bench.config.identity import config_id
 from hapens_bench.launch.job import Job
 
-NAMED = ("dataset", "model", "sampler", "seed")  # overrides that have columns of their own, or none
+NAMED = ("dataset", "model", "sampler", "seed")  # overrides that are not part of a setting's name
 
 
 def show_results(jobs: Sequence[Job], console: Console) -> None:
-    """Print mean and deviation over seeds of every setting, by selection."""
+    """Print mean and standard deviation over seeds of every setting, by selection."""
     rows, summaries = [], []
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     for job in jobs:
@@ -57,22 +57,22 @@ def show_results(jobs: Sequence[Job], console: Console) -> None:
             no_wrap=column != "setting",
             min_width=9 if column == "setting" else None,
         )
-    for group, part in frame.groupby(keys, sort=False):
+    for group, runs in frame.groupby(keys, sort=False):
         named = dict(zip(keys, group, strict=True))
         cells = [
-            f"{part[m].mean():.2f}" + (f" ± {part[m].std():.2f}" if len(part) > 1 else "")
+            f"{runs[m].mean():.2f}" + (f" ± {runs[m].std():.2f}" if len(runs) > 1 else "")
             for m in metrics
         ]
-        epochs = sorted(set(part["epoch"]))
+        epochs = sorted(set(runs["epoch"]))
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
-        table.add_row(*[str(named[k]) for k in shown], str(len(part)), *cells, span)
+        table.add_row(*[str(named[k]) for k in shown], str(len(runs)), *cells, span)
     console.print(table)
     for line in uncaptured(summaries):
         console.print(line, highlight=False, markup=False)
 
 
 def uncaptured(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each sampler whose steps were not captured on a GPU: in how many runs, and why."""
+    """Return a line for each sampler and reason why steps were not captured on a GPU."""
     reasons: dict[tuple[str, str], int] = {}
     for summary in summaries:
         if summary.get("uncaptured"):
@@ -85,7 +85,7 @@ def uncaptured(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def show_failures(jobs: Sequence[Job], console: Console) -> None:
-    """Print what is missing from the sweep, why, and the command that runs it again."""
+    """Print the jobs that are not done, why, and the command that runs each again."""
     missing = [job for job in jobs if job.state != "done"]
     if not missing:
         return

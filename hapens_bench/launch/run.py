@@ -1,4 +1,4 @@
-"""From jobs to finished run folders: train a pack, and write down how each of its trials ended."""
+"""From jobs to finished run folders: train a pack, and record how each of its trials ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from hapens_bench.training.trial import Trial, first_below
 def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) -> None:
     """Train jobs that may share a pack, each into its run folder and under its lock.
 
-    Each job's `state` and `reason` say what became of it. A run that another process holds is left to it.
+    Each job's `state` and `reason` record how it ended. A run that another process holds is left to
+    it.
     """
     trials: list[Trial] = []
     with contextlib.ExitStack() as locks, failures_noted(trials):
@@ -44,17 +45,14 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             except RunBusy:
                 job.state, job.reason = "busy", "another process is training it"
                 continue
-            if (
-                job.config["resume"] != "force" and job.is_done()
-            ):  # another process has finished it meanwhile
-                job.state = "done"
+            if job.config["resume"] != "force" and job.is_done():
+                job.state = "done"  # another process has finished it in the meantime
                 continue
             if reason := pruned_before(job):
                 job.state, job.reason = "pruned", reason
                 continue
-            if (
-                job.config["resume"] == "force" or job.folder.state() == "done"
-            ):  # or something that it found is damaged
+            # status "done" without the files that it promises: one of them is damaged
+            if job.config["resume"] == "force" or job.folder.state() == "done":
                 job.folder.remove_checkpoint()
             trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
             trial.floor = job.floor
@@ -69,12 +67,15 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
 
 
 def state_of(trial: Trial) -> str:
-    """Give in a word how a trial ended."""
+    """Return in a word how a trial ended."""
     return "done" if trial.failure is None else "pruned" if trial.pruned else "failed"
 
 
 def pruned_before(job: Job) -> str | None:
-    """Give why a job was pruned, where its run folder says so and its history is below the job's floor too."""
+    """Return why a job was pruned before; None where it was not, or would not be now.
+
+    It was if its run folder says so, and would be now if its history is below the job's floor too.
+    """
     try:
         status = job.folder.read_status()
         if not job.floor or status is None or status["state"] != "pruned":
@@ -87,7 +88,7 @@ def pruned_before(job: Job) -> str | None:
 
 
 def give_up(job: Job) -> None:
-    """Note that a job cannot be trained, because what it needs first is not done."""
+    """Mark a job whose prerequisite is not done as failed, or as busy."""
     needed = job.prerequisite
     assert needed is not None
     if needed.state == "busy":
@@ -103,7 +104,7 @@ def give_up(job: Job) -> None:
 
 
 def begin(config: Config, folder: RunFolder, single: bool, alone: bool) -> Trial:
-    """Open a run: its trackers, its files, and the checkpoint where there is one."""
+    """Open a run: its trackers, its files, and its checkpoint if there is one."""
     consoles: list[Sink] = [ConsoleSink(config["trainer"]["epochs"], single)] if alone else []
     trial = Trial(config, folder, SafeSinks([*consoles, *make_sinks(config)]))
     if trial.restore():
@@ -120,14 +121,16 @@ def write_config(config: Config, folder: RunFolder) -> None:
 
 
 def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any) -> None:
-    """Train trials in as few packs as can be: those that start at the same epoch together.
+    """Train trials in as few packs as possible: those that start at the same epoch together.
 
-    A pack that breaks (out of memory, or an error that a single trial may have caused) goes back to the last finished epoch and is
-    trained on as two halves; a trial that breaks alone has failed. One that was killed after its last epoch, but before its results
-    were written, has them in its checkpoint.
+    A pack that fails (out of memory, or an error that a single trial may have caused) goes back to
+    the last finished epoch and continues as two halves; a trial that fails alone has failed. A
+    trial that was killed after its last epoch, but before its results were written, has them in its
+    checkpoint.
 
     Raises:
-        Terminated: when that was asked; the trials that were being trained have a checkpoint of their last finished epoch.
+        Terminated: when the process was asked to stop; the trials in training have a checkpoint of
+        their last finished epoch.
     """
     for trial in trials:
         if trial.progress.stage == "done":
@@ -157,7 +160,7 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
         torch.cuda.empty_cache()
         half = (len(left) + 1) // 2
         Console(stderr=True).print(
-            f"a pack of {len(left)} trials broke ({reason}); going on with packs of {half}",
+            f"a pack of {len(left)} trials broke ({reason}); continuing with packs of {half}",
             highlight=False,
             soft_wrap=True,
         )
@@ -167,7 +170,7 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
 
 @contextlib.contextmanager
 def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
-    """Leave no folder saying "running" when training is interrupted."""
+    """Leave no folder with status "running" when training is interrupted."""
     try:
         yield
     except BaseException as error:
@@ -183,16 +186,15 @@ def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
 
 
 def end(trial: Trial, split: Split, device: torch.device) -> None:
-    """Write down how a trial ended, as soon as it has."""
+    """Record how a trial ended, as soon as it has."""
     try:
         if trial.failure is None:
             finish(trial, split, device)
     except Exception as error:
         trial.failure = f"{type(error).__name__}: {error}"
     if trial.failure is not None:
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk: what was written before holds, and the trial is not done
+        # on a full disk the trial is not done, but the files written before stand
+        with contextlib.suppress(OSError):
             if trial.pruned:
                 trial.folder.write_history(trial.progress.rows)
                 trial.folder.remove_checkpoint()
@@ -202,7 +204,7 @@ def end(trial: Trial, split: Split, device: torch.device) -> None:
 
 
 def finish(trial: Trial, split: Split, device: torch.device) -> None:
-    """Write what the trial found, in an order that a kill cannot spoil: the status comes last."""
+    """Write a trial's results, in an order that a kill cannot spoil: the status comes last."""
     config, folder, progress = trial.config, trial.folder, trial.progress
     summary = {
         "run_id": trial.run_id,
@@ -213,16 +215,19 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
         "sampler": config["sampler"]["name"],
         "seed": config["seed"],
         "selection": trial.results(),
-        "validation": trial.progress.validation,  # the best monitored value on the validation part; null without one
+        # the best monitored value on the validation part; null without one
+        "validation": trial.progress.validation,
         "split_id": split_id(config),
         "data_hash": split.data_hash,
-        "negatives_hash": split.negatives_hash,  # of the lists of candidate ranking; null under full ranking
+        # of the lists of candidate ranking; null under full ranking
+        "negatives_hash": split.negatives_hash,
         "git_sha": git_sha(),
         "versions": versions(),
         "epochs_trained": len(progress.rows),
         "train_seconds": progress.seconds,
         "device": device_name(device),
-        "uncaptured": progress.uncaptured,  # why steps were not replayed from a graph, on a GPU; else null
+        # why steps were not replayed from a graph, on a GPU; else null
+        "uncaptured": progress.uncaptured,
         **peak_memory(device),
     }
     folder.write_history(progress.rows)
@@ -239,7 +244,7 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
 
 
 def make_sinks(config: Config) -> list[Sink]:
-    """Make the trackers that `logger` names, each limited in the time that it may take."""
+    """Create the trackers that `logger` names, each with a limit on the time it may take."""
     loggers = config["logger"].items()
     return [
         LimitedSink(name, partial(instantiate, section), worker_of(name))

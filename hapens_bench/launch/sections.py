@@ -1,4 +1,4 @@
-"""The sections of a config: whether they are all there and of the right shape, before the keys in them are looked at."""
+"""The sections of a config: whether each is there and well-formed, before its keys are checked."""
 
 from __future__ import annotations
 
@@ -30,24 +30,29 @@ PATH_KEYS = {"runs": Key(str), "cache": Key(str), "mirror": Key(str, optional=Tr
 
 
 def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for every section that is missing, is none, or has a name or a path that cannot be a folder's."""
+    """Yield a sentence for each section with a problem.
+
+    A section may be missing, not a mapping, or unusable as a folder name; or a path may be no path.
+    """
     for section in SECTIONS:
         if not isinstance(config.get(section), Mapping):
             yield f"{section} is {config.get(section)!r}, but it takes a section of keys"
         elif section in NAMED:
             name = config[section].get("name")
-            if not isinstance(name, str) or not re.fullmatch(
-                r"\w[\w.+-]{0,99}", name
-            ):  # run folders are named by it
-                yield f"{section}.name is {name!r}, but it takes a word of letters, digits, '_', '.', '+' and '-'"
+            # the run folder is named after it
+            if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+                yield (
+                    f"{section}.name is {name!r}, "
+                    "but it takes a word of letters, digits, '_', '.', '+' and '-'"
+                )
     if not isinstance(config.get("tuned") or {}, Mapping):
         yield f"tuned is {config['tuned']!r}, but it takes a section of keys"
     if isinstance(config.get("protocol"), Mapping):
-        parts = {name: key for name, key in PROTOCOL_PARTS.items() if name in config["protocol"]}
-        yield from problems("protocol", PROTOCOL_KEYS | parts, config["protocol"])
+        optional = {name: key for name, key in PROTOCOL_PARTS.items() if name in config["protocol"]}
+        yield from problems("protocol", PROTOCOL_KEYS | optional, config["protocol"])
     if isinstance(config.get("paths"), Mapping):
-        found = list(problems("paths", PATH_KEYS, config["paths"]))
-        yield from found or _path_problems(config["paths"])
+        key_problems = list(problems("paths", PATH_KEYS, config["paths"]))
+        yield from key_problems or _path_problems(config["paths"])
 
 
 def _path_problems(paths: Mapping[str, str | None]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`hydra/launcher=slurm`: an array job each wave, an array element each share of the work."""
+"""`hydra/launcher=slurm`: an array job for each wave, an element for each share of the work."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
 from hapens_bench.termination import Terminated, listening
 
-GENERIC = (
-    "timeout_min",
-    "mem_gb",
-    "cpus_per_task",
-    "gpus_per_node",
-    "name",
-)  # submitit's names for any cluster
+# Settings that submitit names alike for any cluster.
+GENERIC = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")
 
 
 def on_slurm(
@@ -32,20 +27,22 @@ def on_slurm(
     max_requeues: int,
     **settings: Any,
 ) -> Carry:
-    """Train in array jobs of at least `packs` elements, which submitit submits to SLURM or, with `local`, starts on this machine.
+    """Train in array jobs of at least `packs` elements, submitted by submitit.
 
-    Near its time limit an element writes its checkpoints and goes back to the queue, at most `max_requeues` times. `settings` are
+    `cluster` is slurm, or local to start them on this machine. Near its time limit an element
+    writes its checkpoints and goes back to the queue, at most `max_requeues` times. `settings` are
     those of `submitit.AutoExecutor.update_parameters`; None leaves one to SLURM.
 
     Raises:
-        UserError: when submitit is not installed, or there is no SLURM here, or it does not take the settings.
+        UserError: when submitit is not installed, there is no SLURM here, or it does not take the
+        settings.
     """
     check_max_trials(max_trials)
     try:
         import submitit
     except ImportError:
         raise UserError(needs("hydra/launcher=slurm", "submitit", "slurm")) from None
-    given = {
+    parameters = {
         key if key in GENERIC else f"slurm_{key}": value
         for key, value in settings.items()
         if value is not None
@@ -53,7 +50,7 @@ def on_slurm(
     try:
         limits: dict[str, Any] = {f"{cluster}_max_num_timeout": max_requeues}
         executor = submitit.AutoExecutor(folder, cluster, **limits)
-        executor.update_parameters(**given)
+        executor.update_parameters(**parameters)
     except (RuntimeError, ValueError, NameError, AssertionError) as error:
         advice = "hydra.launcher.cluster=local runs the same on this machine"
         raise UserError(
@@ -61,39 +58,35 @@ def on_slurm(
         ) from error
 
     def carry(groups: Sequence[Sequence[Job]]) -> None:
-        parts = [list(part) for part in shares(groups, packs, max_trials)]
-        for part, element in zip(
-            parts, executor.map_array(Element(max_trials), parts), strict=True
-        ):
+        work = [list(share) for share in shares(groups, packs, max_trials)]
+        for share, element in zip(work, executor.map_array(Element(max_trials), work), strict=True):
             try:
-                note(part, element.result())
+                note(share, element.result())
             except (
                 submitit.core.utils.UncompletedJobError,
                 submitit.core.utils.FailedJobError,
             ) as error:
-                last = str(error).strip().splitlines()[-1]
-                note_death(
-                    part,
-                    f"array element {element.job_id} ended early ({last}); see {element.paths.stderr}",
-                )
+                last, log = str(error).strip().splitlines()[-1], element.paths.stderr
+                note_death(share, f"array element {element.job_id} ended early ({last}); see {log}")
 
     return carry
 
 
 @dataclass
 class Element:
-    """What an array element does: it trains its jobs, and stops with checkpoints when it is asked to.
+    """The work of an array element: train jobs, and stop with checkpoints when asked to.
 
-    At submitit's signal, which SLURM sends `signal_delay_s` before the time is up, submitit's own handler is called once the
-    checkpoints are written, and puts the element back into the queue. At SIGTERM the process exits with 75 and leaves that to
-    SLURM: whether it means preemption or `scancel` is known to SLURM alone.
+    SLURM sends submitit's signal `signal_delay_s` before the time is up. Then submitit's own
+    handler is called once the checkpoints are written, and puts the element back into the queue. At
+    SIGTERM the process exits with 75 and leaves the rest to SLURM, which alone knows whether it
+    means preemption or `scancel`.
     """
 
     max_trials: int | None
     again: bool = False
 
     def __call__(self, jobs: Sequence[Job]) -> list[tuple[str, str]]:
-        """Train the jobs; where this is not the first time, `resume=force` has had its effect."""
+        """Train the jobs; if this is not the first time, `resume=force` has had its effect."""
         from submitit import JobEnvironment
 
         if self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
@@ -110,7 +103,7 @@ class Element:
             raise
 
     def checkpoint(self, jobs: Sequence[Job]) -> Any:
-        """Say what is to be run when the element has its turn again (submitit asks)."""
+        """Return what to run when the element's turn comes again; submitit asks for it."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(Element(self.max_trials, again=True), jobs)

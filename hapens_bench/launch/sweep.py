@@ -1,4 +1,4 @@
-"""What launchers share: all jobs of a sweep at once, grouped into packs, in waves. And the one for this machine's devices."""
+"""What launchers share: a sweep's jobs in packs and waves. And the launcher for this machine."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
 
-Carry = Callable[
-    [Sequence[Sequence[Job]]], None
-]  # takes groups that may share packs to processes that train them
-POLL_SECONDS = 1.0  # between looks at a trial that another process trains
+# Carries groups of jobs that may share packs to the processes that train them.
+Carry = Callable[[Sequence[Sequence[Job]]], None]
+POLL_SECONDS = 1.0  # between checks on a trial that another process trains
 
 
 def launch(
@@ -42,7 +41,7 @@ def launch(
     prepare(jobs)
     console = Console()
     if not console.is_terminal:
-        console.width = 110  # of a log file
+        console.width = 110  # in a log file
     with listening():
         train_jobs(jobs, carry, console)
     show_results(jobs, console)
@@ -51,10 +50,12 @@ def launch(
 
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
-    """Train what is to run, each run folder once, after the trials that it needs; `state` and `reason` say what became of each job."""
-    first = {
-        job.folder.path: job for job in reversed(jobs)
-    }  # the same trial asked for twice is trained once
+    """Train the jobs that are to run, each run folder once, after their prerequisites.
+
+    Each job's `state` and `reason` record how it ended.
+    """
+    # the same trial asked for twice is trained once
+    first = {job.folder.path: job for job in reversed(jobs)}
     todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
     needed = [job.prerequisite for job in todo if job.prerequisite is not None]
     if needed:
@@ -69,7 +70,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
     groups = group(todo)
     done = sum(job.state == "done" for job in jobs)
     console.print(
-        f"{len(jobs)} jobs: {done} done, {len(todo)} to run in {len(groups)} groups that can share packs"
+        f"{len(jobs)} jobs: {done} done, {len(todo)} to run "
+        f"in {len(groups)} groups that can share packs"
     )
     if groups:
         carry(groups)
@@ -78,9 +80,10 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
 
 
 def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = None) -> Carry:
-    """Train on devices of this machine, one process each when there are several; by default all CUDA devices, else the CPU.
+    """Train on this machine's devices, in one process for each when there are several.
 
-    `max_trials` bounds a pack beyond what memory does.
+    By default on all CUDA devices, else on the CPU. `max_trials` bounds a pack beyond what memory
+    does.
 
     Raises:
         UserError: when there is no such device, or `max_trials` is below 1.
@@ -100,7 +103,11 @@ def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = No
 
 
 def check_max_trials(max_trials: int | None) -> None:
-    """Refuse a bound that no pack can keep."""
+    """Refuse a bound below 1.
+
+    Raises:
+        UserError: with one sentence.
+    """
     if max_trials is not None and max_trials < 1:
         raise UserError(
             f"hydra.launcher.max_trials is {max_trials}, but a pack has at least 1 trial"
@@ -108,10 +115,10 @@ def check_max_trials(max_trials: int | None) -> None:
 
 
 def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
-    """Run one trial and print its result; gives what an optimiser may look at (`Job.objective`).
+    """Run one trial and print its result; return what an optimiser may see (`Job.objective`).
 
     Raises:
-        UserError: when it cannot be trained. TrialFailed: when it was, and failed.
+        UserError: when it cannot be trained. TrialFailed: when it was trained, and failed.
     """
     job = Job(config, overrides)
     prepare([job])
@@ -126,7 +133,10 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
 
 
 def train_single(job: Job, device: torch.device) -> None:
-    """Train one job where it is not done, after the trial that it needs; where another process trains that one, wait for it."""
+    """Train one job if it is not done, after its prerequisite.
+
+    Where another process trains the prerequisite, wait for it.
+    """
     if job.state == "done":
         return
     needed = job.prerequisite
@@ -142,7 +152,7 @@ def train_single(job: Job, device: torch.device) -> None:
 
 
 def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
-    """Give the devices to train on: those asked for, the one that the trainer names, all CUDA devices, or the CPU."""
+    """Return the devices to train on: `wanted`, the trainer's, all CUDA devices, or the CPU."""
     named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
     if wanted:
         return list(wanted)

@@ -1,4 +1,4 @@
-"""Whether a config makes sense: everything that can be said of it before data are read."""
+"""Whether a config makes sense: every check that needs no data."""
 
 from __future__ import annotations
 
@@ -49,76 +49,89 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: with one sentence for each problem.
     """
-    found = list(section_problems(config))
-    if found:
-        raise UserError("; ".join(found))
-    found += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
-    found += problems("trainer", TRAINER_KEYS, config["trainer"])
+    faults = list(section_problems(config))
+    if faults:
+        raise UserError("; ".join(faults))
+    faults += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
+    faults += problems("trainer", TRAINER_KEYS, config["trainer"])
     for section, base in BASES.items():
         cls = component_class(config[section])
         if not inspect.isclass(cls) or not issubclass(cls, base):
             raise UserError(
-                f"{section}._target_ is {config[section]['_target_']!r}, but that is no class of a {section}"
+                f"{section}._target_ is {config[section]['_target_']!r}, "
+                f"but that is not a {section} class"
             )
-        found += problems(section, component_class(config[section]).keys, config[section])
+        faults += problems(section, component_class(config[section]).keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
-    if not found:
-        found += sampler.problems(config["sampler"])
+    if not faults:
+        faults += sampler.problems(config["sampler"])
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
-            found.append(
+            faults.append(
                 "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names)
             )
         if sampler.groups != loss.groups:
             takes = {True: "user groups", False: "interactions"}
             mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
-            found.append(
-                f"sampler={mine} works on {takes[sampler.groups]}, but loss={theirs} on {takes[loss.groups]}"
+            faults.append(
+                f"sampler={mine} works on {takes[sampler.groups]}, "
+                f"but loss={theirs} on {takes[loss.groups]}"
             )
     if missing := lacks_tuned_file(config):
-        found.append(
-            f"tuned={config['tuned']['name']} needs {missing}: tune first, then hapens choose writes it"
+        faults.append(
+            f"tuned={config['tuned']['name']} needs {missing}: "
+            "tune first, then hapens choose writes it"
         )
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:
-        found.append(
-            f"protocol.selection is {protocol['selection']!r}, but it takes a list of {', '.join(SELECTIONS)}"
+        faults.append(
+            f"protocol.selection is {protocol['selection']!r}, "
+            f"but it takes a list of {', '.join(SELECTIONS)}"
         )
     if not all(isinstance(name, str) for name in protocol["metrics"]):
-        found.append(f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of texts")
+        faults.append(
+            f"protocol.metrics is {protocol['metrics']!r}, but it takes a list of strings"
+        )
     elif protocol["monitor"] not in protocol["metrics"]:
-        found.append(
+        faults.append(
             f"protocol.monitor is {protocol['monitor']!r}, but it must stand in protocol.metrics"
         )
     else:
         for name in protocol["metrics"]:
             parse_metric(name.removeprefix(FULL))
-        found += _ranking_problems(protocol)
+        faults += _ranking_problems(protocol)
     if protocol["mask"] == "train" and "valid_refit" in protocol["selection"]:
-        found.append(
+        faults.append(
             "protocol.selection has valid_refit, which trains on validation items, but with "
             "protocol.mask=train they stay candidates; leave valid_refit out"
         )
     for key in ("user_hardness", "best_model"):
         if config["trainer"].get(key) and "valid" not in protocol["selection"]:
-            found.append(
-                f"trainer.{key} is of the epoch of selection valid; take protocol.selection=[valid]"
+            faults.append(
+                f"trainer.{key} is saved at the epoch chosen by `valid`; "
+                "take protocol.selection=[valid]"
             )
-    if found:
-        raise UserError("; ".join(text.lstrip(".") for text in found))
+    if faults:
+        raise UserError("; ".join(text.lstrip(".") for text in faults))
 
 
 def _ranking_problems(protocol: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for everything that candidate ranking lacks, or full ranking has too much of."""
+    """Yield a sentence for each key that does not fit the ranking, full or over candidates."""
     ranking, key = protocol["ranking"], Key(str, choices=("full", "candidates"))
     if not key.accepts(ranking):
         yield f"protocol.ranking is {ranking!r}, but it takes {key.allowed()}"
     elif ranking == "full" and any(name.startswith(FULL) for name in protocol["metrics"]):
-        yield f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking beside it; leave {FULL} out"
+        yield (
+            f"protocol.metrics names {FULL}..., but protocol.ranking=full has no other ranking "
+            f"beside it; leave {FULL} out"
+        )
     elif ranking == "candidates":
         if protocol["split"]["kind"] != "leave_one_out":
-            yield "protocol.ranking=candidates needs one held-out item a user: protocol.split.kind=leave_one_out"
+            yield (
+                "protocol.ranking=candidates needs one held-out item a user: "
+                "protocol.split.kind=leave_one_out"
+            )
         if protocol.get("candidates") is None:
             yield "protocol.ranking=candidates needs protocol.candidates; take protocol=gdns"
         if all(name.startswith(FULL) for name in protocol["metrics"]):

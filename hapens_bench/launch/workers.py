@@ -1,4 +1,4 @@
-"""Several devices: one worker process each, taking shares of the work until none is left."""
+"""Several devices: a worker process for each, taking shares of the work until none is left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hapens_bench.termination import Terminated, listening
 def run_on_workers(
     shares: Sequence[Sequence[Job]], devices: Sequence[str], max_trials: int | None
 ) -> None:
-    """Train shares of jobs on devices; a worker that dies costs no more than the runs that it was at, and is replaced.
+    """Train shares of jobs on devices; replace a worker that dies: only its current runs fail.
 
     Those runs are marked as failed; typed again, the sweep continues them from their checkpoints.
     """
@@ -52,16 +52,16 @@ def run_on_workers(
                 idle.append(place)
     except Terminated:
         for process, _ in workers.values():
-            process.terminate()  # each writes its checkpoints
+            process.terminate()  # each worker then writes its checkpoints
         raise
     finally:
         for process, connection in workers.values():
-            connection.close()  # the worker sees the end of its input and leaves
+            connection.close()  # the worker sees the end of its input and exits
             process.join()
 
 
 def take_back(connection: Any, process: Any, jobs: Sequence[Job]) -> None:
-    """Note what became of a share: what its worker says, or, where it died, what its folders say."""
+    """Note how a share ended: from its worker's answer or, if the worker died, from the folders."""
     try:
         note(jobs, connection.recv())
     except EOFError:
@@ -69,16 +69,17 @@ def take_back(connection: Any, process: Any, jobs: Sequence[Job]) -> None:
         note_death(jobs, f"its worker died (exit code {process.exitcode})")
 
 
-def note(jobs: Sequence[Job], found: Sequence[tuple[str, str]]) -> None:
-    """Note what a process said about the jobs that it was given."""
-    for job, (state, reason) in zip(jobs, found, strict=True):
+def note(jobs: Sequence[Job], outcomes: Sequence[tuple[str, str]]) -> None:
+    """Record the states and reasons that a process returned for its jobs."""
+    for job, (state, reason) in zip(jobs, outcomes, strict=True):
         job.state, job.reason = state, reason
 
 
 def note_death(jobs: Sequence[Job], reason: str) -> None:
-    """Note what became of jobs whose process said nothing: what their folders say.
+    """Record how jobs ended whose process died, from their folders.
 
-    Only those that it was at are marked; a folder that another process holds by now is left alone.
+    Only the runs that it was training are marked as failed. A folder that another process holds by
+    now is left alone.
     """
     for job in jobs:
         if job.is_done():
@@ -90,7 +91,7 @@ def note_death(jobs: Sequence[Job], reason: str) -> None:
 
 
 def serve(connection: Connection, name: str, max_trials: int | None, threads: int | None) -> None:
-    """Be the worker of a device: train what comes, say what became of it."""
+    """Serve as the worker of a device: train each share that comes, and answer how it ended."""
     with listening():
         while True:
             try:
@@ -103,9 +104,9 @@ def serve(connection: Connection, name: str, max_trials: int | None, threads: in
 def train_share(
     jobs: Sequence[Job], device: str | None, max_trials: int | None, threads: int | None = None
 ) -> list[tuple[str, str]]:
-    """Train jobs that may share packs in this process, and say what became of each: what a launcher carries elsewhere.
+    """Train jobs that may share packs in this process; return each job's state and reason.
 
-    `device` None is the one that the trainer names.
+    Launchers carry this call to other processes. `device` None is the one that the trainer names.
     """
     run_group(jobs, pick_device(device or jobs[0].config["trainer"]["device"]), max_trials, threads)
     return [(job.state, job.reason) for job in jobs]

@@ -1,1 +1,1 @@
-"""The packed training loop and what it measures on the way."""
+"""The packed training loop and its measurements."""

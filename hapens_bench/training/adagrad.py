@@ -11,8 +11,9 @@ from hapens_bench.training.optimizer import PackOptimizer
 class PackAdagrad(PackOptimizer):
     """AdaGrad (Duchi, Hazan and Singer, JMLR 2011).
 
-    G <- G + g^2;  w <- w - lr g / (sqrt(G) + eps), G from `initial_accumulator` on. The same rule, defaults and order of operations as
-    `torch.optim.Adagrad`. A row without a gradient stays where it is.
+    G <- G + g^2;  w <- w - lr g / (sqrt(G) + eps), with G starting at `initial_accumulator`. The
+    rule, the defaults and the order of operations are those of `torch.optim.Adagrad`. A row without
+    a gradient does not change.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from hapens_bench.training.optimizer import PackOptimizer
 class PackAdam(PackOptimizer):
     """Adam (Kingma and Ba, ICLR 2015).
 
-    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;  w <- w - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps). The same
-    rule, defaults and order of operations as `torch.optim.Adam`.
+    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;  w <- w - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t))
+    + eps). The rule, the defaults and the order of operations are those of `torch.optim.Adam`.
     """
 
     def __init__(

@@ -8,10 +8,11 @@ from typing import Any
 
 @dataclass
 class BestEpoch:
-    """The best evaluation so far of one monitored metric.
+    """The best evaluation so far, by one monitored metric.
 
-    A value equal to the best counts as an improvement, as in the code of the MixGCF family (so a plateau is followed to its end).
-    `patience` counts evaluations without improvement; None never stops.
+    A value equal to the best counts as an improvement, as in the code of the MixGCF family, so a
+    plateau is followed to its end. `patience` is the number of evaluations without improvement
+    after which training stops; None never stops it.
     """
 
     patience: int | None
@@ -20,7 +21,7 @@ class BestEpoch:
     waited: int = 0
 
     def update(self, epoch: int, value: float) -> bool:
-        """Take an evaluation; tell whether it is the best so far."""
+        """Count an evaluation; return whether it is the best so far."""
         if value >= self.value:
             self.value, self.epoch, self.waited = value, epoch, 0
             return True
@@ -29,9 +30,9 @@ class BestEpoch:
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience has run out."""
+        """Whether `patience` evaluations in a row have brought no improvement."""
         return self.patience is not None and self.waited >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """Give the fields as plain numbers, for a checkpoint."""
+        """Return the fields as plain numbers, for a checkpoint."""
         return asdict(self)

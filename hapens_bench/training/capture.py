@@ -1,4 +1,4 @@
-"""One training step as a CUDA graph: recorded once, replayed at every step."""
+"""One training step as a CUDA graph: recorded once, then replayed at every step."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # steps before recording: they compile, and allocate what libraries keep
+WARM_UP = 3  # steps before recording: they compile, and libraries allocate their buffers
 PACKAGE = Path(__file__).parents[1]
 
 
 class CaptureFailed(RuntimeError):
-    """A step cannot be recorded; the message names the operation, where it is known."""
+    """A step cannot be recorded; the message names the operation where it is known."""
 
 
 def warm_up(step: Callable[[], None], device: torch.device) -> None:
-    """Take some steps on a stream of their own, as recording will."""
+    """Take a few steps on a stream of their own, as recording does."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
@@ -32,8 +32,8 @@ def warm_up(step: Callable[[], None], device: torch.device) -> None:
 def record(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
     """Record a step; nothing is computed.
 
-    `torch.cuda.graph` is not used: where an operation fails, it stays on the recording stream and raises the error
-    of closing the broken recording in place of the operation's own.
+    `torch.cuda.graph` is not used: where an operation fails, it stays on the recording stream, and
+    the error that it raises comes from closing the broken recording, not from the operation.
 
     Raises:
         CaptureFailed: naming the operation. torch.cuda.OutOfMemoryError: when memory is short.
@@ -57,13 +57,13 @@ def record(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGra
 
 
 def close(graph: torch.cuda.CUDAGraph) -> None:
-    """End a recording that failed, whose own complaint adds nothing."""
+    """End a recording that failed; the error of ending it adds nothing."""
     with contextlib.suppress(Exception):
         graph.capture_end()
 
 
 def describe(error: Exception) -> str:
-    """Return the error's first line, and the package's innermost line of code that led to it."""
+    """Return the error's first line, and the innermost line of this package that led to it."""
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(f.filename).parents
     ]
@@ -76,12 +76,12 @@ def describe(error: Exception) -> str:
 
 
 def check_replay(graph: torch.cuda.CUDAGraph, counter: Tensor) -> None:
-    """Replay a recorded step, the first of an epoch, which must count to 1.
+    """Replay a recorded step, the first of an epoch; the step counter must then be 1.
 
-    A recording on another device than the tensors' holds no kernel and replays without an error.
+    A recording on a device other than the tensors' holds no kernel, and its replay raises no error.
 
     Raises:
-        CaptureFailed: when nothing happened.
+        CaptureFailed: when the replay changed nothing.
     """
     counter.zero_()
     graph.replay()

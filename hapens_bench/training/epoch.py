@@ -1,4 +1,4 @@
-"""One pass of a pack over its train pairs, or over its users."""
+"""One epoch of a pack: a pass over its train pairs, or over its users."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ LOG = logging.getLogger(__name__)
 
 
 class EpochLoop:
-    """Takes the steps of an epoch; on CUDA as replays of one captured graph, so that no step waits for the host.
+    """Takes the steps of an epoch; on CUDA by replaying one captured graph, without host syncs.
 
-    Where a step cannot be captured, `uncaptured` says why, and steps are taken one by one with the same result.
+    Where a step cannot be captured, `uncaptured` holds the reason, and steps are taken one by one
+    with the same result.
 
-    An epoch goes over the train pairs, or, where the sampler works on user groups, over the users who have one.
+    An epoch goes over the train pairs or, where the sampler works on user groups, over the users
+    who have a train pair.
 
-    What changes from step to step (the counters and the epoch's interactions or users in their order) lives in tensors that the step
-    reads, and what it adds up (losses, hardness) in tensors that it writes, so that a replay is a step.
+    A step reads what changes between steps (the counters, and the epoch's interactions or users in
+    their order) from tensors, and adds to tensors (losses, hardness). So a replay does what a step
+    does.
     """
 
     def __init__(
@@ -62,10 +65,10 @@ class EpochLoop:
         self.graph = self._capture() if engine is Engine.CUDA else None
 
     def run(self, epoch: int) -> list[dict[str, Any]]:
-        """Train for one epoch; give each trial's row of loss and hardness.
+        """Train for one epoch; return a row of loss and hardness for each trial.
 
         Raises:
-            Terminated: between steps, when that was asked.
+            Terminated: between steps, when the process was asked to stop.
         """
         self.epoch.fill_(epoch)
         self.k.zero_()
@@ -73,8 +76,8 @@ class EpochLoop:
         self.meter.clear()
         n = self.train.shape[1]
         order = self.pack.shuffled(epoch, n)
-        for part, source in zip(self.ordered, self.train, strict=True):
-            torch.index_select(source, 0, order.flatten(), out=part.view(-1))
+        for ordered, column in zip(self.ordered, self.train, strict=True):
+            torch.index_select(column, 0, order.flatten(), out=ordered.view(-1))
         for begin in range(0, self.n_steps * self.B, self.B):
             check()
             place = slice(begin, begin + self.B)
@@ -84,7 +87,7 @@ class EpochLoop:
                 self.step(place)
         encoded = self.pack.model.encode().detach()
         hardness = self.meter.report(encoded)
-        own = {
+        sampler_columns = {
             name: column.tolist()
             for name, column in self.pack.sampler.close_epoch(epoch, encoded).items()
         }
@@ -93,13 +96,13 @@ class EpochLoop:
                 "epoch": epoch,
                 "train/loss": loss / self.n_steps,
                 **row,
-                **{name: x[t] for name, x in own.items()},
+                **{name: column[t] for name, column in sampler_columns.items()},
             }
             for t, (loss, row) in enumerate(zip(self.losses.tolist(), hardness, strict=True))
         ]
 
     def step(self, place: slice | Tensor) -> None:
-        """Take a step on the interactions (or users) at some places of the epoch, and count on."""
+        """Take a step on some of the epoch's interactions (or users); advance the counter."""
         users, *rest = self.ordered[:, :, place]
         items = rest[0] if rest else users.new_empty(*users.shape, 0)
         batch = Batch(users, items, self.epoch, self.epoch * self.n_steps + self.k, self.epochs)

@@ -1,4 +1,4 @@
-"""How hard the negatives were that the loss really saw."""
+"""How hard the negatives are that the loss is given."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.pool import Positives
 
 QUANTILES = (0.1, 0.5, 0.9)
-CHUNK = 256  # users whose scores of all items are in memory at a time
+CHUNK = 256  # users for whom all items are scored at a time
 
 
 class HardnessMeter:
-    """Four measures of an epoch's negatives, each by trial.
+    """Four measures of an epoch's negatives, for each trial.
 
-    ratio = s_uj / s_ui (AHNS, AAAI 2024); sigmoid = sigma(s_uj - s_ui) (SRNS, NeurIPS 2020); percentile = share of the
-    user's uninteracted items scored below j; false_negative_rate = share of negatives that are held-out positives (on
-    `planted`: that are truly relevant).
+    ratio = s_uj / s_ui (AHNS, AAAI 2024); sigmoid = sigma(s_uj - s_ui) (SRNS, NeurIPS 2020);
+    percentile = share of the user's uninteracted items scored below j; false_negative_rate = share
+    of negatives that are held-out positives (on `planted`: that are truly relevant).
 
-    The means of ratio, sigmoid and false_negative_rate are over all negatives of the epoch, each with the scores of the
-    step that used it; a ratio whose denominator is 0 is left out. Percentiles need the scores of all items, so they, and the
-    10, 50 and 90% quantiles of the first three measures, come from the first `pairs` negatives of the epoch's last step.
+    The means of ratio, sigmoid and false_negative_rate are over all negatives of the epoch, each
+    with the scores of the step that used it. A ratio whose denominator is 0 is left out.
+    Percentiles need the scores of all items. So they, and the 10, 50 and 90% quantiles of the first
+    three measures, come from the first `pairs` negatives of the epoch's last step.
     """
 
     def __init__(
@@ -32,11 +33,11 @@ class HardnessMeter:
         self.sums = torch.zeros(5, T, dtype=torch.float64, device=positives.items.device)
 
     def clear(self) -> None:
-        """Begin an epoch."""
+        """Start an epoch."""
         self.sums.zero_()
 
     def add(self, users: Tensor, positive: Tensor, negative: Tensor, items: Tensor) -> None:
-        """Count a step.
+        """Add a step's negatives to the sums of the epoch.
 
         Shape:
             users, positive: [T, B]; negative, items: [T, B, K].
@@ -59,7 +60,7 @@ class HardnessMeter:
         )
 
     def report(self, encoded: Encoded) -> list[dict[str, float]]:
-        """Close the epoch with its last step and the vectors after it; one flat dict a trial."""
+        """Return a flat dict for each trial; `encoded` holds the vectors after the last step."""
         ratio, n_ratio, sigmoid, false, n = self.sums
         n_rows = max(1, self.pairs // self.last[3].shape[2])
         users, positive, negative, items = (x[:, :n_rows] for x in self.last)
@@ -88,7 +89,7 @@ class HardnessMeter:
         return [dict(zip(columns, row, strict=True)) for row in table]
 
     def _percentile(self, t: int, users: Tensor, items: Tensor, encoded: Encoded) -> Tensor:
-        """Rank trial t's negatives among all uninteracted items of their users.
+        """Return the percentile of each of trial t's negatives among its user's uninteracted items.
 
         Shape:
             users: [n]; items: [n, K] -> [n, K] in [0, 1].
@@ -97,29 +98,35 @@ class HardnessMeter:
         below = torch.zeros(items.shape, dtype=torch.int64, device=items.device)
         block = torch.empty(min(CHUNK, len(users)), transposed.shape[1], device=items.device)
         for begin in range(0, len(users), CHUNK):
-            part = slice(begin, begin + CHUNK)
-            scores = torch.mm(query[part], transposed, out=block[: len(query[part])])
+            rows = slice(begin, begin + CHUNK)
+            scores = torch.mm(query[rows], transposed, out=block[: len(query[rows])])
             if encoded.engine is Engine.NUMBA:
                 cpu.count_below(
                     scores,
-                    users[part],
-                    items[part],
+                    users[rows],
+                    items[rows],
                     self.positives.indptr,
                     self.positives.items,
-                    below[part],
+                    below[rows],
                 )
             else:
-                below[part] = self._count_below(scores, users[part], items[part])
+                below[rows] = self._count_below(scores, users[rows], items[rows])
         return below / self.positives.uninteracted(users)[:, None]
 
     def _count_below(self, scores: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """Count each negative's uninteracted items with a lower score: [n, I], [n], [n, K] -> [n, K]."""
-        own = scores.gather(1, items)
-        below = torch.stack([(scores < own[:, k, None]).sum(1) for k in range(items.shape[1])], 1)
+        """Count, for each negative, the uninteracted items with a lower score.
+
+        Shape:
+            scores: [n, I]; users: [n]; items: [n, K] -> [n, K].
+        """
+        negative = scores.gather(1, items)
+        below = torch.stack(
+            [(scores < negative[:, k, None]).sum(1) for k in range(items.shape[1])], 1
+        )
         start, stop = self.positives.indptr[users], self.positives.indptr[users + 1]
         row = torch.repeat_interleave(torch.arange(len(users), device=users.device), stop - start)
         within = (
             torch.arange(len(row), device=users.device) - (stop - start).cumsum(0)[row] + stop[row]
         )
         known = scores[row, self.positives.items[within]]
-        return below.index_add_(0, row, -(known[:, None] < own[row]).to(below.dtype))
+        return below.index_add_(0, row, -(known[:, None] < negative[row]).to(below.dtype))

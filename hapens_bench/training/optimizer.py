@@ -1,4 +1,4 @@
-"""What the optimisers of packs share."""
+"""The base class of the optimisers of packs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class PackOptimizer(ABC):
-    """A dense, elementwise optimiser over parameters with a leading trial axis, so that trials never touch each other.
+    """A dense, elementwise optimiser over parameters with the trial axis first; trials never mix.
 
-    `slots` holds, by name, what a subclass remembers of each parameter.
+    `slots` holds, by name, the state that a subclass keeps for each parameter.
 
     Shape:
-        lr: [T, 1, 1], or [P, T, 1, 1] with one for each parameter; parameters, and the tensors of each slot: P times [T, ...] with
-        at least two further axes of any size.
+        lr: [T, 1, 1], or [P, T, 1, 1] with one for each of P parameters; parameters, and the
+        tensors of each slot: P times [T, ...] with at least two further axes of any size.
     """
 
     def __init__(

@@ -8,32 +8,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hapens_bench.config.components import component_class
 from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import Loss
-from hapens_bench.models.base import Encoded, Model
+from hapens_bench.models.base import Model
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.runs.folder import ARTEFACTS, run_folder
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
 from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
+from hapens_bench.training.artefacts import Artefact, artefact, start_from
 from hapens_bench.training.optimizer import PackOptimizer
 
 Config = Mapping[str, Any]
-Artefact = Mapping[str, NDArray[Any]]
 
 
 def build(sections: Sequence[Config], **context: Any) -> Any:
     """Build one component for T trials from its T config sections.
 
-    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others as float32 tensors
-    [T, 1, 1]; `context` goes to the constructor unchanged.
+    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others
+    as float32 tensors [T, 1, 1]. `context` goes to the constructor unchanged.
     """
     cls = component_class(sections[0])
     values: dict[str, Any] = {}
@@ -56,10 +54,10 @@ def build_sampler(
     n_items: int,
     artefacts: Sequence[Artefact | None] | None = None,
 ) -> Sampler:
-    """Build the sampler of T trials, with what its constructor's signature asks for beside keys.
+    """Build the sampler of T trials; besides keys, pass what its constructor's signature asks for.
 
-    That is of `seeds`, `D`, `n_users`, `n_items`, and of `inherited`: what each trial takes over from
-    the artefact of its prerequisite.
+    It may ask for `seeds`, `D`, `n_users`, `n_items` and `inherited`: what each trial takes over
+    from its prerequisite's artefact.
     """
     cls = component_class(sections[0])
     context: dict[str, Any] = {"seeds": seeds, "D": D, "n_users": n_users, "n_items": n_items}
@@ -72,7 +70,10 @@ def build_sampler(
 
 
 def constructor_names(cls: type) -> set[str]:
-    """Return what a constructor takes by name; one with **kwargs takes what its base class takes too."""
+    """Return the names of a constructor's parameters.
+
+    One with **kwargs takes its base class's parameters too.
+    """
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -83,50 +84,17 @@ def constructor_names(cls: type) -> set[str]:
     return names
 
 
-def artefact(config: Config) -> Artefact | None:
-    """Read what the prerequisite of a trial left in its run folder, where the trial has one.
-
-    Raises:
-        DamagedRun: when it cannot be read.
-    """
-    needed = component_class(config["sampler"]).prerequisite(config)
-    if needed is None:
-        return None
-    (name,) = [name for key, name in ARTEFACTS.items() if needed["trainer"][key]]
-    return run_folder(needed).read_arrays(name)
-
-
-@torch.no_grad()
-def trained(model: Model, encoded: Encoded, t: int) -> dict[str, NDArray[Any]]:
-    """Give what others need to start from trial t: its parameters as `model.<name>`, and its `users` and `items` vectors."""
-    parameters = {f"model.{name}": p[t] for name, p in model.named_parameters()}
-    return {
-        name: x.cpu().numpy()
-        for name, x in (
-            parameters | {"users": encoded.queries[t], "items": encoded.items[t]}
-        ).items()
-    }
-
-
-@torch.no_grad()
-def start_from(model: Model, artefacts: Sequence[Artefact | None]) -> None:
-    """Put the parameters that `trained` gave in place of the random ones, in the trials that have an artefact with them."""
-    for name, p in model.named_parameters():
-        for t, given in enumerate(artefacts):
-            if given is not None and f"model.{name}" in given:
-                p[t] = torch.from_numpy(given[f"model.{name}"])
-
-
 def per_trial(values: Sequence[float]) -> Tensor:
-    """Stack one number a trial to [T, 1, 1]."""
+    """Stack one number for each trial into [T, 1, 1]."""
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 
 
 class Pack:
     """Model, sampler, loss, optimiser and random streams of T trials.
 
-    Parameters and buffers of the modules, the optimiser's state and the streams all have the trial axis first, so that a
-    trial is a slice: `keep` drops trials, `trial_state` and `load_trial_state` save and restore one.
+    The modules' parameters and buffers, the optimiser's state and the streams all have the trial
+    axis first, so a trial is a slice: `keep` drops trials, `trial_state` and `load_trial_state`
+    save and restore one.
     """
 
     def __init__(
@@ -139,9 +107,9 @@ class Pack:
         graph: Graph | None = None,
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
-        given = {"graph": graph} if graph else {}
+        context = {"graph": graph} if graph else {}
         model = build(
-            [c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **given
+            [c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **context
         )
         self.model: Model = model.to(device)
         self.model.engine = engine
@@ -164,9 +132,11 @@ class Pack:
     def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackOptimizer:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
         lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
-        own = self.sampler.learning_rate()
+        sampler_lr = self.sampler.learning_rate()
+        if sampler_lr is None:
+            sampler_lr = lr
         lr = torch.stack(
-            [lr if own is None or name.startswith("model.") else own for name in self.parameters()]
+            [lr if name.startswith("model.") else sampler_lr for name in self.parameters()]
         )
         if settings["optimizer"] == "adam":
             return PackAdam(params, lr, engine=engine)
@@ -178,7 +148,7 @@ class Pack:
         return len(self.l2)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Give all trained tensors by name."""
+        """Return all trained tensors by name."""
         modules = {"model": self.model, "sampler": self.sampler}
         return {
             f"{m}.{name}": p
@@ -187,23 +157,23 @@ class Pack:
         }
 
     def shuffled(self, epoch: int, n: int) -> Tensor:
-        """Give each trial's order of n interactions in an epoch, [T, n]."""
+        """Return each trial's order of n interactions in an epoch, [T, n]."""
         low = (1 << n.bit_length()) - 1
         keys = self.shuffle_streams.bits(epoch * n, n)
-        keys = (keys & ~low) | torch.arange(
-            n, device=keys.device
-        )  # random high bits carry the place along: no argsort
+        # sort the place along with random high bits: no argsort
+        keys = (keys & ~low) | torch.arange(n, device=keys.device)
         if keys.is_cuda:
             return keys.sort(dim=-1).values & low
-        keys.numpy().sort(axis=-1)  # measured 10 times as fast as torch's on a CPU
+        keys.numpy().sort(axis=-1)  # on a CPU, measured 10 times as fast as torch's sort
         return keys & low
 
     def step(self, batch: Batch, positives: Positives) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw negatives, take the gradient step, and tell what happened.
+        """Draw negatives and take the gradient step; return its losses, scores and negatives.
 
         Shape:
-            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as the loss saw them; negatives [T, B, K]. Of user
-            groups: of each user's first positive, and of the negatives.
+            -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as given to the loss;
+            negatives [T, B, K]. For user groups: of each user's first positive, and of the
+            negatives.
         """
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
@@ -222,7 +192,7 @@ class Pack:
         return losses.detach(), *scores, drawn.items
 
     def keep(self, trials: Sequence[int]) -> None:
-        """Go on with the given trials only (indices on the trial axis)."""
+        """Keep the given trials only (indices on the trial axis)."""
         index = torch.tensor(trials, dtype=torch.int64, device=self.l2.device)
         for module in (self.model, self.sampler, self.loss):
             for tensor in (*module.parameters(), *module.buffers()):
@@ -239,7 +209,7 @@ class Pack:
             streams.keep(index)
 
     def _tensors(self) -> list[Tensor]:
-        """Give everything that a step changes."""
+        """Return every tensor that a step changes."""
         modules = (self.model, self.sampler, self.loss)
         changed = [
             x.detach() for module in modules for x in (*module.parameters(), *module.buffers())
@@ -251,7 +221,10 @@ class Pack:
         ]
 
     def snapshot(self, over: list[Tensor] | None = None) -> list[Tensor]:
-        """Copy everything that a step changes; over an earlier copy, where there is one of the same shapes."""
+        """Copy every tensor that a step changes.
+
+        `over` is an earlier copy to overwrite; it is used where its shapes are still the same.
+        """
         tensors = self._tensors()
         if over is None or [x.shape for x in over] != [x.shape for x in tensors]:
             return [x.clone() for x in tensors]
@@ -260,14 +233,17 @@ class Pack:
         return over
 
     def restore(self, snapshot: list[Tensor]) -> None:
-        """Undo the steps since a snapshot, and drop the gradients of one that failed halfway."""
+        """Undo the steps since a snapshot, and drop the gradients of a step that failed halfway."""
         for x, before in zip(self._tensors(), snapshot, strict=True):
             x.copy_(before)
         for parameter in self.parameters().values():
             parameter.grad = None
 
     def trial_state(self, t: int) -> dict[str, Any]:
-        """Copy what trial t needs to go on elsewhere: parameters, what optimiser and sampler remember, and the step count."""
+        """Copy what trial t needs to continue in another pack.
+
+        That is its parameters, what the optimiser and the sampler remember, and the step count.
+        """
         names = list(self.parameters())
         return {
             "parameters": {

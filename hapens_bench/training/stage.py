@@ -1,4 +1,4 @@
-"""What a stage trains on and is judged by, put on a device once."""
+"""What a stage trains on and is evaluated on, put on a device once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Config = Mapping[str, Any]
 
 
 class Stage:
-    """The train pairs of stage `held` or `full`, what counts as a false negative there, and the packs and loops that train on them.
+    """The train pairs of stage `held` or `full`, its false negatives, and its packs and loops.
 
-    The graph of a model that propagates has the stage's own train pairs for its edges: no held-out pair is one.
+    The edges of a graph model's graph are the stage's own train pairs: no held-out pair is an edge.
     """
 
     def __init__(self, name: str, config: Config, split: Split, device: torch.device) -> None:
@@ -38,10 +38,8 @@ class Stage:
         truth = [split.test, split.valid] if split.relevant is None else [split.relevant]
         truth += [] if split.relabelled is None else [split.relabelled]
         self.train = torch.from_numpy(pairs).to(device)
-        self.positives, self.false_negatives = (
-            self._positives(pairs),
-            self._positives(np.concatenate(truth)),
-        )
+        self.positives = self._positives(pairs)
+        self.false_negatives = self._positives(np.concatenate(truth))
         sizes = split.n_users, split.n_items
         wanted = component_class(config["model"]).uses_graph
         self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
@@ -53,57 +51,63 @@ class Stage:
         )
 
     def pack(self, configs: Sequence[Config]) -> Pack:
-        """Begin the training of some trials."""
+        """Build the pack of some trials, for this stage."""
         return Pack(
             configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph
         )
 
     @cached_property
     def watched(self) -> dict[str, Tensor] | None:
-        """The pairs whose truth is known; listed only for samplers that remember something."""
+        """The pairs with known relevance; listed only for samplers that remember something."""
         return watch(self.split)
 
     def indicators(self, pack: Pack, t: int) -> dict[str, Tensor]:
-        """Give what the sampler remembers of the watched pairs in trial t, where there are any and it remembers something."""
+        """Return what the sampler remembers about the pairs with known relevance in trial t.
+
+        Empty where there are no such pairs, or it remembers nothing.
+        """
         if not pack.sampler.remembered or self.watched is None:
             return {}
         users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
-        found = pack.sampler.indicators(t, users, items)
-        return {**self.watched, **{name: x.cpu() for name, x in found.items()}} if found else {}
+        columns = pack.sampler.indicators(t, users, items)
+        return {**self.watched, **{name: x.cpu() for name, x in columns.items()}} if columns else {}
 
     def loop(self, pack: Pack) -> EpochLoop:
-        """Make ready to train a pack, epoch by epoch."""
+        """Prepare to train a pack, epoch by epoch."""
         return EpochLoop(
             pack, self.train, self.positives, self.false_negatives, self.settings, self.engine
         )
 
 
 def train_pairs(stage: str, protocol: Mapping[str, Any], split: Split) -> IntArray:
-    """Give what a stage trains on, which is also what is masked where it is judged.
+    """Return the pairs that a stage trains on, which are also masked in its ranking.
 
-    `held` trains on the train part, `full` on the validation part too, unless `protocol.mask`
-    leaves that among the candidates.
+    `held` trains on the train part. `full` trains on the validation part too, unless
+    `protocol.mask` leaves that part among the candidates.
     """
     return split.train if stage == "held" or protocol["mask"] == "train" else split.full_train
 
 
 def ranking(config: Config, split: Split, device: torch.device, stage: str = "full") -> Ranking:
-    """Prepare the ranking that judges a stage: of validation items in `held`, of test items in `full`.
+    """Prepare a stage's ranking: of validation items in `held`, of test items in `full`.
 
-    Under candidate ranking, metrics whose names begin with `full/` are of the full ranking.
+    Under candidate ranking, metrics whose names begin with `full/` are computed over all items.
     """
     settings, protocol = config["trainer"], config["protocol"]
-    judged = train_pairs(stage, protocol, split), split.valid if stage == "held" else split.test
+    masked = train_pairs(stage, protocol, split)
+    targets = split.valid if stage == "held" else split.test
     memory, engine = settings["eval_memory_mb"], pick_engine(settings["engine"], device)
 
     def full(metrics: list[str]) -> FullRanking:
-        return FullRanking(*judged, split.n_users, split.n_items, metrics, device, memory, engine)
+        return FullRanking(
+            masked, targets, split.n_users, split.n_items, metrics, device, memory, engine
+        )
 
     metrics = protocol["metrics"]
     if protocol["ranking"] == "full":
         return full(metrics)
     assert split.negatives is not None
-    own = [name for name in metrics if not name.startswith(FULL)]
-    beside = [name.removeprefix(FULL) for name in metrics if name.startswith(FULL)]
-    candidates = CandidateRanking(judged[1], split.negatives, own, device, memory, engine)
-    return WithFullRanking(candidates, full(beside)) if beside else candidates
+    over_candidates = [name for name in metrics if not name.startswith(FULL)]
+    over_all = [name.removeprefix(FULL) for name in metrics if name.startswith(FULL)]
+    candidates = CandidateRanking(targets, split.negatives, over_candidates, device, memory, engine)
+    return WithFullRanking(candidates, full(over_all)) if over_all else candidates

@@ -15,29 +15,30 @@ from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.models.base import Encoded
 from hapens_bench.runs.folder import ARTEFACTS
+from hapens_bench.training.artefacts import trained
 from hapens_bench.training.epoch import EpochLoop
-from hapens_bench.training.pack import Pack, trained
+from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
 from hapens_bench.training.user_hardness import user_hardness
 
 
 class Watcher(Protocol):
-    """Someone who wants to see a pack's epochs go by."""
+    """An observer of a pack's epochs."""
 
     def epoch(
         self, stage: str, epoch: int, trials: Sequence[Trial], rows: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Take the rows of an epoch, one a trial."""
+        """Take the rows of an epoch, one for each trial."""
 
 
 class Trainer:
     """Trains T trials that share data, protocol, model shape, batch size and sampler class.
 
-    Stage `held` trains on the train part and is judged on the validation part, stage `full` trains
-    on both, or on what `protocol.mask` says, and is judged on test;
-    every trial goes through the stages that its selections need. A trial that is over leaves the pack at once, `end` is told, and the
-    others go on without it.
+    Stage `held` trains without the validation part and is evaluated on it. Stage `full` trains on
+    all of train, the validation part included (unless `protocol.mask` says otherwise), and is
+    evaluated on test. Every trial goes through the stages that its selections need. A trial that
+    has ended leaves the pack at once: `end` is called with it, and the others continue without it.
     """
 
     def __init__(
@@ -48,20 +49,15 @@ class Trainer:
         end: Callable[[Trial], None] = lambda trial: None,
         watcher: Watcher | None = None,
     ) -> None:
-        self.trials, self.split, self.device, self.end, self.watcher = (
-            list(trials),
-            split,
-            device,
-            end,
-            watcher,
-        )
-        self.config = trials[0].config  # what is used of it is the same for all
+        self.trials, self.split, self.device = list(trials), split, device
+        self.end, self.watcher = end, watcher
+        self.config = trials[0].config  # the keys used here are the same in all trials
         self.active: list[Trial] = []
         self.pack: Pack | None = None
         self.finished: list[torch.Tensor] | None = None
 
     def run(self) -> None:
-        """Train every trial to its end; a failed one carries its reason in `failure`."""
+        """Train every trial to its end; a failed one has its reason in `failure`."""
         self.test_ranking = ranking(self.config, self.split, self.device)
         for stage in STAGES:
             self.active = [
@@ -71,7 +67,10 @@ class Trainer:
                 self._run_stage(stage)
 
     def rescue(self) -> list[Trial]:
-        """After an exception: take the trials that are not over back to their last finished epoch, and write it down."""
+        """Save each unfinished trial as of its last finished epoch, after an exception.
+
+        Return the trials that can be trained further.
+        """
         if self.pack is not None and self.finished is not None:
             self.pack.restore(self.finished)
             for place, trial in enumerate(self.active):
@@ -85,11 +84,9 @@ class Trainer:
         return [t for t in self.trials if t.failure is None and t.progress.stage != "done"]
 
     def _run_stage(self, stage: str) -> None:
-        judge = (
-            self.test_ranking
-            if stage == "full"
-            else ranking(self.config, self.split, self.device, stage)
-        )
+        stage_ranking = self.test_ranking
+        if stage == "held":
+            stage_ranking = ranking(self.config, self.split, self.device, stage)
         setting = Stage(stage, self.config, self.split, self.device)
         pack = self._start_pack(setting)
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
@@ -99,7 +96,7 @@ class Trainer:
                 loop = self._loop(setting, pack)
             start = time.monotonic()
             rows = loop.run(epoch)
-            results, chosen = self._evaluate(pack, judge, stage, epoch, rows)
+            results, chosen = self._evaluate(pack, stage_ranking, stage, epoch, rows)
             if stage == "held":
                 improved = [t for t, selections in chosen.items() if "valid" in selections]
                 self._leave(pack, setting, {t: results[t] for t in improved})
@@ -110,14 +107,14 @@ class Trainer:
                 self.watcher.epoch(stage, epoch, self.active, rows)
             self._checkpoint(pack, setting, stage, rows[0]["evaluated"])
             if self._drop_finished(pack, stage):
-                loop = None  # it holds the tensors of the pack as it was
+                loop = None  # it holds the old pack's tensors: build another
             if not self.active:
                 break
             self._settle(pack)
         self.pack = None
 
     def _start_pack(self, setting: Stage) -> Pack:
-        """Build the pack of the active trials, and put those that have a checkpoint back to it."""
+        """Build the pack of the active trials; load the checkpoints of those that have one."""
         pack = setting.pack([t.config for t in self.active])
         start = self.active[0].progress.next_epoch
         for place, trial in enumerate(self.active):
@@ -128,7 +125,7 @@ class Trainer:
         return pack
 
     def _checkpoint(self, pack: Pack, setting: Stage, stage: str, evaluated: bool) -> None:
-        """Save trials whose stage is over; after an evaluation, and when it is time, all the others too."""
+        """Save the trials whose stage has ended and, when due after an evaluation, all others."""
         begun = time.monotonic()
         wait = self.config["trainer"]["checkpoint_seconds"] * max(1, self.save_seconds)
         due = evaluated and begun - self.saved_at >= wait
@@ -143,7 +140,7 @@ class Trainer:
             self.save_seconds = self.saved_at - begun
 
     def _drop_finished(self, pack: Pack, stage: str) -> bool:
-        """Let trials whose stage is over leave the pack; return whether any did."""
+        """Drop the trials whose stage has ended from the pack; return whether there were any."""
         for trial in self.active:
             if trial.failure is not None or trial.progress.stage == "done":
                 self.end(trial)
@@ -160,14 +157,14 @@ class Trainer:
         return True
 
     def _loop(self, setting: Stage, pack: Pack) -> EpochLoop:
-        """Make ready to train the active trials, and note on each why its steps cannot be captured, if so."""
+        """Prepare to train the active trials; where steps are not captured, note why."""
         loop = setting.loop(pack)
         for trial in self.active:
             trial.progress.uncaptured = loop.uncaptured or trial.progress.uncaptured
         return loop
 
     def _settle(self, pack: Pack) -> None:
-        """Take what there is now as the last finished epoch: what `rescue` goes back to."""
+        """Take the present state as the last finished epoch, to which `rescue` rolls back."""
         self.pack, self.finished = pack, pack.snapshot(self.finished)
         for trial in self.active:
             trial.mark()
@@ -175,7 +172,7 @@ class Trainer:
     def _note(
         self, trial: Trial, stage: str, epoch: int, row: dict[str, Any], seconds: float
     ) -> None:
-        """Enter an epoch into a trial's history, and close its stage or fail it where that is due."""
+        """Enter an epoch into a trial's history; close its stage, fail it or prune it if due."""
         row |= {"seconds": seconds, "pack_size": len(self.active)}
         trial.progress.seconds += seconds / len(self.active)
         trial.progress.rows.append(row)
@@ -190,7 +187,7 @@ class Trainer:
 
     @staticmethod
     def _save(trial: Trial, state: dict[str, Any] | None) -> None:
-        """Write a trial's checkpoint; where its folder cannot be written, that trial has failed and the others go on."""
+        """Write a trial's checkpoint; if its folder cannot be written, only that trial fails."""
         try:
             trial.save(state)
         except OSError as error:
@@ -198,9 +195,17 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(
-        self, pack: Pack, judge: Ranking, stage: str, epoch: int, rows: Sequence[dict[str, Any]]
+        self,
+        pack: Pack,
+        stage_ranking: Ranking,
+        stage: str,
+        epoch: int,
+        rows: Sequence[dict[str, Any]],
     ) -> tuple[dict[int, PerUser], dict[int, list[str]]]:
-        """Rank where an evaluation is due, and let each trial judge its result: its selections that now report this epoch."""
+        """Rank for the trials whose evaluation is due; note metrics and newly chosen epochs.
+
+        Return, by trial, the result and the selections that now report this epoch.
+        """
         active = self.active
         wanted = [t for t, trial in enumerate(active) if trial.monitors(stage, epoch)]
         for t, row in enumerate(rows):
@@ -213,16 +218,16 @@ class Trainer:
             if not trials:
                 return {}
             if len(trials) == len(active):
-                found = by.evaluate(encoded.queries, encoded.items)
+                results = by.evaluate(encoded.queries, encoded.items)
             else:
-                found = by.evaluate(encoded.queries[trials], encoded.items[trials])
-            return dict(zip(trials, found, strict=True))
+                results = by.evaluate(encoded.queries[trials], encoded.items[trials])
+            return dict(zip(trials, results, strict=True))
 
-        results = ranked(judge, wanted)
-        chosen = {t: active[t].judge(stage, epoch, result) for t, result in results.items()}
-        part = "valid" if stage == "held" else "test"
+        results = ranked(stage_ranking, wanted)
+        chosen = {t: active[t].select(stage, epoch, result) for t, result in results.items()}
+        prefix = "valid" if stage == "held" else "test"
         for t, result in results.items():
-            rows[t] |= {f"{part}/{metric}": value for metric, value in result.mean().items()}
+            rows[t] |= {f"{prefix}/{metric}": value for metric, value in result.mean().items()}
         tests = (
             ranked(self.test_ranking, [t for t in wanted if chosen[t]])
             if stage == "held"
@@ -234,9 +239,10 @@ class Trainer:
         return results, chosen
 
     def _leave(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
-        """Write down what other trials may start from, of the trials whose best epoch so far this is (`ARTEFACTS`).
+        """Write the `ARTEFACTS` that other trials start from, for trials with a new best epoch.
 
-        An epoch that is trained again, after a kill before its checkpoint, writes the same files again.
+        An epoch that is trained again, after a kill before its checkpoint, writes the same files
+        again.
         """
         wanted = [key for key in ARTEFACTS if self.config["trainer"][key]]
         if not wanted or not improved:
@@ -257,8 +263,11 @@ class Trainer:
     def _hardness(
         self, encoded: Encoded, setting: Stage, t: int, result: PerUser
     ) -> dict[str, NDArray[np.float64]]:
-        """Measure how hard each user's negatives may be; beside it `validation`, the monitored metric, nan where there is none."""
-        found = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
-        found["validation"] = np.full(self.split.n_users, np.nan)
-        found["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()
-        return found
+        """Measure how hard each user's negatives may be.
+
+        Beside it, `validation` is the user's monitored metric, nan for users who are not evaluated.
+        """
+        levels = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
+        levels["validation"] = np.full(self.split.n_users, np.nan)
+        levels["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()
+        return levels

@@ -1,4 +1,4 @@
-"""One trial's way through its stages: what it has measured so far, and what it leaves on disk."""
+"""One trial on its way through its stages: its measurements so far, and its files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ STAGES = ("held", "full")
 
 @dataclass
 class Progress:
-    """All that a trial has measured; plain values and tensors, so that a checkpoint can hold it.
+    """All that a trial has measured, in plain values and tensors, so that a checkpoint can hold it.
 
-    `rows` is the history, a flat dict an epoch. `reports` maps a selection (test_peak, valid, valid_refit) to its epoch, metrics
-    and per-user values. `refit_epoch` is the epoch that the held stage chose, -1 before that; `validation` the monitored value there.
-    `indicators` is what the sampler remembered of watched pairs at the end of the last stage, by column.
-    `uncaptured` says why steps were not replayed from a captured graph, where a GPU trained.
+    `rows` is the history, a flat dict for each epoch. `reports` maps a selection (test_peak, valid,
+    valid_refit) to its epoch, metrics and per-user values. `refit_epoch` is the epoch that stage
+    `held` chose, -1 before that; `validation` is the monitored value there. `indicators` is what
+    the sampler remembered about the pairs with known relevance at the end of the last stage, by
+    column. `uncaptured` says why a GPU did not replay steps from a captured graph, if so.
     """
 
     stage: str = "held"
@@ -40,31 +41,36 @@ class Progress:
     uncaptured: str | None = None
 
     def copy(self) -> Progress:
-        """Copy what an epoch changes in place: not the rows, metrics and tensors, which stay as they are once they are there."""
+        """Copy what an epoch changes in place.
+
+        Rows, metrics and tensors are not copied: they never change once they are there.
+        """
         reports = {name: dict(report) for name, report in self.reports.items()}
         return replace(self, best=dict(self.best), rows=list(self.rows), reports=reports)
 
 
 def curve(rows: Sequence[Mapping[Any, Any]], monitor: str) -> dict[int, float]:
-    """Give the best value so far of the monitored metric on validation, by epoch, from the rows of a history."""
-    found: dict[int, float] = {}
+    """Return the best value so far of the monitored validation metric, by epoch of a history."""
+    best_so_far: dict[int, float] = {}
     best = float("-inf")
     for row in rows:
         if row["stage"] == "held" and row["evaluated"]:
             best = max(best, row[f"valid/{monitor}"])
-            found[row["epoch"]] = best
-    return found
+            best_so_far[row["epoch"]] = best
+    return best_so_far
 
 
 def first_below(
     rows: Sequence[Mapping[Any, Any]], monitor: str, floor: Mapping[int, float]
 ) -> tuple[int, float] | None:
-    """Give the first epoch at which the best value so far is below the floor, and that value; None where it never is."""
-    found = curve(rows, monitor) if floor else {}
-    return next(
-        ((epoch, best) for epoch, best in found.items() if best < floor.get(epoch, float("-inf"))),
-        None,
-    )
+    """Return the first epoch whose best value so far is below the floor, and that value.
+
+    None where the best value never is below.
+    """
+    for epoch, best in (curve(rows, monitor) if floor else {}).items():
+        if best < floor.get(epoch, float("-inf")):
+            return epoch, best
+    return None
 
 
 class Trial:
@@ -81,34 +87,38 @@ class Trial:
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
-        self.floor: Mapping[
-            int, float
-        ] = {}  # what the best validation value so far must reach, by epoch
-        self.pruned = False  # ended by that floor; `failure` says where
+        # the value that the best validation value so far must reach, by epoch; else pruned
+        self.floor: Mapping[int, float] = {}
+        self.pruned = False  # ended below the floor; `failure` says in which epoch
         self.ended = False
 
     @property
     def stages(self) -> list[str]:
-        """The stages its selections need: `held` trains on 90% and chooses an epoch, `full` trains on all of train."""
+        """The stages that its selections need, in order.
+
+        `held` trains without the validation part, which is held out to choose an epoch. `full`
+        trains on all of train, the validation part included; test_peak and valid_refit report its
+        epochs.
+        """
         needs = {"held": {"valid", "valid_refit"}, "full": {"test_peak", "valid_refit"}}
         return [stage for stage in STAGES if needs[stage] & set(self.selection)]
 
     @property
     def best(self) -> BestEpoch:
-        """The tracker of the present stage."""
+        """The best evaluation so far of the present stage."""
         return BestEpoch(
             self.patience, **{k: v for k, v in self.progress.best.items() if k != "patience"}
         )
 
     def monitors(self, stage: str, epoch: int) -> bool:
-        """Tell whether the monitored metric is wanted after this epoch."""
+        """Return whether the monitored metric is due after this epoch."""
         due = epoch % self.eval_every == 0 or epoch == self.epochs - 1
         if stage == "full" and "test_peak" not in self.selection:
             return epoch == self.progress.refit_epoch
         return due
 
-    def judge(self, stage: str, epoch: int, result: PerUser) -> list[str]:
-        """Take an evaluation; give the selections that this epoch is now the report of."""
+    def select(self, stage: str, epoch: int, result: PerUser) -> list[str]:
+        """Take an evaluation; return the selections that now report this epoch."""
         if stage == "held":
             best = self.best
             improved = best.update(epoch, result.mean()[self.monitor])
@@ -129,7 +139,7 @@ class Trial:
         self.progress.reports.setdefault(selection, {}).update(report)
 
     def finished(self, stage: str, epoch: int) -> bool:
-        """Tell whether the stage ends after this epoch."""
+        """Return whether the stage ends after this epoch."""
         if epoch == self.epochs - 1:
             return True
         if stage == "held":
@@ -139,15 +149,18 @@ class Trial:
         )
 
     def prune(self) -> None:
-        """End the trial where its best validation value so far is below the floor."""
+        """Fail the trial as pruned if its best validation value so far is below the floor."""
         below = first_below(self.progress.rows, self.monitor, self.floor)
         if below is not None:
             epoch, best = below
             self.pruned = True
-            self.failure = f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, below {self.floor[epoch]:.4f}"
+            self.failure = (
+                f"pruned in epoch {epoch}: its best {self.monitor} so far is {best:.4f}, "
+                f"below {self.floor[epoch]:.4f}"
+            )
 
     def close_stage(self, stage: str) -> None:
-        """Settle what the stage chose and move on to the next one."""
+        """Note what the stage chose, and move on to the next stage."""
         progress = self.progress
         evaluated = [
             row["epoch"] for row in progress.rows if row["stage"] == stage and row["evaluated"]
@@ -167,11 +180,11 @@ class Trial:
         self.pack_state = None
 
     def mark(self) -> None:
-        """Remember the progress, which the next epoch may change before it is finished."""
+        """Keep a copy of the progress: the next epoch may change it before it is finished."""
         self._marked = self.progress.copy()
 
     def rewind(self) -> None:
-        """Go back to the mark: the last finished epoch."""
+        """Go back to the marked progress, that of the last finished epoch."""
         self.progress = self._marked.copy()
 
     def save(self, pack_state: dict[str, Any] | None) -> None:
@@ -180,7 +193,7 @@ class Trial:
         self.folder.write_history(self.progress.rows)
 
     def restore(self) -> bool:
-        """Take up the checkpoint, where there is one."""
+        """Load the checkpoint; return whether there was one."""
         saved = self.folder.load_checkpoint()
         if saved is None:
             return False
@@ -188,7 +201,7 @@ class Trial:
         return True
 
     def users_frame(self) -> pd.DataFrame:
-        """Give the per-user test metrics of each selection's reported epoch, a row a user."""
+        """Return per-user test metrics at each selection's reported epoch, a row for each user."""
         frames = [
             pd.DataFrame(
                 {"selection": selection, "user": report["users"].numpy()}
@@ -199,7 +212,7 @@ class Trial:
         return pd.concat(frames, ignore_index=True)
 
     def results(self) -> dict[str, Any]:
-        """Give each selection's epoch, mean test metrics and whether it converged."""
+        """Return each selection's epoch, mean test metrics and whether it converged."""
         return {
             selection: {key: report[key] for key in ("epoch", "converged", "test")}
             for selection, report in self.progress.reports.items()

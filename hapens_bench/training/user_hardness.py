@@ -1,4 +1,4 @@
-"""How hard a user's negatives may be: where a model ranks the user's own train items."""
+"""How hard a user's negatives may be, measured by where a model ranks the user's train items."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from hapens_bench.kernels import Engine, cpu
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.termination import check
 
-CHUNK = 256  # users whose scores of all items are in memory at a time
+CHUNK = 256  # users for whom all items are scored at a time
 FloatArray = NDArray[np.float64]
 
 
 @torch.no_grad()
 def user_hardness(users: Tensor, items: Tensor, positives: Positives) -> dict[str, FloatArray]:
-    """Rank each user's train items among the items that she has not interacted with, exactly, and sum up by user.
+    """Rank each user's train items among her uninteracted items, exactly, and summarise by user.
 
-    q_u(i) = share of the uninteracted items j with s_uj < s_ui. Over i in S_u: `min` (the worst performance on the user's
-    items), `q10` and `median` (quantiles, linear between neighbours) and `mean`; `count` is |S_u|. And on the scale of
-    the loss `probability` = exp(-max_i mean_j softplus(s_uj - s_ui)), the geometric mean over all uninteracted j of the
-    probability that the worst item is preferred to j. Users without train items have nan, and count 0.
+    q_u(i) = share of the uninteracted items j with s_uj < s_ui. Over i in S_u: `min` (the worst
+    performance on the user's items), `q10` and `median` (quantiles, linear between neighbours) and
+    `mean`; `count` is |S_u|. On the scale of the loss, `probability` = exp(-max_i mean_j
+    softplus(s_uj - s_ui)): the geometric mean over all uninteracted j of the probability that the
+    worst item is preferred to j. Users without train items have nan, and count 0.
 
     Shape:
         users: [U, D]; items: [I, D] -> six arrays [U].
@@ -47,7 +48,11 @@ def user_hardness(users: Tensor, items: Tensor, positives: Positives) -> dict[st
 
 
 def _places(owner: Tensor, positives: Positives) -> tuple[Tensor, Tensor, slice]:
-    """Give the train items of consecutive users: the row of the block [n], the place in that row [n], and where they are stored."""
+    """Return where the train items of consecutive users are.
+
+    Shape:
+        -> row of the block [n], place in that row [n], and the slice of `positives.items`.
+    """
     start, stop = positives.indptr[owner], positives.indptr[owner + 1]
     row = torch.repeat_interleave(torch.arange(len(owner), device=owner.device), stop - start)
     place = torch.arange(len(row), device=owner.device) + start[0] - start[row]
@@ -55,24 +60,25 @@ def _places(owner: Tensor, positives: Positives) -> tuple[Tensor, Tensor, slice]
 
 
 def _positives_below(scores: Tensor, owner: Tensor, positives: Positives, below: Tensor) -> None:
-    """Do what `kernels.ranks.positives_below` does."""
+    """Count like `kernels.ranks.positives_below`, in plain torch."""
     row, place, where = _places(owner, positives)
     mine = positives.items[where]
-    own = scores.new_zeros(len(owner), max(positives.most, 1))
-    own[row, place] = scores[row, mine]
+    positive = scores.new_zeros(len(owner), max(positives.most, 1))
+    positive[row, place] = scores[row, mine]
     free = scores.clone()
     free[row, mine] = torch.inf
-    below[where] = torch.searchsorted(free.sort(dim=1).values, own)[row, place]
+    below[where] = torch.searchsorted(free.sort(dim=1).values, positive)[row, place]
 
 
 def _probability(scores: Tensor, owner: Tensor, positives: Positives) -> Tensor:
-    """Give exp(-mean_j softplus(s_uj - min_i s_ui)) of each user of a block, nan where there is no i."""
+    """Return each user's exp(-mean_j softplus(s_uj - min_i s_ui)), nan where there is no i."""
     row, _, where = _places(owner, positives)
-    own = scores[row, positives.items[where]]
-    worst = scores.new_full((len(owner),), torch.inf).scatter_reduce(0, row, own, "amin")
+    positive = scores[row, positives.items[where]]
+    worst = scores.new_full((len(owner),), torch.inf).scatter_reduce(0, row, positive, "amin")
     everything = F.softplus(scores - worst[:, None]).sum(1, dtype=torch.float64)
-    mine = torch.zeros_like(everything).index_add_(0, row, F.softplus(own - worst[row]).double())
-    mean = (everything - mine) / positives.uninteracted(owner)
+    of_positives = torch.zeros_like(everything)
+    of_positives.index_add_(0, row, F.softplus(positive - worst[row]).double())
+    mean = (everything - of_positives) / positives.uninteracted(owner)
     return torch.where(worst.isfinite(), torch.exp(-mean), torch.nan)
 
 
@@ -90,9 +96,9 @@ def _by_user(
         low, high = np.floor(at).astype(np.int64), np.ceil(at).astype(np.int64)
         return q[low] + (at - low) * (q[high] - q[low])
 
-    found = {"min": quantile(0), "q10": quantile(0.1), "median": quantile(0.5)}
-    found["mean"] = np.bincount(user, weights=q, minlength=len(count))[has] / count[has]
-    full = {name: np.full(len(count), np.nan) for name in found}
-    for name, values in found.items():
-        full[name][has] = values
-    return full | {"count": count.astype(np.float64)}
+    levels = {"min": quantile(0), "q10": quantile(0.1), "median": quantile(0.5)}
+    levels["mean"] = np.bincount(user, weights=q, minlength=len(count))[has] / count[has]
+    by_user = {name: np.full(len(count), np.nan) for name in levels}
+    for name, values in levels.items():
+        by_user[name][has] = values
+    return by_user | {"count": count.astype(np.float64)}

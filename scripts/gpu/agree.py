@@ -1,8 +1,11 @@
-"""AHNS on MF for two epochs, four ways that must agree: plain torch and captured, each on the GPU, uncaptured, and the CPU.
+"""Train AHNS on MF for two epochs in four ways that must agree.
+
+The ways are the CPU, plain torch on the GPU, and the fast path on the GPU, uncaptured and captured.
 
     python scripts/gpu/agree.py [--device cuda]
 
-Prints each way's losses and seconds; ends with a traceback where a way fails or is further than 1e-3 from the CPU's.
+Prints each way's losses and seconds. Ends with a traceback where a way fails, or is more than 1e-3
+from the CPU's losses.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from hapens_bench.launch.job import load_split
 from hapens_bench.training.stage import Stage
 
 SETTING = ["dataset=tools", "sampler=ahns", "sampler.M=32", "trainer.epochs=2", "tuned=none"]
-TOLERANCE = 1e-3  # of a loss: on a GPU rows are added up in any order
+TOLERANCE = 1e-3  # in a loss: a GPU adds up rows in any order
 
 
 def losses(
@@ -39,13 +42,13 @@ def losses(
         raise RuntimeError(f"a step is not captured: {loop.uncaptured}")
     if not captured:
         loop.graph = None
-    found = []
+    by_epoch = []
     for epoch in range(2):
         begun = time.perf_counter()
         rows = loop.run(epoch)
-        found.append([row["train/loss"] for row in rows])
-        print(f"  epoch {epoch}: {found[-1]} in {time.perf_counter() - begun:.2f} s", flush=True)
-    return found
+        by_epoch.append([row["train/loss"] for row in rows])
+        print(f"  epoch {epoch}: {by_epoch[-1]} in {time.perf_counter() - begun:.2f} s", flush=True)
+    return by_epoch
 
 
 def main() -> None:
@@ -63,9 +66,9 @@ def main() -> None:
     expected = None
     for name, way in ways.items():
         print(name, flush=True)
-        found = torch.tensor(losses(*way), dtype=torch.float64)
-        expected = found if expected is None else expected
-        worst = float((found - expected).abs().max())
+        measured = torch.tensor(losses(*way), dtype=torch.float64)
+        expected = measured if expected is None else expected
+        worst = float((measured - expected).abs().max())
         print(f"  furthest from the CPU: {worst:.2e}", flush=True)
         if not worst < TOLERANCE:
             raise AssertionError(f"{name}: losses are {worst:.2e} from the CPU's")

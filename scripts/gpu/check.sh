@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a borrowed GPU is asked first, in two calls: bash scripts/gpu/check.sh 1|2 OUT. See README.md beside this.
+# Run the first checks and measurements on a borrowed GPU, in two calls (see README.md here):
+#   bash scripts/gpu/check.sh 1|2 OUT
 # DEVICE=cpu SMALL=1 rehearses a call without a GPU.
 set -uo pipefail
 call=$1
@@ -7,20 +8,22 @@ mkdir -p "$2"
 out=$(realpath "$2")
 cd "$(dirname "$0")/../.."
 device=${DEVICE:-cuda} small=${SMALL:-}
-place=${PLACE:-$(mktemp -d)}  # of what need not come back
+place=${PLACE:-$(mktemp -d)}  # for files that need not come back
 case $call in 1) limit=420 ;; 2) limit=570 ;; *) echo "the call is 1 or 2" >&2; exit 2 ;; esac
 exec > >(tee -a "$out/check$call.log") 2>&1
 
 python3=${PYTHON:-python3}
-"$python3" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --target "$place/site" \
-    .gpu/wheels/*.whl || exit 1
-export PYTHONPATH="$place/site:$PWD" PYTHONUNBUFFERED=1 HAPENS_MIRROR="$PWD/.gpu/data" HAPENS_CACHE="$place/cache"
+"$python3" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile \
+    --target "$place/site" .gpu/wheels/*.whl || exit 1
+export PYTHONPATH="$place/site:$PWD" PYTHONUNBUFFERED=1
+export HAPENS_MIRROR="$PWD/.gpu/data" HAPENS_CACHE="$place/cache"
 export HAPENS_TEST_DEVICE="$device" TORCHINDUCTOR_CACHE_DIR="$place/inductor"
 HAPENS_COMMIT=$(cat .gpu/commit)
 export HAPENS_COMMIT
 runs=$place/runs
 
-step() {  # NAME SECONDS COMMAND...: run it within its limit and the call's; note what became of it
+# step NAME SECONDS COMMAND...: run a command within its limit and the call's; note how it ended
+step() {
     local name=$1 most=$2 left=$((limit - SECONDS)) begun=$SECONDS code
     shift 2
     [ "$most" -gt "$left" ] && most=$left
@@ -37,9 +40,10 @@ step() {  # NAME SECONDS COMMAND...: run it within its limit and the call's; not
     return $code
 }
 
-keep_runs() {  # the run folders so far, less their checkpoints
+keep_runs() {  # save the run folders so far, without checkpoints
     [ -d "$runs" ] || return 0
-    tar -C "$place" --exclude='checkpoint.pt' --exclude='.lock*' -czf "$out/.runs.tmp" runs 2> /dev/null
+    tar -C "$place" --exclude='checkpoint.pt' --exclude='.lock*' \
+        -czf "$out/.runs.tmp" runs 2> /dev/null
     mv "$out/.runs.tmp" "$out/runs.tar.gz"
 }
 
@@ -62,11 +66,13 @@ first_call() {
     if [ -n "$small" ]; then
         step samplers 100 "${tests[@]}" -n 2 -k "ahns or gdns or lightgcn-ssm"
         step ranking 40 "$python3" -m pytest -m gpu tests/gpu/test_ranking.py
-        step trials 60 bash -c 'bench --only trials --pack-datasets planted --pack-sizes 1 2 --rounds 1'
+        step trials 60 bash -c \
+            'bench --only trials --pack-datasets planted --pack-sizes 1 2 --rounds 1'
     else
         step samplers 160 "${tests[@]}" -n 4
         step ranking 30 "$python3" -m pytest -m gpu tests/gpu/test_ranking.py
-        step trials 130 bash -c 'bench --only trials --pack-datasets tools --pack-sizes 1 8 32 128 --rounds 2'
+        step trials 130 bash -c \
+            'bench --only trials --pack-datasets tools --pack-sizes 1 8 32 128 --rounds 2'
     fi
 }
 
@@ -74,19 +80,25 @@ second_call() {
     (while sleep 10; do keep_runs; done) &
     keeper=$!
     trap 'kill $keeper 2> /dev/null; keep_runs' EXIT
+    local profile=("$python3" scripts/gpu/kernel_times.py --device "$device")
+    profile+=(--out "$out/profile.txt")
     if [ -n "$small" ]; then
         step grid 60 bash scripts/gpu/grid.sh
-        step gowalla 30 bash -c 'train experiment=lightgcn_gowalla trainer.epochs=1 model.D=8 trainer.batch_size=65536'
-        step tmall 60 bash -c 'train experiment=sdns_table2 dataset=tmall sampler=rns,sdns "seed=range(1)" trainer.epochs=1 model.D=8 trainer.batch_size=65536'
+        export tiny="trainer.epochs=1 model.D=8 trainer.batch_size=65536"
+        step gowalla 30 bash -c 'train experiment=lightgcn_gowalla $tiny'
+        step tmall 60 bash -c \
+            'train experiment=sdns_table2 dataset=tmall sampler=rns,sdns "seed=range(1)" $tiny'
         step bench 60 bash -c 'bench --only packed_evaluation precision --datasets tools --rounds 1'
-        step profile 40 "$python3" scripts/gpu/kernel_times.py --device "$device" --out "$out/profile.txt" --steps 3
+        step profile 40 "${profile[@]}" --steps 3
         return
     fi
     step grid 200 bash scripts/gpu/grid.sh
     step gowalla 90 bash -c 'train experiment=lightgcn_gowalla trainer.eval_every=10'
-    step tmall 110 bash -c 'train experiment=sdns_table2 dataset=tmall "seed=range(1)" trainer.checkpoint_seconds=0'
-    step bench 70 bash -c 'bench --only growth memory packed_evaluation precision --datasets tools --rounds 2'
-    step profile 60 "$python3" scripts/gpu/kernel_times.py --device "$device" --out "$out/profile.txt"
+    step tmall 110 bash -c \
+        'train experiment=sdns_table2 dataset=tmall "seed=range(1)" trainer.checkpoint_seconds=0'
+    step bench 70 bash -c \
+        'bench --only growth memory packed_evaluation precision --datasets tools --rounds 2'
+    step profile 60 "${profile[@]}"
 }
 
 if [ "$call" = 1 ]; then first_call; else second_call; fi

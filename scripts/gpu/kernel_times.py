@@ -1,4 +1,4 @@
-"""Profile captured steps of AHNS on MF and RNS on LightGCN: the kernels by their time, and the bytes a second of a step.
+"""Profile captured steps of AHNS on MF and of RNS on LightGCN: kernels by time, bytes a second.
 
 python scripts/gpu/kernel_times.py --out profile.txt [--device cuda] [--steps 50]
 """
@@ -40,7 +40,7 @@ def main() -> None:
     order = "self_cuda_time_total" if args.device == "cuda" else "self_cpu_time_total"
     with args.out.open("w", encoding="utf-8") as out:
 
-        def tell(text: str) -> None:
+        def report(text: str) -> None:
             print(text, flush=True)
             print(text, file=out, flush=True)
 
@@ -50,16 +50,18 @@ def main() -> None:
             ours = Ours(split, overrides, T=T if args.device == "cuda" else 1, device=args.device)
             ours.steps(3)
             seconds = ours.steps(args.steps)
-            moved = 8 * sum(
-                p.nbytes for p in ours.pack.parameters().values()
-            )  # Adam: read p, m, v, g; write p, m, v, g
+            # Adam: read p, m, v, g; write p, m, v, g
+            moved = 8 * sum(p.nbytes for p in ours.pack.parameters().values())
             share = moved / seconds / 1e9 / streaming
-            tell(
-                f"{name}: {1e3 * seconds:.3f} ms a step; Adam's bytes alone are {share:.2f} of streaming, {streaming:.0f} GB/s"
+            report(
+                f"{name}: {1e3 * seconds:.3f} ms a step; Adam's bytes alone are {share:.2f} "
+                f"of streaming, {streaming:.0f} GB/s"
             )
-            with profile(activities=kinds) as found:
+            with profile(activities=kinds) as profiled:
                 ours.steps(args.steps)
-            tell(found.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=80))
+            report(
+                profiled.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=80)
+            )
 
 
 if __name__ == "__main__":

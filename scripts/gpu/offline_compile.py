@@ -1,9 +1,11 @@
-"""Compile the suite's compiled functions for a GPU without one: torch.compile's Triton code, down to sm_90 machine code.
+"""Compile the suite's compiled functions for a GPU without one.
+
+torch.compile's Triton code is compiled down to sm_90 machine code.
 
     python scripts/gpu/offline_compile.py
 
-For torch 2.11 with Triton, whose insides it patches to believe in an H100; `rehearse.sh` runs it. Prints a line a kernel
-and ends with an error where one does not compile.
+This is for torch 2.11 with Triton, whose internals it patches to believe in an H100. `rehearse.sh`
+runs it. Prints a line for each function, and ends with an error where a kernel does not compile.
 """
 
 from __future__ import annotations
@@ -64,11 +66,11 @@ from torch._inductor.runtime.triton_helpers import libdevice, math as tl_math
 
 
 class Generated(Exception):
-    """The code of a function, on the way out of the compiler."""
+    """Carries the code of a function out of the compiler."""
 
 
 class Driver:
-    """What Triton asks of a driver before it compiles."""
+    """Answers what Triton asks of a driver before it compiles."""
 
     def get_current_target(self) -> GPUTarget:
         return TARGET
@@ -82,7 +84,7 @@ class Driver:
 
 @contextlib.contextmanager
 def as_if_there_were_a_gpu() -> Iterator[None]:
-    """Patch what asks for a driver, and stop the compiler once the code is there."""
+    """Patch the calls that ask for a driver, and stop the compiler once the code is there."""
 
     def stop(self: GraphLowering) -> Any:
         raise Generated(self.codegen()[0].value)
@@ -149,7 +151,7 @@ def code(function: Callable[..., Any], *args: Any) -> str:
 
 
 def compile_kernels(program: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """Compile every Triton kernel of a program; yield its name and the bytes of its machine code."""
+    """Compile every Triton kernel of a program; yield its name and its machine code's size."""
     for name, source in re.findall(r"async_compile\.triton\('(\w+)', '''(.*?)'''", program, re.S):
         signature, constants = (
             eval(re.search(rf"'{key}': (\{{.*?\}})", source)[1])
@@ -204,10 +206,8 @@ def main() -> None:
             kernels = list(compile_kernels(code(function, *args), Path(folder)))
             if not kernels:
                 sys.exit(f"{what}: no kernel")
-            print(
-                f"{what}: {len(kernels)} kernel(s), {sum(size for _, size in kernels)} bytes of sm_90 code",
-                flush=True,
-            )
+            total = sum(size for _, size in kernels)
+            print(f"{what}: {len(kernels)} kernel(s), {total} bytes of sm_90 code", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what the machine has: Python, torch, CUDA, the packages that training needs, and the GPU."""
+"""Print the machine's versions: Python, torch, CUDA, the packages that training needs, the GPU."""
 
 import importlib
 import platform
@@ -6,7 +6,10 @@ import sys
 
 import torch
 
-PACKAGES = "numpy scipy pandas numba pyarrow matplotlib rich filelock tqdm pytest xdist triton hydra omegaconf pooch"
+PACKAGES = (
+    "numpy scipy pandas numba pyarrow matplotlib rich filelock tqdm pytest xdist triton "
+    "hydra omegaconf pooch"
+)
 
 print(sys.version)
 print(platform.platform())

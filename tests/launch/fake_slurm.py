@@ -10,7 +10,7 @@ JOB = "12"
 
 
 def install(folder: Path) -> None:
-    """Put the commands into a folder, to be named in PATH."""
+    """Write the commands into a folder, to be named in PATH."""
     folder.mkdir()
     for name in ("sbatch", "srun", "sacct", "scontrol"):
         path = folder / name
@@ -37,10 +37,10 @@ def start(script: str, element: str, restarts: int) -> None:
 
 
 def sbatch(script: str) -> None:
-    found = re.search(r"--array=0-(\d+)", Path(script).read_text())
+    array = re.search(r"--array=0-(\d+)", Path(script).read_text())
     kept = Path(script).with_name("kept.sh")
     kept.write_text(Path(script).read_text())
-    for element in range(int(found[1]) + 1 if found else 1):
+    for element in range(int(array[1]) + 1 if array else 1):
         start(str(kept), str(element), 0)
     print(f"Submitted batch job {JOB}")
 

@@ -1,4 +1,7 @@
-"""A tracker that sends its own process a signal after an epoch: what an out-of-memory killer or a scheduler does."""
+"""A tracker that sends its own process a signal after an epoch.
+
+That is what an out-of-memory killer or a scheduler does.
+"""
 
 import os
 import signal

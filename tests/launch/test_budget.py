@@ -7,8 +7,8 @@ from hapens_bench.launch.budget import settings, space_of
 SHARED = {"trainer.l2": "tag(log, interval(1e-5, 1e-1))", "trainer.lr": "interval(0.001, 0.002)"}
 
 
-def values(found: list[list[str]], key: str) -> list[str]:
-    return [dict(part.split("=") for part in setting)[key] for setting in found]
+def values(tried: list[list[str]], key: str) -> list[str]:
+    return [dict(part.split("=") for part in setting)[key] for setting in tried]
 
 
 def test_every_sampler_gets_as_many_settings_with_the_same_shared_values():
@@ -21,9 +21,9 @@ def test_every_sampler_gets_as_many_settings_with_the_same_shared_values():
 
 
 def test_a_larger_budget_begins_with_the_smaller_one():
-    own = {"sampler.M": "4,8", "sampler.alpha": "interval(0,1)"}
-    assert settings(SHARED, own, 20, seed=1)[:7] == settings(SHARED, own, 7, seed=1)
-    assert settings(SHARED, own, 7, seed=1) != settings(SHARED, own, 7, seed=2)
+    space = {"sampler.M": "4,8", "sampler.alpha": "interval(0,1)"}
+    assert settings(SHARED, space, 20, seed=1)[:7] == settings(SHARED, space, 7, seed=1)
+    assert settings(SHARED, space, 7, seed=1) != settings(SHARED, space, 7, seed=2)
 
 
 def test_log_intervals_are_covered_evenly():
@@ -36,8 +36,8 @@ def test_log_intervals_are_covered_evenly():
 
 
 def test_the_grid():
-    found = settings({}, {"sampler.M": "4,8", "sampler.N": "range(16, 49, 16)"}, None, seed=0)
-    assert found == [[f"sampler.M={M}", f"sampler.N={N}"] for M in (4, 8) for N in (16, 32, 48)]
+    grid = settings({}, {"sampler.M": "4,8", "sampler.N": "range(16, 49, 16)"}, None, seed=0)
+    assert grid == [[f"sampler.M={M}", f"sampler.N={N}"] for M in (4, 8) for N in (16, 32, 48)]
     assert settings({}, {}, None, seed=0) == [[]]
 
 
@@ -51,12 +51,12 @@ def test_the_grid():
         ({"sampler.M": "4,8"}, 0, "at least 1 trial"),
     ],
 )
-def test_a_space_that_cannot_be_used_is_told(space, n, words):
+def test_a_space_that_cannot_be_used_is_refused(space, n, words):
     with pytest.raises(UserError, match=words):
         settings({}, space, n, seed=0)
 
 
-def test_a_sampler_without_a_space_is_told():
+def test_a_sampler_without_a_space_is_refused():
     assert space_of({"rns": {}}, "rns") == {}
     with pytest.raises(UserError, match=r"no space for sampler=dns; it has rns"):
         space_of({"rns": {}}, "dns")

@@ -1,4 +1,4 @@
-"""Which device a process trains on, what it is called, and what fits into its memory."""
+"""Which device a process trains on, its name, and what fits into its memory."""
 
 import json
 
@@ -13,12 +13,12 @@ from hapens_bench.launch.results import uncaptured
 from hapens_bench.training.epoch import EpochLoop
 from hapens_bench.training.pack import Pack
 from tests.conftest import make_config
-from tests.launch.test_pack import sweep
+from tests.launch.sweeps import sweep
 
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """A machine with two CUDA devices, as far as the launcher looks; the calls that it makes of them."""
+    """Pretend to have two CUDA devices; return the calls that the launcher makes of them."""
     calls = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -69,22 +69,19 @@ def test_summary_json_names_the_device_and_its_memory(tmp_path):
     assert summary["uncaptured"] is None
 
 
-def test_a_training_that_was_not_captured_says_so_in_summary_and_table(
-    tmp_path, monkeypatch, capsys
-):
-    init = EpochLoop.__init__
+def test_summary_and_table_report_an_uncaptured_training(tmp_path, monkeypatch, capsys):
+    init, reason = EpochLoop.__init__, "samplers/x.py:3, `y`: RuntimeError: [no]"
 
     def without_graph(self, *args):
         init(self, *args)
-        self.uncaptured = "samplers/x.py:3, `y`: RuntimeError: [no]"
+        self.uncaptured = reason
 
     monkeypatch.setattr(EpochLoop, "__init__", without_graph)
     _, jobs = sweep(tmp_path, [["sampler=rns"], ["sampler=rns"]])
-    assert [job.folder.read_summary()["uncaptured"] for job in jobs] == [
-        "samplers/x.py:3, `y`: RuntimeError: [no]"
-    ] * 2
-    line = "2 runs of rns were not captured on a GPU, so they took longer: samplers/x.py:3, `y`: RuntimeError: [no]"
-    assert uncaptured([job.folder.read_summary() for job in jobs]) == [line]
+    summaries = [job.folder.read_summary() for job in jobs]
+    assert [summary["uncaptured"] for summary in summaries] == [reason] * 2
+    line = f"2 runs of rns were not captured on a GPU, so they took longer: {reason}"
+    assert uncaptured(summaries) == [line]
     assert line in " ".join(capsys.readouterr().out.split())
 
 

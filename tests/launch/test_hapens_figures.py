@@ -9,7 +9,7 @@ from scipy import stats
 
 from hapens_bench.launch.job import Job
 from tests.conftest import make_config
-from tests.launch.test_pack import sweep
+from tests.launch.sweeps import sweep
 
 PATH = Path(__file__).parents[2] / "scripts" / "hapens" / "figures.py"
 if not PATH.is_file():
@@ -39,8 +39,10 @@ def test_oracle_finds_the_best_m_of_each_user_by_validation(trained):
     frame = figures.oracle(jobs)
     score = {}
     for m in (1, 8):
-        own = [job for job in jobs if job.config["sampler"]["M"] == m]
-        score[m] = np.mean([job.folder.read_arrays("hardness")["validation"] for job in own], 0)
+        trained_with_m = [job for job in jobs if job.config["sampler"]["M"] == m]
+        score[m] = np.mean(
+            [job.folder.read_arrays("hardness")["validation"] for job in trained_with_m], 0
+        )
     personal = [job.prerequisite for job in jobs if job.config["sampler"]["M"] is None]
     h = np.mean([job.folder.read_arrays("hardness")["min"] for job in personal], 0)
     use = np.isfinite(score[1]) & (score[1] != score[8])

@@ -1,4 +1,7 @@
-"""SLURM, Ray and Hydra's own launchers: the same results as packs on this machine, and nothing that takes a sweep down."""
+"""SLURM, Ray and Hydra's own launchers: the same results as packs on this machine.
+
+And nothing brings a sweep down.
+"""
 
 import contextlib
 import os
@@ -19,7 +22,7 @@ from hapens_bench.launch.slurm import on_slurm
 from hapens_bench.launch.sweep import on_devices
 from tests.conftest import make_config
 from tests.launch import fake_slurm
-from tests.launch.test_pack import SMALL, assert_equal, sweep
+from tests.launch.sweeps import SMALL, assert_equal, sweep
 from tests.test_cli import hapens
 
 HAPENS = ["sampler=hapens", "sampler.M_max=8", "sampler.M=null"]
@@ -67,10 +70,9 @@ def alone(tmp_path_factory):
     return jobs
 
 
-@pytest.mark.parametrize(
-    ("name", "n"), [("slurm", 4), ("ray", 6)]
-)  # the last two need a trial each first
-def test_a_pack_that_crashes_is_reported_the_others_finish_and_another_launcher_goes_on(
+# each of the last two needs another trial first
+@pytest.mark.parametrize(("name", "n"), [("slurm", 4), ("ray", 6)])
+def test_a_crash_is_reported_other_packs_finish_and_another_launcher_continues(
     name, n, tmp_path, alone, capsys
 ):
     dying = killer(tmp_path / "once", 2, 2, signal.SIGKILL)
@@ -134,11 +136,19 @@ def test_slurm_gets_an_array_job_whose_elements_go_back_to_the_queue(tmp_path, a
 def test_hydras_own_launchers_train_job_by_job_and_wait_for_a_shared_stage_one(
     name, tmp_path, alone
 ):
-    """Both stage twos have the same stage one: the second waits for whoever trains it."""
-    own = ["hydra.launcher.n_jobs=2"] if name == "joblib" else []
+    """Both stage twos have the same stage one; the second waits for the job that trains it."""
+    settings = ["hydra.launcher.n_jobs=2"] if name == "joblib" else []
     jobs = ["sampler.reading=A,D", "seed=4"]
     done = hapens(
-        tmp_path, "train", "-m", *SMALL, *SETTING, *HAPENS, *jobs, f"hydra/launcher={name}", *own
+        tmp_path,
+        "train",
+        "-m",
+        *SMALL,
+        *SETTING,
+        *HAPENS,
+        *jobs,
+        f"hydra/launcher={name}",
+        *settings,
     )
     assert done.returncode == 0, done.stderr
     config = make_config(*SMALL, *SETTING, *HAPENS, "seed=4", f"paths.runs={tmp_path}/runs")
@@ -156,8 +166,8 @@ def test_twelve_trials_have_the_same_bits_through_every_launcher(tmp_path):
         "ray": ["hydra.launcher.num_cpus=1"],
     }
     sweeps = ["sampler=rns,dns", "trainer.lr=0.001,0.01", "seed=range(3)"]
-    found = {}
-    for name, own in ways.items():
+    jobs = {}
+    for name, settings in ways.items():
         (tmp_path / name).mkdir()
         done = hapens(
             tmp_path / name,
@@ -167,7 +177,7 @@ def test_twelve_trials_have_the_same_bits_through_every_launcher(tmp_path):
             *SETTING,
             *sweeps,
             f"hydra/launcher={name}",
-            *own,
+            *settings,
         )
         assert done.returncode == 0, done.stderr
         variants = [
@@ -177,15 +187,15 @@ def test_twelve_trials_have_the_same_bits_through_every_launcher(tmp_path):
             for k in range(3)
         ]
         runs = f"paths.runs={tmp_path / name / 'runs'}"
-        found[name] = [Job(make_config(*SMALL, *SETTING, *v, runs), []) for v in variants]
+        jobs[name] = [Job(make_config(*SMALL, *SETTING, *v, runs), []) for v in variants]
     for name in ways:
-        assert_equal(found[name], found["pack"])
+        assert_equal(jobs[name], jobs["pack"])
 
 
 def test_shares_have_no_more_jobs_than_a_pack_may_have():
     jobs = [Job(make_config("sampler=dns", f"seed={k}"), []) for k in range(7)]
-    assert sorted(len(part) for part in shares(group(jobs), 1, 3)) == [1, 3, 3]
-    assert [len(part) for part in shares(group(jobs), 1)] == [7]
+    assert sorted(len(share) for share in shares(group(jobs), 1, 3)) == [1, 3, 3]
+    assert [len(share) for share in shares(group(jobs), 1)] == [7]
 
 
 def test_a_missing_package_is_one_sentence_that_names_the_extra(monkeypatch, tmp_path):

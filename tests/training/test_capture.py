@@ -1,4 +1,4 @@
-"""Capturing a step, with CUDA's part played by stand-ins: what fails is told, and nothing is left behind."""
+"""Capturing a step, with stand-ins for CUDA: failures are reported, and nothing is left behind."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ SMALL = ["dataset.users=80", "dataset.items=300", "trainer.batch_size=128", "tra
 
 
 class FakeGraph:
-    """Begins, and like CUDA complains at the end where the step has failed in between."""
+    """A graph that, like CUDA, complains at the end when the step has failed in between."""
 
     def __init__(self):
         self.open = False
@@ -38,7 +38,7 @@ class FakeGraph:
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Streams as a stack, the current one last."""
+    """The streams as a stack, the current one last."""
     stack = ["default"]
 
     @contextlib.contextmanager
@@ -74,7 +74,7 @@ def test_the_operation_that_failed_is_named_and_the_stream_is_left(streams):
     assert streams == ["default"]
 
 
-def test_the_error_of_the_step_is_told_not_that_of_closing_the_recording(streams):
+def test_the_error_of_the_step_is_reported_not_that_of_closing_the_recording(streams):
     with pytest.raises(capture.CaptureFailed, match="not permitted when stream is capturing"):
         capture.record(
             failing(RuntimeError("operation not permitted when stream is capturing")),
@@ -83,7 +83,7 @@ def test_the_error_of_the_step_is_told_not_that_of_closing_the_recording(streams
     assert streams == ["default"]
 
 
-def test_an_error_of_closing_alone_is_told(streams):
+def test_an_error_of_closing_alone_is_reported(streams):
     with pytest.raises(capture.CaptureFailed, match="previous error during capture"):
         capture.record(lambda: None, torch.device("cuda"))
 
@@ -123,14 +123,15 @@ def losses(made):
     return loop, [row["train/loss"] for n in range(2) for row in loop.run(n)]
 
 
-def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(
+def test_training_continues_uncaptured_with_the_same_result_and_one_warning(
     made, monkeypatch, caplog
 ):
     _, expected = losses(made)
+    reason = "samplers/dns.py:1, `pick`: RuntimeError: no"
 
     def record(step, device):
         step()  # a failed recording may have computed something, and left gradients
-        raise capture.CaptureFailed("samplers/dns.py:1, `pick`: RuntimeError: no")
+        raise capture.CaptureFailed(reason)
 
     monkeypatch.setattr(epoch, "warm_up", lambda step, device: step())
     monkeypatch.setattr(epoch, "record", record)
@@ -139,15 +140,15 @@ def test_training_goes_on_uncaptured_with_the_same_result_and_one_warning(
         epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA)
     )
     with caplog.at_level(logging.WARNING):
-        loop, found = losses(made)
-    assert loop.graph is None and loop.uncaptured == "samplers/dns.py:1, `pick`: RuntimeError: no"
-    assert found == expected
+        loop, uncaptured_losses = losses(made)
+    assert loop.graph is None and loop.uncaptured == reason
+    assert uncaptured_losses == expected
     assert [r.getMessage() for r in caplog.records if "DNS" in r.getMessage()] == [
-        "a step of DNS is not captured, so training is slower: samplers/dns.py:1, `pick`: RuntimeError: no"
+        f"a step of DNS is not captured, so training is slower: {reason}"
     ]
 
 
-def test_a_capture_that_records_nothing_is_refused_and_training_goes_on(made, monkeypatch):
+def test_a_capture_that_records_nothing_is_refused_and_training_continues(made, monkeypatch):
     monkeypatch.setattr(epoch, "warm_up", lambda step, device: step())
     monkeypatch.setattr(epoch, "record", lambda step, device: FakeGraph())
     _, expected = losses(made)
@@ -155,6 +156,6 @@ def test_a_capture_that_records_nothing_is_refused_and_training_goes_on(made, mo
     monkeypatch.setattr(
         epoch.EpochLoop, "__init__", lambda self, *args: init(self, *args[:-1], Engine.CUDA)
     )
-    loop, found = losses(made)
+    loop, uncaptured_losses = losses(made)
     assert loop.graph is None and "holds no kernel" in loop.uncaptured
-    assert found == expected
+    assert uncaptured_losses == expected

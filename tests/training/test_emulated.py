@@ -1,7 +1,8 @@
-"""Every sampler, loss and model, captured on an emulated CUDA device: no sync in the step, no device mixed, equal bits.
+"""Every sampler, loss and model, captured on an emulated CUDA device.
 
-A case trains two epochs, drops a trial, rebuilds the loop and trains a third; the plain torch path on the CPU must
-have the same history and the same parameters.
+No step syncs with the host or mixes devices, and the bits are equal. A case trains two epochs,
+drops a trial, rebuilds the loop and trains a third; the plain torch path on the CPU must have the
+same history and the same parameters.
 """
 
 import itertools
@@ -15,7 +16,8 @@ from hapens_bench.training.stage import Stage, ranking
 from tests.conftest import make_config
 from tests.models.cases import CASES as MODELS
 from tests.samplers.cases import CASES as SAMPLERS
-from tests.training.emulated import DEVICE, OnDevice, Violation, installed
+from tests.training.emulated import installed, record
+from tests.training.emulated_tensor import DEVICE, OnDevice, Violation
 
 SMALL = [
     "dataset.users=80",
@@ -29,7 +31,7 @@ SMALL = [
 SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")} | {
     "hapens": ["sampler.M=4"]
 }
-READINGS = {  # what changes the code of a step, beside the defaults
+READINGS = {  # overrides that change the code of a step
     "rns": [
         ["trainer.optimizer=adagrad"],
         ["trainer.reduction=sum"],
@@ -60,7 +62,11 @@ def own_loss(sampler):
 
 
 def cases():
-    """Every sampler on MF with its readings, every model of the contract with DNS, every loss that DNS or ENMF may have."""
+    """Yield the overrides of each case.
+
+    These are every sampler on MF with its readings, every model of the contract with DNS, and every
+    loss that DNS or ENMF may have.
+    """
     for name in sorted(SAMPLERS):
         for how in ([], *READINGS.get(name, [])):
             yield [f"sampler={name}", *SCRATCH.get(name, []), *how]
@@ -76,7 +82,7 @@ def cases():
 
 
 def products():
-    """Every sampler with every other model, dropout on."""
+    """Yield every sampler with every other model, dropout on."""
     models = {
         "gmf": ["model.user_dropout=0.1"],
         "lightgcn": ["model.message_dropout=0.2", "model.node_dropout=0.2"],
@@ -87,7 +93,7 @@ def products():
 
 
 def train(configs, split, device):
-    """Train, and rank; return the pack, the history and the metrics."""
+    """Train and rank; return the pack, the loop, the history and the metrics."""
     stage = Stage("held", configs[0], split, device)
     pack = stage.pack(configs)
     loop = stage.loop(pack)
@@ -97,8 +103,8 @@ def train(configs, split, device):
     loop = stage.loop(pack)
     rows.append(loop.run(2))
     encoded = pack.model.encode().detach()
-    found = ranking(configs[0], split, device).evaluate(encoded.queries, encoded.items)
-    return pack, loop, rows, [result.mean() for result in found]
+    results = ranking(configs[0], split, device).evaluate(encoded.queries, encoded.items)
+    return pack, loop, rows, [result.mean() for result in results]
 
 
 def check(overrides, tmp_path):
@@ -128,8 +134,6 @@ def test_every_sampler_is_captured_with_every_model(overrides, tmp_path):
 
 def test_the_emulated_device_catches_what_cuda_refuses():
     with installed():
-        from tests.training.emulated import record
-
         x = torch.ones(3).to(DEVICE)
         assert isinstance(x, OnDevice)
         with pytest.raises(Violation, match="mixed"):
@@ -146,7 +150,7 @@ def test_the_emulated_device_catches_what_cuda_refuses():
         ):
             with pytest.raises(Violation, match="waits for the device"):
                 record(syncing, DEVICE)
-            syncing()  # outside a recording it only waits
+            syncing()  # outside a recording, it only waits
 
         counter, total, n = torch.zeros(()).to(DEVICE), torch.zeros(()).to(DEVICE), 2
 
@@ -155,6 +159,6 @@ def test_the_emulated_device_catches_what_cuda_refuses():
             total.add_(counter * n)
 
         tape = record(step, DEVICE)
-        n = 100  # baked in: a replay does not see it
+        n = 100  # the recording has baked in 2: a replay does not see this
         tape.replay()
         assert (float(counter), float(total)) == (2, 6)

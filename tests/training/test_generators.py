@@ -1,4 +1,4 @@
-"""Samplers that train a generator, through the training loop: their own learning rate, their state, and what is logged."""
+"""Samplers that train a generator, in the training loop: learning rate, state, and log."""
 
 import math
 
@@ -9,10 +9,8 @@ from hapens_bench.data.load import load
 from hapens_bench.training.stage import Stage
 from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
 
-GAME = [
-    "sampler.pretrain=0",
-    "sampler.d_epochs=1",
-]  # the discriminator learns in even epochs, the generator in odd ones
+# the discriminator learns in even epochs, the generator in odd ones
+GAME = ["sampler.pretrain=0", "sampler.d_epochs=1"]
 SETTINGS = {
     name: [f"sampler={name}", "sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")
 }
@@ -49,12 +47,8 @@ def test_generators_of_a_pack_learn_at_their_own_rate(tmp_path, name, how):
     before = {key: p.detach().clone() for key, p in pack.parameters().items()}
     loop.n_steps = 1
     loop.run(0)
-    for (
-        key,
-        p,
-    ) in (
-        pack.parameters().items()
-    ):  # the first step of Adam and AdaGrad is as long as the learning rate
+    # the first step of Adam and AdaGrad is as long as the learning rate
+    for key, p in pack.parameters().items():
         rates = [0.01, 0.25] if key.startswith("model.") else [0.5, 0.125]
         for t, rate in enumerate(rates):
             assert float((p[t].detach() - before[key][t]).abs().max()) == pytest.approx(
@@ -75,7 +69,7 @@ def test_a_pack_taken_back_to_a_snapshot_does_the_same_again(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_trials_state_goes_on_in_another_pack_with_its_generator_and_baseline(tmp_path, name):
+def test_a_trial_continues_in_another_pack_with_its_generator_and_baseline(tmp_path, name):
     stage, pack, loop = pack_and_loop(tmp_path, [["seed=1"], ["seed=2"]], *SETTINGS[name])
     loop.run(0)
     state, buffers = (
@@ -100,7 +94,7 @@ def test_a_resumed_training_has_the_same_result(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
+def test_a_pack_that_loses_a_trial_continues_as_before(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name]]
     bad, good = train(
         tmp_path / "pack",
@@ -113,8 +107,8 @@ def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["advir", "irgan", "rns_as"])
-def test_a_generator_learns_to_earn_and_says_so_in_the_history(tmp_path, name):
-    """Against a generator that stands still (its rate is next to nothing), whose negatives are uniform."""
+def test_a_generator_learns_to_earn_and_the_history_shows_it(tmp_path, name):
+    """Compare with a generator of next to no learning rate, whose negatives stay uniform."""
     variants = [["seed=1", "sampler.lr=0.03"], ["seed=1", "sampler.lr=1e-12"]]
     overrides = [*SETTINGS[name], "sampler.M=6", "tuned=none", "sampler.l2=0"]
     learns, stands = (trial.progress.rows for trial in train(tmp_path, variants, *overrides))

@@ -1,4 +1,4 @@
-"""LightGCN and NGCF through the training loop: packs, resumption, and the graph of each stage."""
+"""LightGCN and NGCF in the training loop: packs, resumption, and the graph of each stage."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_a_resumed_training_drops_what_it_would_have_dropped(tmp_path, name):
     assert 0 < same_when_resumed(tmp_path, 1, *overrides) < 3
 
 
-def test_a_pack_that_loses_a_trial_goes_on_as_before(tmp_path):
+def test_a_pack_that_loses_a_trial_continues_as_before(tmp_path):
     overrides = [*SHORT, *SETTINGS["ngcf of the authors"], "trainer.epochs=4"]
     bad, good = train(tmp_path / "pack", [["seed=3", "trainer.lr=1e38"], ["seed=4"]], *overrides)
     assert "the loss is" in bad.failure and good.failure is None
@@ -91,8 +91,8 @@ def test_a_stage_builds_one_graph_of_its_own_train_pairs(tmp_path, monkeypatch):
         dense = torch.zeros(split.n_users, split.n_items)
         dense[tuple(pairs.T)] = 1
         ones = torch.ones(1, len(pairs))
-        found = stage.graph.multiply(stage.graph.users, ones, torch.eye(split.n_items)[None])[0]
-        assert torch.equal(found, dense)
+        product = stage.graph.multiply(stage.graph.users, ones, torch.eye(split.n_items)[None])[0]
+        assert torch.equal(product, dense)
     assert [len(pairs) for pairs in built] == [len(split.train), len(split.full_train)]
     assert Stage("full", make_trials(tmp_path, [["seed=1"]])[0].config, split, CPU).graph is None
 
@@ -108,7 +108,7 @@ def test_sdns_with_factor_1_is_dns(tmp_path):
     assert comparable(sdns)[1:] == comparable(dns)[1:] != comparable(soft)[1:]
 
 
-def test_both_engines_train_lightgcn_to_about_the_same_and_better_than_at_the_start(tmp_path):
+def test_both_engines_train_lightgcn_to_about_the_same_metrics(tmp_path):
     overrides = ["model=lightgcn", "model.D=16", "trainer.epochs=12"]
     (fast,) = train(tmp_path / "fast", [["seed=3"]], *overrides)
     (plain,) = train(tmp_path / "plain", [["seed=3"]], *overrides, "trainer.engine=reference")

@@ -49,8 +49,8 @@ def test_measures_equal_slow_loops(engine):
             scores = (encoded.items[t] @ encoded.users[t, u]).tolist()
             free = [j for j in range(I) if (u, j) not in known]
             for k in range(K):
-                own = scores[int(negatives[t, b, k])]
-                percentile.append(sum(scores[j] < own for j in free) / len(free))
+                score = scores[int(negatives[t, b, k])]
+                percentile.append(sum(scores[j] < score for j in free) / len(free))
         assert np.isclose(rows[t]["hardness/percentile"], np.mean(percentile))
         last = np.array(sigmoid[-B * K :])
         for q in (0.1, 0.5, 0.9):

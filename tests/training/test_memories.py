@@ -1,4 +1,4 @@
-"""Samplers that remember users or pairs, through the training loop: packs, resumption, and what they write down."""
+"""Samplers that remember users or pairs, in the training loop: packs, resumption, indicators."""
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def test_resuming_gives_the_same_result(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["gdns", "srns"])
-def test_a_snapshot_over_an_earlier_one_is_a_whole_one(tmp_path, name):
+def test_a_snapshot_over_an_earlier_one_is_complete(tmp_path, name):
     trials = make_trials(tmp_path, VARIANTS[name], *SETTINGS[name], *SHORT)
     split = load(
         trials[0].config["dataset"], trials[0].config["protocol"], tmp_path / "cache", None
@@ -118,17 +118,17 @@ def test_relabelled_pairs_leave_train_one_a_user_by_their_seed(tmp_path):
     assert not np.array_equal(same.relabelled, other.relabelled)
 
 
-def test_what_is_watched_is_what_it_is_called(tmp_path):
+def test_watched_pairs_are_of_the_kind_that_they_claim(tmp_path):
     config = make_config(*RELABELLED)
     split = load(config["dataset"], config["protocol"], tmp_path, None)
-    found = pd.DataFrame({name: x.numpy() for name, x in watch(split).items()})
+    watched = pd.DataFrame({name: x.numpy() for name, x in watch(split).items()})
     pairs = {
-        kind: set(zip(*(found.loc[found["kind"] == k, c] for c in ("user", "item"))))
+        kind: set(zip(*(watched.loc[watched["kind"] == k, c] for c in ("user", "item"))))
         for k, kind in enumerate(KINDS)
     }
 
-    def as_set(part):
-        return {tuple(pair) for pair in part}
+    def as_set(rows):
+        return {tuple(pair) for pair in rows}
 
     observed = as_set(np.concatenate([split.train, split.valid, split.test]))
     assert pairs["relabelled"] == as_set(split.relabelled)
@@ -136,13 +136,13 @@ def test_what_is_watched_is_what_it_is_called(tmp_path):
     assert (
         not pairs["negative"] & (observed | as_set(split.relevant)) and len(pairs["negative"]) > 500
     )
-    assert (found[found["kind"] == 0].groupby("user").size() == NEGATIVES).all()
+    assert (watched[watched["kind"] == 0].groupby("user").size() == NEGATIVES).all()
     ahns = make_config("protocol=ahns", "dataset.hidden=0")
     nothing = load(ahns["dataset"], ahns["protocol"], tmp_path, None)
     assert watch(nothing) is None, "all that is relevant is observed"
 
 
-def test_a_run_writes_what_it_remembered_of_watched_pairs(tmp_path):
+def test_a_run_writes_what_its_sampler_remembers_about_watched_pairs(tmp_path):
     def run(*overrides):
         job = Job(make_config(*RELABELLED, *overrides, *SHORT, f"paths.runs={tmp_path}"), [])
         run_pack([job], CPU)
@@ -163,7 +163,10 @@ def test_a_run_writes_what_it_remembered_of_watched_pairs(tmp_path):
 
 
 def test_a_captured_step_has_no_shape_that_depends_on_the_data():
-    """No draw asks the host for a value: tensors without any, which raise where one is asked for, go through it."""
+    """No draw asks the host for a value.
+
+    Tensors without values, which raise where one is asked for, go through it.
+    """
     for rows in (GDNS, SRNS):
         section = make_config(*rows)["sampler"]
         sampler = build_sampler([section] * 2, [0, 1], 4, 6, 20)

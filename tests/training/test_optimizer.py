@@ -46,7 +46,10 @@ def test_equal_to_torch_with_a_learning_rate_for_each_trial(name):
 
 
 def run(kind: type, drop_after: int) -> torch.Tensor:
-    """Six steps of three trials, row 1 without a gradient; of trial 1 alone after `drop_after`. Give trial 1."""
+    """Take six steps of three trials, row 1 without a gradient; return trial 1.
+
+    After `drop_after` steps only trial 1 continues.
+    """
     generator = torch.Generator().manual_seed(1)
     p = nn.Parameter(torch.ones(3, 2, 2))
     optimizer = kind([p], torch.full((3, 1, 1), 0.1))

@@ -14,7 +14,7 @@ def test_equal_counts_as_improvement_and_patience_runs_out():
     assert (best.epoch, best.value, best.exhausted) == (3, 0.2, True)
 
 
-def test_a_state_goes_on_where_it_was_left():
+def test_a_tracker_continues_from_its_state():
     best = BestEpoch(patience=3)
     best.update(0, 0.5)
     best.update(5, 0.4)

@@ -1,4 +1,4 @@
-"""What a stage trains on and what is masked where it is judged."""
+"""What a stage trains on, and what is masked in its ranking."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ AUTHORS = ["protocol=sdns_authors"]
 
 
 def toy() -> Split:
-    """One user with train items 0 and 1, validation item 2 and test item 3, of 30."""
+    """Return a split of one user: train items 0 and 1, validation item 2 and test item 3, of 30."""
     parts = (np.array([[0, item] for item in items]) for items in ([0, 1], [2], [3]))
     return Split("toy", 1, 30, *parts)
 
@@ -45,8 +45,10 @@ def test_stage_full_trains_on_validation_items_only_where_they_are_masked():
 def test_under_sdns_authors_the_training_is_that_of_the_train_part(tmp_path):
     (theirs,) = train(tmp_path / "theirs", [[]], *AUTHORS)
     (ours,) = train(tmp_path / "ours", [[]], "protocol=sdns", "trainer.patience=null")
-    one, two = ([row["train/loss"] for row in trial.progress.rows] for trial in (theirs, ours))
-    assert one == two, "stage full of the one is stage held of the other"
+    by_authors, by_us = (
+        [row["train/loss"] for row in trial.progress.rows] for trial in (theirs, ours)
+    )
+    assert by_authors == by_us, "their stage full trains like our stage held"
     assert list(theirs.results()) == ["test_peak"] and list(ours.results()) == ["valid"]
     evaluated = [row for row in theirs.progress.rows if row["evaluated"]]
     best = max(row["test/Recall@20"] for row in evaluated)
@@ -79,6 +81,6 @@ def test_gowalla_of_the_authors_trains_on_all_of_the_published_train_file(mirror
 
 
 def test_the_data_of_sdns_authors_are_those_of_sdns(tmp_path):
-    one, two = (make_config(*SMALL, f"protocol={name}") for name in ("sdns", "sdns_authors"))
-    hashes = {load(c["dataset"], c["protocol"], tmp_path, None).data_hash for c in (one, two)}
+    ours, theirs = (make_config(*SMALL, f"protocol={name}") for name in ("sdns", "sdns_authors"))
+    hashes = {load(c["dataset"], c["protocol"], tmp_path, None).data_hash for c in (ours, theirs)}
     assert len(hashes) == 1

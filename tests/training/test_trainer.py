@@ -12,10 +12,8 @@ from hapens_bench.training.trial import Trial
 from tests.conftest import make_config
 from tests.samplers.cases import CASES
 
-ALONE = {
-    "hapens": ["sampler.M=4"],
-    "rns_as": ["sampler.start=scratch"],
-}  # without what they need first: tests/launch/test_prerequisites.py
+# Overrides to train without a prerequisite; tests/launch/test_prerequisites.py has those with.
+ALONE = {"hapens": ["sampler.M=4"], "rns_as": ["sampler.start=scratch"]}
 CPU = torch.device("cpu")
 SMALL = [
     "dataset.users=80",
@@ -49,7 +47,10 @@ def comparable(trial):
 
 
 def same_when_resumed(tmp_path, stop, *overrides):
-    """Train to the end, and again with a stop after checkpoint number `stop`; gives the epoch that the second one went on at."""
+    """Train to the end, and again with a stop after checkpoint number `stop`.
+
+    Return the epoch from which the second training was resumed.
+    """
     (whole,) = train(tmp_path / "whole", [["seed=5"]], *overrides)
 
     class Stop(Exception):
@@ -116,9 +117,9 @@ def test_training_learns(tmp_path):
     assert trial.results()["test_peak"]["test"]["Recall@20"] > 0.15  # random order: 0.07
 
 
-def test_summing_over_the_batch_changes_nothing_for_adam_but_its_eps_and_matters_to_adagrad_with_an_accumulator(
-    tmp_path,
-):
+def test_summing_over_the_batch_matters_to_adagrad_and_hardly_to_adam(tmp_path):
+    """For Adam only eps makes a difference; for AdaGrad an accumulator above 0 does."""
+
     def losses(name, *overrides):
         (trial,) = train(
             tmp_path / name, [["seed=0"]], "model.similarity=dot", "trainer.l2=0.01", *overrides
@@ -152,10 +153,10 @@ def test_stages_and_selections(tmp_path):
     results = everything.results()
     assert set(results) == {"test_peak", "valid", "valid_refit"}
     assert results["valid"]["epoch"] == results["valid_refit"]["epoch"]
-    # each selection gives what it gives alone
+    # each selection reports what it reports alone
     for name in ("test_peak", "valid", "valid_refit"):
         assert selected(name, name).results() == {name: results[name]}
-    # the refit is a row of the training on all of train, and the test peak is its best row
+    # the refit is a row of stage full, and the test peak is that stage's best row
     full = {
         row["epoch"]: row
         for row in everything.progress.rows
@@ -167,7 +168,7 @@ def test_stages_and_selections(tmp_path):
         max(row["test/Recall@20"] for row in full.values())
         == results["test_peak"]["test"]["Recall@20"]
     )
-    # nothing of test is looked at for choosing in the held stage
+    # stage held chooses without looking at test
     held = [row for row in everything.progress.rows if row["stage"] == "held"]
     assert not any(key.startswith("test/") for row in held for key in row)
 

@@ -18,13 +18,12 @@ def test_levels_equal_loops_over_users_and_items(engine, chunk, monkeypatch):
     known = np.random.default_rng(0).random((U, I)) < np.linspace(0, 0.9, U)[:, None]
     known[[4, 5, 22]] = False  # users without train items, the last one among them
     users = torch.randn(U, D, generator=generator)
-    items = torch.randint(
-        -1, 2, (I, D), generator=generator
-    ).float()  # equal rows: equal scores, which are not below
-    found = user_hardness(users, items, Positives(np.argwhere(known), U, I, engine=engine))
+    # equal rows: equal scores, which are not below
+    items = torch.randint(-1, 2, (I, D), generator=generator).float()
+    levels = user_hardness(users, items, Positives(np.argwhere(known), U, I, engine=engine))
     scores = torch.mm(users, items.T).numpy()
-    assert all(len(values) == U for values in found.values())
-    assert found["count"].tolist() == known.sum(1).tolist()
+    assert all(len(values) == U for values in levels.values())
+    assert levels["count"].tolist() == known.sum(1).tolist()
     for u in range(U):
         free = scores[u, ~known[u]]
         q = [(free < s).mean() for s in scores[u, known[u]]]
@@ -45,10 +44,10 @@ def test_levels_equal_loops_over_users_and_items(engine, chunk, monkeypatch):
                 "probability": np.exp(-loss),
             }
         for name, value in expected.items():
-            assert np.isclose(found[name][u], value, atol=1e-6, equal_nan=True), (u, name)
+            assert np.isclose(levels[name][u], value, atol=1e-6, equal_nan=True), (u, name)
 
 
 def test_no_train_items_at_all():
     positives = Positives(np.empty((0, 2), dtype=np.int64), 3, 5)
-    found = user_hardness(torch.ones(3, 2), torch.ones(5, 2), positives)
-    assert np.isnan(found["min"]).all() and found["count"].sum() == 0
+    levels = user_hardness(torch.ones(3, 2), torch.ones(5, 2), positives)
+    assert np.isnan(levels["min"]).all() and levels["count"].sum() == 0
