@@ -11,7 +11,7 @@ from types import FrameType
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 _asked: set[int] = set()
-_held = 0
+_deferred = 0
 
 
 class Terminated(SystemExit):
@@ -41,14 +41,14 @@ def listening(*signals: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Keep a request waiting until `check` or the end of the block, so that nothing is left half done."""
-    global _held
-    _held += 1
+    global _deferred
+    _deferred += 1
     try:
         yield
     finally:
-        _held -= 1
+        _deferred -= 1
     check()
 
 
@@ -65,5 +65,5 @@ def check() -> None:
 def _take(number: int, frame: FrameType | None) -> None:
     first = not _asked
     _asked.add(number)
-    if first and not _held:  # a second one must not interrupt what the first brought about
+    if first and not _deferred:  # a second one must not interrupt what the first brought about
         raise Terminated

@@ -9,7 +9,7 @@ import time
 import pytest
 from hydra.core.utils import JobStatus
 
-from hapens_bench.termination import REQUEUE, Terminated, check, held, listening
+from hapens_bench.termination import REQUEUE, Terminated, check, deferred, listening
 from tests.launch.test_launchers import SETTING, killer
 from tests.launch.test_pack import assert_equal, sweep
 
@@ -23,11 +23,11 @@ def test_a_request_is_heard_at_once_or_at_the_end_of_what_holds_it():
     with pytest.raises(Terminated) as caught, listening():
         ask()
     assert caught.value.code == REQUEUE == 75 and caught.value.signals == {signal.SIGTERM}
-    with pytest.raises(Terminated), listening(), held():
+    with pytest.raises(Terminated), listening(), deferred():
         ask()
         steps.append("goes on")
         ask()
-    with pytest.raises(Terminated) as caught, listening(signal.SIGUSR2), held():
+    with pytest.raises(Terminated) as caught, listening(signal.SIGUSR2), deferred():
         ask(signal.SIGUSR2)
         steps.append("goes on")
         check()

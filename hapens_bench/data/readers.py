@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
+from hapens_bench.data.interactions import IntArray, Interactions
 from hapens_bench.data.parsing import (
     DAMAGED,
     is_whole,
@@ -22,44 +20,13 @@ from hapens_bench.data.parsing import (
     require_arrays,
     whole_numbers,
 )
+from hapens_bench.data.published import Published, published, refuse_gaps
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
 
 VERSION = 3  # part of the cache key: raise it when what is made of the same files changes
 Paths = Mapping[str, Path]
-
-
-@dataclass(frozen=True)
-class Published:
-    """A split that was published with the data; of which kind its reader's splits are says `KINDS`.
-
-    Shape:
-        train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
-        negatives: [U, C] what each user's held-out items are ranked against, or None where nothing was published.
-    """
-
-    train: IntArray
-    test: IntArray
-    n_users: int
-    n_items: int
-    valid: IntArray | None = None
-    negatives: IntArray | None = None
-
-    def as_log(self) -> Interactions:
-        """Join the parts to one log."""
-        pairs = np.concatenate(
-            [self.train, self.test] + ([] if self.valid is None else [self.valid])
-        )
-        return Interactions(pairs[:, 0], pairs[:, 1], self.n_users, self.n_items)
-
-    @property
-    def pairs_sha256(self) -> str:
-        """Digest of the pairs of both parts, whatever their order in the files."""
-        digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
-        for part in (self.train, self.test):
-            digest.update(b"|" + np.ascontiguousarray(sort_pairs(part), dtype="<i8").tobytes())
-        return digest.hexdigest()
 
 
 def movielens(paths: Paths) -> Interactions:
@@ -113,36 +80,12 @@ def ncf(paths: Paths) -> Published:
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
         if parts[part].min() < 0:
             raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
-    return _published(paths, parts["train"], parts["test"])
-
-
-def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
-    """Read NCF's `*.test.negative`: a line `(user,item)` and its negatives, split by tabs.
-
-    Shape:
-        -> positives [n, 2], negatives [n, K].
-    """
-    positives, negatives = [], []
-    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
-        head, *rest = line.split("\t")
-        try:
-            user, item = head.strip("()").split(",")
-            positives.append(np.array([user, item], dtype=np.int64))
-            negatives.append(np.array([j for j in rest if j], dtype=np.int64))
-        except (ValueError, OverflowError):
-            raise UserError(
-                f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs"
-            ) from None
-        if len(negatives[-1]) != len(negatives[0]):
-            raise UserError(
-                f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}"
-            )
-    return np.stack(positives), np.stack(negatives)
+    return published(paths, parts["train"], parts["test"])
 
 
 def adjacency(paths: Paths) -> Published:
     """Read NGCF's `train.txt` and `test.txt`: a line `user item item ...`; ids are kept, I = largest id + 1."""
-    return _published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
+    return published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
 
 
 def read_adjacency(path: Path) -> IntArray:
@@ -169,7 +112,7 @@ def read_adjacency(path: Path) -> IntArray:
 def consumed(paths: Paths) -> Published:
     """Read the three `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
     train, valid, test = (read_lists(paths[part]) for part in ("train", "valid", "test"))
-    return _published(paths, train, test, valid)
+    return published(paths, train, test, valid)
 
 
 def user_behavior(paths: Paths) -> Interactions:
@@ -255,7 +198,7 @@ def leave_one_out(paths: Paths) -> Published:
             raise UserError(
                 f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
             )
-    _refuse_gaps(path, pairs, n_users, n_items)
+    refuse_gaps(path, pairs, n_users, n_items)
     return Published(train, test, n_users, n_items, valid, negatives)
 
 
@@ -294,24 +237,3 @@ def from_frame(table: pd.DataFrame) -> Interactions:
         table["time"].to_numpy(np.int64) if "time" in table else None,
         table["rating"].to_numpy(np.float64) if "rating" in table else None,
     )
-
-
-def _published(
-    paths: Paths,
-    train: IntArray,
-    test: IntArray,
-    valid: IntArray | None = None,
-) -> Published:
-    pairs = np.concatenate([train, test] + ([] if valid is None else [valid]))
-    n_users, n_items = int(pairs[:, 0].max()) + 1, int(pairs[:, 1].max()) + 1
-    _refuse_gaps(paths["train"], pairs, n_users, n_items)
-    return Published(train, test, n_users, n_items, valid)
-
-
-def _refuse_gaps(path: Path, pairs: IntArray, n_users: int, n_items: int) -> None:
-    """Refuse ids that are kept and so large that they must be wrong: every table has a row for each id below them."""
-    for what, count in (("user", n_users), ("item", n_items)):
-        if count > 1000 + 100 * len(pairs):
-            raise UserError(
-                f"{path}: {count} {what}s for {len(pairs)} pairs; ids are kept, so they must have few gaps"
-            )

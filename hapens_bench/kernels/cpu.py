@@ -1,4 +1,4 @@
-"""The compiled loops as functions of tensors, with their gradients."""
+"""The compiled loops as functions of tensors; those with a gradient are in `gradients`."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def keep_freed_blocks() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _parts(T: int) -> int:
+def shares(T: int) -> int:
     """Share each trial out over as many threads as there are more than trials."""
     return max(1, -(-numba.get_num_threads() // T))
 
@@ -131,7 +131,7 @@ def draw_pool(
     """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
     out = torch.empty(*users.shape, M, dtype=torch.int64)
     membership.draw_pool(
-        *_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
+        *arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
     )
     return out
 
@@ -139,66 +139,11 @@ def draw_pool(
 def score(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
     """See `models.base.Encoded.score`."""
     out = torch.empty(items.shape)
-    loops.gather_dot(*_arrays(user_table, item_table, users, items), out.numpy())
+    loops.gather_dot(*arrays(user_table, item_table, users, items), out.numpy())
     return out
 
 
-class Pairs(torch.autograd.Function):
-    """See `models.base.Encoded.pairs`.
-
-    The gradient of a leaf table is added to its `.grad` in place, where `PackAdam` finds and clears it: autograd would fill
-    and add up a table of zeros for every use.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *tables_and_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (users, positives, negatives) by two tables, with the norms of two more; gives positive, negative, squares."""
-        ctx.tables = tables_and_index[:4]
-        ctx.index = [part.contiguous() for part in tables_and_index[4:]]
-        users, _, negatives = ctx.index
-        out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
-        loops.scores(*_arrays(*ctx.tables, *ctx.index, *out))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Scatter the gradients of the three results into the tables."""
-        targets = {id(table): _gradient(table) for table in ctx.tables}
-        own = [targets[id(table)] for table in ctx.tables]
-        loops.scatter(*_arrays(*ctx.tables, *ctx.index, *grads, *own), _parts(len(grads[0])))
-        given = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
-        return (*given, None, None, None)
-
-
-class Lookup(torch.autograd.Function):
-    """See `models.base.rows`; the gradient goes where that of `Pairs` goes."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        """Copy the rows that an index names: [T, n, D], [T, ...] -> [T, ..., D]."""
-        ctx.table, ctx.index = table, index.flatten(1).contiguous()
-        found = torch.empty(*index.shape, table.shape[2])
-        for own, at, out in zip(table, ctx.index, found.flatten(1, -2), strict=True):
-            torch.index_select(own, 0, at, out=out)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
-        """Add the gradients of the rows to the table's."""
-        target = _gradient(ctx.table)
-        loops.add_rows(*_arrays(target, ctx.index, grads[0].flatten(1, -2)), _parts(len(target)))
-        return None if ctx.table.is_leaf else target, None
-
-
-def _gradient(table: Tensor) -> Tensor:
-    if not table.is_leaf:
-        return torch.zeros_like(table)
-    if table.grad is None:
-        table.grad = torch.zeros_like(table)
-    return table.grad
-
-
-def _arrays(*tensors: Tensor) -> Any:
+def arrays(*tensors: Tensor) -> Any:
     return tuple((x.detach() if x.requires_grad else x).contiguous().numpy() for x in tensors)
 
 
@@ -215,58 +160,14 @@ def adam(
     assert param.grad is not None
     flat: Any = [x.detach().reshape(len(param), -1).numpy() for x in (param, param.grad, m, v)]
     numbers = [np.float32(x) for x in (1 / root, 1 - betas[0], betas[1], 1 - betas[1], eps)]
-    loops.adam(*flat, scale.flatten().numpy(), *numbers, _parts(len(param)))
+    loops.adam(*flat, scale.flatten().numpy(), *numbers, shares(len(param)))
 
 
 def multiply(indptr: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
     """Multiply a sparse matrix with T tables; see `models.graph.multiply`."""
     out = torch.empty(len(table), len(indptr) - 1, table.shape[2])
-    propagation.multiply(*_arrays(indptr, index, weight, table, out), 4 * _parts(len(table)))
+    propagation.multiply(*arrays(indptr, index, weight, table, out), 4 * shares(len(table)))
     return out
-
-
-class Drop(torch.autograd.Function):
-    """See `models.dropout.Noise.drop`; the mask is drawn again for the gradient, not kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
-        """Drop entries of x."""
-        ctx.where = (rate, keys, counter)
-        return _drop(x, rate, keys, counter)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Drop the same entries of the gradient."""
-        return _drop(grads[0], *ctx.where), None, None, None
-
-
-def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
-    out = torch.empty(x.shape)
-    x, rate, keys, flat = _arrays(x.flatten(1), rate.flatten(), keys, out.flatten(1))
-    propagation.drop(x, keys, counter, rate, flat, _parts(len(keys)))
-    return out
-
-
-class Unit(torch.autograd.Function):
-    """Rows divided by their lengths, as `torch.nn.functional.normalize` does it, whose gradient takes ten passes over the table."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Give each row, x[..., :], the length 1."""
-        ctx.save_for_backward(x)
-        out = torch.empty(x.shape)
-        propagation.unit(*_arrays(x.flatten(0, -2), out.flatten(0, -2)))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        """Take away what of the gradient lies along the row."""
-        (x,) = ctx.saved_tensors
-        out = torch.empty(x.shape)
-        propagation.unit_gradient(
-            *_arrays(x.flatten(0, -2), grads[0].flatten(0, -2), out.flatten(0, -2))
-        )
-        return out
 
 
 def mark_hits(
@@ -281,7 +182,7 @@ def mark_hits(
     Shape:
         scores: [n, I], overwritten; exclude, targets: rows of all ranked users as (start [users + 1], items); hits: [users, K].
     """
-    ranks.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
+    ranks.mark_hits(scores.numpy(), begin, *arrays(*exclude, *targets), hits.numpy())
 
 
 def count_below(
@@ -292,7 +193,7 @@ def count_below(
     Shape:
         scores: [n, I]; users: [n]; items, below: [n, K]; indptr [U+1], known [N]: all users' train items.
     """
-    ranks.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
+    ranks.count_below(*arrays(scores, users, items, indptr, known), below.numpy())
 
 
 def positives_below(
@@ -303,17 +204,17 @@ def positives_below(
     Shape:
         scores: [n, I]; users: [n]; indptr [U+1], known, below [N]: of all users.
     """
-    ranks.positives_below(*_arrays(scores, users, indptr, known), below.numpy())
+    ranks.positives_below(*arrays(scores, users, indptr, known), below.numpy())
 
 
 def tally(
     users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor
 ) -> None:
     """See `training.hardness.HardnessMeter.add`; `truth` says which items count as false negatives."""
-    membership.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
+    membership.tally(*arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
 
 
 def _known(rows: Rows) -> Any:
     indptr, items, bitmap, row_bytes = rows
     bits = np.empty(0, dtype=np.uint8) if bitmap is None else bitmap.numpy()
-    return *_arrays(indptr, items), bits, row_bytes
+    return *arrays(indptr, items), bits, row_bytes

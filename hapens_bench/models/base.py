@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.kernels import Engine, compiled, cpu
+from hapens_bench.kernels import Engine, compiled, cpu, gradients
 from hapens_bench.models.dropout import Noise
-from hapens_bench.rng import Purpose, Streams
+from hapens_bench.rng import Streams
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:
@@ -103,7 +103,9 @@ class Encoded:
         if self.engine is Engine.NUMBA:
             own, at = self._query_table(users)
             norms = own if ego is self else ego.users if at is users else ego.query(users)
-            return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
+            return gradients.Pairs.apply(
+                own, self.items, norms, ego.items, at, positives, negatives
+            )
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         normed = (
             (q, v, w)
@@ -153,7 +155,11 @@ class Encoded:
         return self.query(users), torch.arange(users.shape[1], device=users.device).expand_as(users)
 
     def _rows(self, table: Tensor, index: Tensor) -> Tensor:
-        return cpu.Lookup.apply(table, index) if self.engine is Engine.NUMBA else rows(table, index)
+        return (
+            gradients.Lookup.apply(table, index)
+            if self.engine is Engine.NUMBA
+            else rows(table, index)
+        )
 
     def detach(self) -> Encoded:
         """Give the same vectors, cut off from the gradient: what samplers look at."""
@@ -233,8 +239,3 @@ def truncated_normal(streams: Streams, counter: int, n: int, D: int, std: float)
         streams.uniform(counter, n, D).double() + 2.0**-25
     )  # the middles of the 2^24 cells, so that the mean is 0
     return nn.Parameter((std * torch.special.ndtri(low + (1 - 2 * low) * u)).float())
-
-
-def init_streams(seeds: list[int]) -> Streams:
-    """Give the streams that parameters are initialised from."""
-    return Streams(seeds, Purpose.INIT)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hapens_bench.kernels import Engine, compiled, cpu
+from hapens_bench.kernels import Engine, compiled, gradients
 from hapens_bench.rng import Streams
 
 
@@ -28,7 +28,7 @@ class Noise:
             x: [T, ...]; rate: [T, 1, 1] of p -> [T, ...]. Uses an output of each trial's stream for each entry, from `counter` on.
         """
         if engine is Engine.NUMBA:
-            dropped: Tensor = cpu.Drop.apply(x, rate, self.streams.keys, int(counter))
+            dropped: Tensor = gradients.Drop.apply(x, rate, self.streams.keys, int(counter))
             return dropped
         mask = compiled(_mask) if engine is Engine.CUDA else _mask
         return x * mask(self.streams, counter, rate, x[0].numel()).view_as(x)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, Model, init_streams, truncated_normal
+from hapens_bench.models.base import Encoded, Model, truncated_normal
 from hapens_bench.models.dropout import Noise
+from hapens_bench.rng import Purpose, Streams
 
 
 class GMF(Model):
@@ -36,7 +37,7 @@ class GMF(Model):
         self, D: int, init: str, user_dropout: Tensor, seeds: list[int], n_users: int, n_items: int
     ) -> None:
         super().__init__()
-        streams = init_streams(seeds)
+        streams = Streams(seeds, Purpose.INIT)
         self.register_buffer("user_dropout", user_dropout)
         self.drops = bool(user_dropout.any())
         self.user = truncated_normal(streams, 0, n_users, D, 0.01)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, init_streams, normal, xavier_uniform
+from hapens_bench.models.base import Encoded, normal, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.propagation import Propagation, Tables
+from hapens_bench.rng import Purpose, Streams
 
 
 class LightGCN(Propagation):
@@ -37,7 +38,7 @@ class LightGCN(Propagation):
         graph: Graph,
     ) -> None:
         super().__init__(L, message_dropout, node_dropout, graph, graph.symmetric())
-        streams = init_streams(seeds)
+        streams = Streams(seeds, Purpose.INIT)
         if init == "normal":
             self.user = normal(streams, 0, n_users, D, 0.1)
             self.item = normal(streams, 2 * n_users * D, n_items, D, 0.1)

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.kernels import Engine, cpu
-from hapens_bench.models.base import Encoded, init_streams, xavier_uniform
+from hapens_bench.kernels import Engine, gradients
+from hapens_bench.models.base import Encoded, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.linear import Linear
 from hapens_bench.models.propagation import Propagation, Tables
+from hapens_bench.rng import Purpose, Streams
 
 SLOPE = 0.2  # of LeakyReLU below 0
 
@@ -47,7 +48,7 @@ class NGCF(Propagation):
         self.loops = tuple(
             (1 / (1 + d)).float()[:, None] for d in (graph.user_degree, graph.item_degree)
         )
-        streams, counter = init_streams(seeds), (n_users + n_items) * D
+        streams, counter = Streams(seeds, Purpose.INIT), (n_users + n_items) * D
         self.user = xavier_uniform(streams, 0, n_users, D)
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
         maps = []
@@ -83,7 +84,7 @@ class NGCF(Propagation):
     def _unit(self, x: Tensor) -> Tensor:
         """Divide rows by their lengths: [T, n, D] -> [T, n, D]."""
         if self.graph.engine is Engine.NUMBA:
-            unit: Tensor = cpu.Unit.apply(x)
+            unit: Tensor = gradients.Unit.apply(x)
             return unit
         return F.normalize(x, dim=-1)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hapens_bench.cli.errors import guarded
 from hapens_bench.data.load import load
-from hapens_bench.data.readers import READERS, ncf_negatives
+from hapens_bench.data.readers import READERS
 from tests.conftest import make_config
 from tests.faults.bounded import Bounded, cases
 
@@ -98,7 +98,6 @@ VALID: dict[str, list[Files]] = {
         {"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}
     ],
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
-    "ncf_negatives": [{"log": lines("({u},{i})\t1\t2\t3\n")}],
     "adjacency": [{"train": ADJACENCY, "test": ADJACENCY}],
     "consumed": [CONSUMED],
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
@@ -203,8 +202,6 @@ def read(case: tuple[str, Files]) -> int:
     reader, files = case
     for name, content in files.items():
         Path(name).write_bytes(content)
-    if reader == "ncf_negatives":
-        return guarded(lambda: ncf_negatives(Path("log")) and 0)
     assert reader in READERS
     sources = {
         "raw": {"reader": reader, "files": {name: {"name": name, "mirror": name} for name in files}}
@@ -244,5 +241,5 @@ def test_every_file_is_parsed_or_refused_in_one_sentence(n, tmp_path):
 
 
 def test_the_readers_are_all_fuzzed():
-    assert set(VALID) == {*READERS, "ncf_negatives"}
+    assert set(VALID) == set(READERS)
     assert set(VALID["ncf"][0]) == {"train", "test"}
