@@ -114,7 +114,7 @@ def test_every_trial_of_every_experiment_passes_the_checks(path, n_trials, tmp_p
 
 
 @pytest.mark.parametrize("path", OF_A_SET, ids=str)
-def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_command_line_wins(path):
+def test_a_protocol_can_change_a_data_set_and_the_command_line_wins(path):
     choice = f"protocol={path.parts[1]}", f"dataset={path.stem}"
     config, plain = make_config(*choice), make_config(choice[0], "dataset=planted")
     check(config)
@@ -160,7 +160,7 @@ def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
     ]
 
 
-def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_says_otherwise(monkeypatch):
+def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_differs(monkeypatch):
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
     config = make_config("logger=trackio", "paths.runs=/somewhere")
     assert config["logger"]["trackio"]["folder"] == "/somewhere/.trackio"

@@ -64,7 +64,7 @@ def test_what_was_interrupted_says_so_and_has_a_checkpoint_of_the_epoch_before(t
 
 @pytest.mark.faults
 @pytest.mark.parametrize("devices", ["[cpu]", "[cpu,cpu]"])
-def test_after_sigterm_there_are_checkpoints_within_ten_seconds_and_the_exit_code_asks_to_be_requeued(
+def test_after_sigterm_checkpoints_are_written_in_ten_seconds_and_the_code_is_75(
     tmp_path, devices
 ):
     many = [

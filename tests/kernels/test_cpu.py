@@ -49,7 +49,7 @@ def test_pairs_and_their_gradients_equal_the_plain_path(D, leaf):
 
 
 @pytest.mark.parametrize("leaf", [True, False])
-def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+def test_rows_and_their_gradients_equal_the_plain_path_and_keep_their_bits_alone(leaf):
     users, negatives = batch()[0], batch()[2]
 
     def looked_up(engine, trials):
@@ -69,7 +69,7 @@ def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_al
 
 
 @pytest.mark.parametrize("leaf", [True, False])
-def test_a_factor_and_norms_of_other_tables_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+def test_factors_and_norms_of_other_tables_equal_the_plain_path_and_keep_their_bits(leaf):
     factors, index = torch.randn(T, 1, 7, generator=torch.Generator().manual_seed(1)), batch()
 
     def found(engine, trials):

@@ -42,7 +42,7 @@ def dense(indptr, index, weight, m: int = 50):
 
 @pytest.mark.parametrize("D", [1, 5, 64])
 @pytest.mark.parametrize("own", [False, True])
-def test_products_equal_dense_ones_and_have_the_same_bits_for_any_pack_and_number_of_threads(
+def test_products_equal_dense_ones_with_the_same_bits_for_any_pack_and_thread_count(
     D, own
 ):
     generator = torch.Generator().manual_seed(D)

@@ -145,7 +145,7 @@ def test_a_tracker_that_is_not_installed_costs_one_warning(
 def test_a_tracker_that_hangs_cannot_hold_the_process_at_its_exit(tmp_path):
     code = (
         "import threading; from hapens_bench.tracking.background import LimitedSink, Worker\n"
-        "from tests.tracking.test_limited import Noting\n"
+        "from tests.tracking.test_background import Noting\n"
         "try:\n    LimitedSink('noting', lambda: Noting(hangs_at='start'), Worker(0.1)).start(None)\n"
         "except TimeoutError:\n    print('given up')"
     )
