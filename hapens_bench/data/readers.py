@@ -25,7 +25,7 @@ from hapens_bench.data.sources import read_bytes
 from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
 
-VERSION = 3  # part of the cache key: raise it when what is made of the same files changes
+VERSION = 3  # part of the cache key: raise it when the result of the same files changes
 Paths = Mapping[str, Path]
 
 
@@ -36,11 +36,8 @@ def movielens(paths: Paths) -> Interactions:
     if content[:2] == b"PK":
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                content = archive.read(
-                    next(
-                        (n for n in archive.namelist() if n.endswith("ratings.dat")), "ratings.dat"
-                    )
-                )
+                members = (n for n in archive.namelist() if n.endswith("ratings.dat"))
+                content = archive.read(next(members, "ratings.dat"))
         except DAMAGED as error:
             raise UserError(
                 f"{path} is no archive with a ratings.dat ({error}); remove it and fetch it again"
@@ -52,7 +49,10 @@ def movielens(paths: Paths) -> Interactions:
 
 
 def amazon(paths: Paths) -> Interactions:
-    """Read an Amazon 2014 5-core review file: JSON lines with reviewerID, asin, overall, unixReviewTime."""
+    """Read an Amazon 2014 5-core review file.
+
+    It has JSON lines with reviewerID, asin, overall and unixReviewTime.
+    """
     path, rows = paths["log"], []
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         try:
@@ -65,14 +65,18 @@ def amazon(paths: Paths) -> Interactions:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}, line {number}: expected a JSON object with reviewerID, asin, overall and unixReviewTime ({error})"
+                f"{path}, line {number}: expected a JSON object with "
+                f"reviewerID, asin, overall and unixReviewTime ({error})"
             ) from None
         rows.append(row)
     return from_frame(pd.DataFrame(rows, columns=["user", "item", "rating", "time"]))
 
 
 def ncf(paths: Paths) -> Published:
-    """Read NCF's `*.train.rating` and `*.test.rating` (user, item, rating, seconds, split by tabs); ids are kept."""
+    """Read NCF's `*.train.rating` and `*.test.rating`; ids are kept.
+
+    They hold user, item, rating and seconds, separated by tabs.
+    """
     parts = {}
     for part in ("train", "test"):
         columns = ["user", "item", "rating", "time"]
@@ -84,12 +88,12 @@ def ncf(paths: Paths) -> Published:
 
 
 def adjacency(paths: Paths) -> Published:
-    """Read NGCF's `train.txt` and `test.txt`: a line `user item item ...`; ids are kept, I = largest id + 1."""
+    """Read NGCF's `train.txt` and `test.txt`, lines `user item item ...`; ids are kept."""
     return published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
 
 
 def read_adjacency(path: Path) -> IntArray:
-    """Read one adjacency file to pairs [n, 2]."""
+    """Return the pairs of an adjacency file, [n, 2]."""
     lines = read_bytes(path).splitlines()
     try:
         tokens = [np.array(line.split(), dtype=np.int64) for line in lines]
@@ -110,22 +114,26 @@ def read_adjacency(path: Path) -> IntArray:
 
 
 def consumed(paths: Paths) -> Published:
-    """Read the three `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
+    """Read the `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
     train, valid, test = (read_lists(paths[part]) for part in ("train", "valid", "test"))
     return published(paths, train, test, valid)
 
 
 def user_behavior(paths: Paths) -> Interactions:
-    """Read Taobao's `UserBehavior.csv` (user, item, category, behaviour, seconds; no header); every behaviour counts."""
+    """Read Taobao's `UserBehavior.csv`; every behaviour counts.
+
+    It holds user, item, category, behaviour and seconds, without a header.
+    """
     columns = ["user", "item", "category", "behaviour", "time"]
     path = paths["log"]
     return from_frame(read_table(path, read_bytes(path), ",", columns, set(), texts={"behaviour"}))
 
 
 def tmall(paths: Paths) -> Interactions:
-    """Read a Tmall log CSV with a header that names user_id, item_id and time_stamp; every action counts.
+    """Read a Tmall log CSV with user_id, item_id and time_stamp in its header; every action counts.
 
-    `user_log_format1.csv` (IJCAI-15) has cat_id, seller_id, brand_id and action_type beside them. Times are days.
+    `user_log_format1.csv` (IJCAI-15) also has cat_id, seller_id, brand_id and action_type. Times
+    are days.
     """
     path = paths["log"]
     head, _, body = read_bytes(path).partition(b"\n")
@@ -145,7 +153,7 @@ def tmall(paths: Paths) -> Interactions:
 
 
 def events(paths: Paths) -> Interactions:
-    """Read a gathered `events.npz` (user, item, behaviour, time); every behaviour counts; ids are made contiguous."""
+    """Read `events.npz` (user, item, behaviour, time); every behaviour counts; ids change."""
     arrays = read_npz(paths["log"], ("user", "item", "time"))
     n = arrays["user"].size
     columns = {
@@ -155,7 +163,7 @@ def events(paths: Paths) -> Interactions:
 
 
 def in_order(paths: Paths) -> Interactions:
-    """Read a gathered `ml1m_order.npz` (user, item): rows in order of time; places are times."""
+    """Read `ml1m_order.npz` (user, item), rows in order of time; their places are the times."""
     arrays = read_npz(paths["log"], ("user", "item"))
     n = arrays["user"].size
     columns = {name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item")}
@@ -163,7 +171,7 @@ def in_order(paths: Paths) -> Interactions:
 
 
 def leave_one_out(paths: Paths) -> Published:
-    """Read a gathered leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
+    """Read a leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
 
     Only users with train data are kept.
     """
@@ -196,7 +204,8 @@ def leave_one_out(paths: Paths) -> Published:
     for what, ids, count in (("user", pairs[:, 0], n_users), ("item", items, n_items)):
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= count:
             raise UserError(
-                f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
+                f"{path}: there are {count} {what}s by its shape, "
+                f"but its {what}s are not numbered 0 to {count - 1}"
             )
     refuse_gaps(path, pairs, n_users, n_items)
     return Published(train, test, n_users, n_items, valid, negatives)
@@ -217,7 +226,7 @@ READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
         leave_one_out,
     )
 }
-KINDS = {  # of the splits that readers find in the files
+KINDS = {  # kind of split in the files of a reader; the other readers return logs
     "adjacency": "random",
     "consumed": "chronological",
     "leave_one_out": "leave_one_out",
@@ -226,7 +235,7 @@ KINDS = {  # of the splits that readers find in the files
 
 
 def from_frame(table: pd.DataFrame) -> Interactions:
-    """Number users and items by first appearance and keep times and ratings."""
+    """Return the log of a table, with users and items numbered by first appearance."""
     user, users = pd.factorize(table["user"])
     item, items = pd.factorize(table["item"])
     return Interactions(

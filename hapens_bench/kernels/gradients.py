@@ -13,15 +13,18 @@ from hapens_bench.kernels.cpu import arrays, loops, propagation, shares
 class Pairs(torch.autograd.Function):
     """See `models.base.Encoded.pairs`.
 
-    The gradient of a leaf table is added to its `.grad` in place, where `PackAdam` finds and clears it: autograd would fill
-    and add up a table of zeros for every use.
+    The gradient of a leaf table is added to its `.grad` in place, where `PackAdam` finds and clears
+    it: autograd would fill and add a table of zeros for every use.
     """
 
     @staticmethod
     def forward(ctx: Any, *tables_and_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (users, positives, negatives) by two tables, with the norms of two more; gives positive, negative, squares."""
+        """Score (users, positives, negatives) by two tables, with the norms of two more.
+
+        Returns positive, negative, squares.
+        """
         ctx.tables = tables_and_index[:4]
-        ctx.index = [part.contiguous() for part in tables_and_index[4:]]
+        ctx.index = [ids.contiguous() for ids in tables_and_index[4:]]
         users, _, negatives = ctx.index
         out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
         loops.scores(*arrays(*ctx.tables, *ctx.index, *out))
@@ -31,23 +34,23 @@ class Pairs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Scatter the gradients of the three results into the tables."""
         targets = {id(table): _gradient(table) for table in ctx.tables}
-        own = [targets[id(table)] for table in ctx.tables]
-        loops.scatter(*arrays(*ctx.tables, *ctx.index, *grads, *own), shares(len(grads[0])))
-        given = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
-        return (*given, None, None, None)
+        sums = [targets[id(table)] for table in ctx.tables]
+        loops.scatter(*arrays(*ctx.tables, *ctx.index, *grads, *sums), shares(len(grads[0])))
+        returned = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
+        return (*returned, None, None, None)
 
 
 class Lookup(torch.autograd.Function):
-    """See `models.base.rows`; the gradient goes where that of `Pairs` goes."""
+    """See `models.base.rows`; the gradient is added as in `Pairs`."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
         """Copy the rows that an index names: [T, n, D], [T, ...] -> [T, ..., D]."""
         ctx.table, ctx.index = table, index.flatten(1).contiguous()
-        found = torch.empty(*index.shape, table.shape[2])
-        for own, at, out in zip(table, ctx.index, found.flatten(1, -2), strict=True):
-            torch.index_select(own, 0, at, out=out)
-        return found
+        looked_up = torch.empty(*index.shape, table.shape[2])
+        for rows, at, out in zip(table, ctx.index, looked_up.flatten(1, -2), strict=True):
+            torch.index_select(rows, 0, at, out=out)
+        return looked_up
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
@@ -88,11 +91,14 @@ def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
 
 
 class Unit(torch.autograd.Function):
-    """Rows divided by their lengths, as `torch.nn.functional.normalize` does it, whose gradient takes ten passes over the table."""
+    """Rows divided by their lengths, as by `torch.nn.functional.normalize`.
+
+    The gradient of that function takes ten passes over the table.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Give each row, x[..., :], the length 1."""
+        """Scale each row, x[..., :], to length 1."""
         ctx.save_for_backward(x)
         out = torch.empty(x.shape)
         propagation.unit(*arrays(x.flatten(0, -2), out.flatten(0, -2)))
@@ -100,7 +106,7 @@ class Unit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        """Take away what of the gradient lies along the row."""
+        """Remove the part of the gradient along the row."""
         (x,) = ctx.saved_tensors
         out = torch.empty(x.shape)
         propagation.unit_gradient(

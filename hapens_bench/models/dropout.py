@@ -1,4 +1,4 @@
-"""Dropout from the trial's own stream, so that neither pack nor resume changes what is dropped."""
+"""Dropout from the trial's own stream, so that neither pack nor resume changes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hapens_bench.rng import Streams
 
 @dataclass(frozen=True)
 class Noise:
-    """The random numbers of one training step; a model that is given none drops nothing.
+    """The random numbers of one training step; without them a model drops nothing.
 
     Shape:
         step: [] int64, counting over all epochs.
@@ -22,10 +22,13 @@ class Noise:
     step: Tensor
 
     def drop(self, x: Tensor, rate: Tensor, counter: Tensor, engine: Engine) -> Tensor:
-        """Set each entry to zero with probability p, divide the others by 1 - p (Srivastava et al., JMLR 2014).
+        """Zero each entry with probability p, divide the others by 1 - p.
+
+        As in Srivastava et al., JMLR 2014. Each entry uses one output of its trial's stream, from
+        `counter` on.
 
         Shape:
-            x: [T, ...]; rate: [T, 1, 1] of p -> [T, ...]. Uses an output of each trial's stream for each entry, from `counter` on.
+            x: [T, ...]; rate: [T, 1, 1] of p -> [T, ...].
         """
         if engine is Engine.NUMBA:
             dropped: Tensor = gradients.Drop.apply(x, rate, self.streams.keys, int(counter))
@@ -35,6 +38,6 @@ class Noise:
 
 
 def _mask(streams: Streams, counter: Tensor, rate: Tensor, n: int) -> Tensor:
-    """Draw what n entries of each trial are multiplied by, 0 or 1 / (1 - p): [T, n]."""
+    """Draw the factors of n entries of each trial, 0 or 1 / (1 - p): [T, n]."""
     rate = rate.flatten(1)
     return (streams.uniform(counter, n) >= rate) / (1 - rate)

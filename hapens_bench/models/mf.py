@@ -50,7 +50,7 @@ class MF(Model):
             self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def encode(self, noise: Noise | None = None) -> Encoded:
-        """Give the two tables, for cosine with rows of length 1."""
+        """Return the two tables, for cosine with rows of length 1."""
         if self.cosine:
             return Encoded(
                 F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine

@@ -15,7 +15,9 @@ from hapens_bench.tracking.sink import Sink, describe
 
 
 def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: bool) -> bool:
-    """Tell a tracker what a finished run's files hold, unless it was told before with the same options; tell whether it was done now.
+    """Send a finished run's files to a tracker; return whether that was necessary.
+
+    It is not if they were sent before with the same options, unless `again` is set.
 
     Raises:
         DamagedRun: when a file cannot be read. Exception: whatever the tracker raises.
