@@ -1,4 +1,4 @@
-"""Every YAML is composed, instantiated and bound to what it configures; mistakes are told before training."""
+"""Every YAML is composed, instantiated and bound to its class; mistakes fail before training."""
 
 import json
 import re
@@ -93,9 +93,9 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
         if "experiment" not in definition:
             return  # of any runs: tests/analysis/test_figures.py draws it
         trials = experiments.planned(definition["experiment"], tmp_path)
-        assert len({one.job.folder.path for one in trials}) == len(trials) > 3
-        for one in trials:
-            check(one.job.config)
+        assert len({trial.job.folder.path for trial in trials}) == len(trials) > 3
+        for trial in trials:
+            check(trial.job.config)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
 )  # of a budget; None: all of it
 @pytest.mark.parametrize("path", [p for p in OPTIONS if p.parts[0] == "experiment"], ids=str)
 def test_every_trial_of_every_experiment_passes_the_checks(path, n_trials, tmp_path):
-    for one in experiments.planned(
+    for trial in experiments.planned(
         path.stem, tmp_path, n_trials=n_trials
     ):  # composing takes a tenth of a second each
-        if lacks_tuned_file(one.job.config):
+        if lacks_tuned_file(trial.job.config):
             with pytest.raises(UserError, match="tune first, then hapens choose writes it"):
-                check(one.job.config)
+                check(trial.job.config)
         else:
-            check(one.job.config)
+            check(trial.job.config)
 
 
 @pytest.mark.parametrize("path", OF_A_SET, ids=str)

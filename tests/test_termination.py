@@ -1,4 +1,4 @@
-"""SIGTERM: at once where nothing is lost by it, else between two steps."""
+"""SIGTERM takes effect at once where nothing is lost, otherwise between two steps."""
 
 import os
 import signal
@@ -64,9 +64,7 @@ def test_what_was_interrupted_says_so_and_has_a_checkpoint_of_the_epoch_before(t
 
 @pytest.mark.faults
 @pytest.mark.parametrize("devices", ["[cpu]", "[cpu,cpu]"])
-def test_after_sigterm_checkpoints_are_written_in_ten_seconds_and_the_code_is_75(
-    tmp_path, devices
-):
+def test_after_sigterm_checkpoints_are_written_in_ten_seconds_and_the_code_is_75(tmp_path, devices):
     many = [
         "sampler=rns,dns",
         "dataset.users=4000",

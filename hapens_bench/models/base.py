@@ -196,7 +196,7 @@ class Model(nn.Module, ABC):
     """A recommender for T trials; every parameter has the leading axis T.
 
     `keys` declares the YAML keys of the model, except `name` and `_target_`, with their allowed
-    values. The constructor of a model that `uses_graph` gets the `graph` of the stage's train pairs.
+    values. A model that `uses_graph` is constructed with the `graph` of the stage's train pairs.
     """
 
     keys: ClassVar[dict[str, Key]] = {}

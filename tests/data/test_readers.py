@@ -59,7 +59,11 @@ def test_adjacency_keeps_ids_and_allows_users_without_items(tmp_path):
 
 
 def test_user_behavior_counts_every_behaviour(tmp_path):
-    text = "100,2268318,2520377,pv,1511544070\n100,2333346,2520771,buy,1511561733\n115,2268318,149192,fav,1511572885\n"
+    text = (
+        "100,2268318,2520377,pv,1511544070\n"
+        "100,2333346,2520771,buy,1511561733\n"
+        "115,2268318,149192,fav,1511572885\n"
+    )
     log = readers.user_behavior({"log": write(tmp_path / "UserBehavior.csv", text)})
     assert rows(log) == [(0, 0, 1511544070), (0, 1, 1511561733), (1, 0, 1511572885)]
 

@@ -47,8 +47,10 @@ def test_json_is_strict(tmp_path):
 
 def test_the_lock_keeps_other_processes_out_and_falls_with_its_process(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from hapens_bench.runs.folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from hapens_bench.runs.folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock():\n"
+        "    print('held', flush=True)\n    time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -67,7 +69,8 @@ def test_what_a_kill_leaves_half_written_is_removed_by_the_next_holder(tmp_path)
     code = (
         "import os, sys; from pathlib import Path; from hapens_bench.runs.folder import RunFolder\n"
         "os.replace = lambda *names: os.kill(os.getpid(), 9)\n"
-        "folder = RunFolder(Path(sys.argv[1]))\nwith folder.lock():\n    folder.write_summary({'a': 2})"
+        "folder = RunFolder(Path(sys.argv[1]))\n"
+        "with folder.lock():\n    folder.write_summary({'a': 2})"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
     assert list(tmp_path.glob(".*.tmp"))
@@ -157,11 +160,11 @@ def test_one_wrong_bit_in_a_checkpoint_never_becomes_a_wrong_tensor(tmp_path):
     for _ in range(200):
         (tmp_path / "checkpoint.pt").write_bytes(whole)
         flip(tmp_path / "checkpoint.pt", chance)
-        found = folder.load_checkpoint()
-        damaged += found is None
-        if found is not None:  # the bit was one that nobody reads
-            assert found["rows"] == state["rows"] and found["steps"] == 3
-            assert torch.equal(found["parameters"]["a"], state["parameters"]["a"])
+        loaded = folder.load_checkpoint()
+        damaged += loaded is None
+        if loaded is not None:  # the bit is one that is never read
+            assert loaded["rows"] == state["rows"] and loaded["steps"] == 3
+            assert torch.equal(loaded["parameters"]["a"], state["parameters"]["a"])
     assert damaged > 150
 
 

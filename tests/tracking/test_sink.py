@@ -7,7 +7,7 @@ from hapens_bench.tracking.sink import SafeSinks
 
 
 class Recorder:
-    """Notes what it is told; throws where it is asked to."""
+    """Records its calls, and raises at the given ones."""
 
     def __init__(self, *broken):
         self.broken, self.calls = broken, []
@@ -53,9 +53,10 @@ def test_the_trials_of_a_pack_that_lose_a_tracker_for_the_same_reason_say_so_onc
 
 
 def test_logger_none_imports_no_tracker(tmp_path):
+    overrides = ["dataset.users=50", "trainer.batch_size=64", f"paths.runs={tmp_path}"]
     code = (
         "import sys; from hapens_bench.cli.train import train; "
-        f"rc = train(['debug=fast', 'dataset.users=50', 'trainer.batch_size=64', 'paths.runs={tmp_path}']); "
+        f"rc = train({['debug=fast', *overrides]}); "
         "assert rc == 0, rc; assert not {'wandb', 'trackio'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
