@@ -57,12 +57,12 @@ def kind_of(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> Kind:
 def load(
     dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
 ) -> Split:
-    """Return the split that a protocol makes of a data set, from the cache where it is there.
+    """Return the split that a protocol makes of a data set, from the cache if possible.
 
     Then the evaluated users are sampled; last, noise is added and pairs are relabelled.
 
     Raises:
-        UserError: when the files cannot be had or read, or the protocol does not fit them.
+        UserError: when the files are missing or unreadable, or the protocol does not fit them.
     """
     check_keys(protocol)
     split = _load(dataset, protocol, cache, mirror)
@@ -106,10 +106,10 @@ def _load(
 
 
 def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the published split where the protocol wants one that is there.
+    """Return the source of a published split if the protocol takes one, else `dataset.source`.
 
-    Else it is `dataset.source`. A published split by time is never chosen for the user, because
-    logs can be split by time, too: `dataset.source` must name it.
+    A published split by time must be named by `dataset.source`, because logs can be split by time,
+    too.
     """
     sources, name, kind = dataset["sources"], dataset["source"], protocol["split"]["kind"]
     if kind == "random" and "author" in sources and keeps_split(sources["author"], protocol):
@@ -136,7 +136,7 @@ def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def keeps_split(source: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
-    """Return whether a protocol takes the split of a source's files as it is."""
+    """Return whether a protocol takes the published split of a source as it is."""
     kind = protocol["split"]["kind"]
     wanted = kind == "leave_one_out" or bool(protocol["author_split"])
     return wanted and KINDS.get(source["reader"]) == kind
@@ -149,7 +149,7 @@ def _cache_path(
     cache: Path,
     mirror: Path | None,
 ) -> Path:
-    """Return where a parsed split is kept: its name has a hash of all that decides about it."""
+    """Return the path of a parsed split, with a hash of everything it depends on."""
     deciding = ("author_split", "split", "filter", "subset", "valid", "candidates")
     rules = {key: protocol[key] for key in deciding if key in protocol}
     content = json.dumps(

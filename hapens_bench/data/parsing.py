@@ -107,7 +107,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except DAMAGED as error:
-        raise UserError(f"{path} is no readable npz file of plain arrays ({error})") from None
+        raise UserError(f"{path} is not a readable npz file of plain arrays ({error})") from None
     require_arrays(path, arrays, names)
     return arrays
 

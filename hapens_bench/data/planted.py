@@ -1,4 +1,4 @@
-"""`planted`: a generated data set with known relevance of every pair, so of false negatives."""
+"""`planted`: a generated data set in which the relevance of every pair is known."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def generate(config: Mapping[str, Any]) -> tuple[Interactions, IntArray]:
     if relevant.max() > I // 2:
         raise UserError(
             f"dataset.items is {I}, but a user of planted has {relevant.max()} relevant items; "
-            "take more items or lower dataset.observed or dataset.hidden"
+            "use more items or lower dataset.observed or dataset.hidden"
         )
     users, items, truth = [], [], []
     for u in range(U):

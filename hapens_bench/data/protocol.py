@@ -44,10 +44,10 @@ OPTIONAL = {
 
 
 def check_keys(protocol: Mapping[str, Any]) -> None:
-    """Raise for keys that are missing, unknown or out of range.
+    """Check the keys of a protocol that decide about the split.
 
     Raises:
-        UserError: with a sentence for each of them.
+        UserError: with a sentence for each key that is missing, unknown or out of range.
     """
     optional = {name: keys for name, keys in OPTIONAL.items() if protocol.get(name) is not None}
     sentences = [
@@ -62,7 +62,7 @@ def check_keys(protocol: Mapping[str, Any]) -> None:
 def split_log(
     name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None = None
 ) -> Split:
-    """Return the split of a log: filtered, perhaps a subset of its users, and divided.
+    """Return the split of a log after its filters and, if set, a subset of users.
 
     Raises:
         UserError: when nothing is left, a user has all items, or the protocol does not fit the log.
@@ -190,6 +190,6 @@ def checked(split: Split) -> Split:
         raise UserError(
             f"user {int(counts.argmax())} of {split.name} has interacted with all "
             f"{split.n_items} items, so there is nothing to draw as a negative; "
-            "filter such users or take more items"
+            "filter out such users or use more items"
         )
     return split

@@ -31,7 +31,7 @@ class Published:
     negatives: IntArray | None = None
 
     def as_log(self) -> Interactions:
-        """Join the parts to one log."""
+        """Return all pairs as one log."""
         pairs = np.concatenate(
             [self.train, self.test] + ([] if self.valid is None else [self.valid])
         )

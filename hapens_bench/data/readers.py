@@ -40,7 +40,8 @@ def movielens(paths: Paths) -> Interactions:
                 content = archive.read(next(members, "ratings.dat"))
         except DAMAGED as error:
             raise UserError(
-                f"{path} is no archive with a ratings.dat ({error}); remove it and fetch it again"
+                f"{path} is not an archive with a ratings.dat ({error}); "
+                "remove it and fetch it again"
             ) from None
     table = read_table(
         path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}

@@ -86,7 +86,7 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
 
 
 def judge_some(split: Split, n: int, seed: int) -> Split:
-    """Return the split with the held-out pairs of n uniform random users with test pairs only.
+    """Return the split that evaluates only n uniform random users of those with test pairs.
 
     All other pairs are trained on. It is for data where ranking all items for all users takes
     longer than training.
@@ -139,6 +139,6 @@ def _time(log: Interactions) -> IntArray:
     if log.time is None:
         raise UserError(
             "this data source has no times, but protocol.split needs them; "
-            "take protocol.split.kind=random"
+            "use protocol.split.kind=random"
         )
     return log.time

@@ -74,14 +74,16 @@ def read_lists(path: Path) -> IntArray:
         lists = _Unpickler(BytesIO(content)).load()
     except REFUSED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is no pickled defaultdict(list) of numbers ({reason})") from None
+        raise UserError(
+            f"{path} is not a pickled defaultdict(list) of numbers ({reason})"
+        ) from None
     if type(lists) is not collections.defaultdict or lists.default_factory is not list:
-        raise UserError(f"{path} holds something else than a defaultdict(list)")
+        raise UserError(f"{path} holds something other than a defaultdict(list)")
     if not all(type(items) is list for items in lists.values()):
-        raise UserError(f"{path}: a user has something else than a list of items")
+        raise UserError(f"{path}: a user has something other than a list of items")
     users, items = list(lists), list(chain.from_iterable(lists.values()))
     if not all(type(number) is int and number >= 0 for number in chain(users, items)):
-        raise UserError(f"{path} holds something else than whole numbers from 0")
+        raise UserError(f"{path} holds something other than whole numbers from 0")
     if not items:
         raise UserError(f"{path} holds no pair of a user and an item")
     owner = np.repeat(np.array(users, dtype=np.int64), [len(values) for values in lists.values()])

@@ -58,7 +58,7 @@ class Files:
         except ValueError as error:
             raise DamagedRun(f"{name} cannot be read: {error}") from error
         if not isinstance(value, dict):
-            raise DamagedRun(f"{name} holds no object")
+            raise DamagedRun(f"{name} is not an object")
         return value
 
     def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:

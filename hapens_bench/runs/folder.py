@@ -223,7 +223,7 @@ class RunFolder(Files):
             return state
         except Exception as error:
             LOG.warning(
-                "%s cannot be read (%s); it is put aside and the run starts again", path, error
+                "%s cannot be read (%s); it is set aside and the run starts over", path, error
             )
             os.replace(path, self.path / "checkpoint.corrupt")
             return None
@@ -251,7 +251,7 @@ def _parse(section: str) -> dict[str, Any]:
     except Exception as error:  # a truncated or foreign file can raise anything
         raise DamagedRun(f"config.yaml cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(content, dict):
-        raise DamagedRun("config.yaml holds no mapping")
+        raise DamagedRun("config.yaml is not a mapping")
     return {str(key): value for key, value in content.items()}
 
 

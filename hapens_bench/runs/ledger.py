@@ -145,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
         wrong.append("selection")
     if wrong:
         raise DamagedRun(
-            f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes"
+            f"summary.json is not a trial's: a trial writes other values of {', '.join(wrong)}"
         )
     return {"status": status, "summary": summary}
 

@@ -15,9 +15,9 @@ from hapens_bench.tracking.sink import Sink, describe
 
 
 def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: bool) -> bool:
-    """Send a finished run's files to a tracker; return whether that was necessary.
+    """Send a finished run's files to a tracker; return whether they were sent.
 
-    It is not if they were sent before with the same options, unless `again` is set.
+    They are not if the tracker has them already with the same options, unless `again` is set.
 
     Raises:
         DamagedRun: when a file cannot be read. Exception: whatever the tracker raises.

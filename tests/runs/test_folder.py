@@ -78,7 +78,7 @@ def test_what_a_kill_leaves_half_written_is_removed_by_the_next_holder(tmp_path)
         assert not list(tmp_path.glob(".*.tmp")) and RunFolder(tmp_path).read_summary() == {"a": 1}
 
 
-def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_put_aside(tmp_path, caplog):
+def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_set_aside(tmp_path, caplog):
     folder = RunFolder(tmp_path)
     assert folder.load_checkpoint() is None
     state = {"pack": {"w": torch.randn(3, 2)}, "rows": [{"epoch": 0, "loss": 0.1}], "none": None}
@@ -89,7 +89,7 @@ def test_a_checkpoint_survives_the_round_trip_and_a_damaged_one_is_put_aside(tmp
     torch.save(torch.zeros(2), path)
     assert folder.load_checkpoint() is None and "no dictionary" in caplog.text
     path.write_bytes(b"PK" + bytes(98))
-    assert folder.load_checkpoint() is None and caplog.text.count("put aside") == 2
+    assert folder.load_checkpoint() is None and caplog.text.count("set aside") == 2
     assert (tmp_path / "checkpoint.corrupt").exists() and not path.exists()
 
 
