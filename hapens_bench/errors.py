@@ -1,16 +1,19 @@
-"""The one exception that means "the user asked for something impossible"."""
+"""Exceptions that a user meets: a mistake in the input, and a trial that cannot go on."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake in the user's input, told in one sentence; the command line prints it and exits with 2."""
+    """A mistake in the input, in one sentence; the command line prints it and exits with 2."""
 
 
 class TrialFailed(Exception):
-    """A trial that cannot go on (a loss that is not a number, say); its pack-mates can."""
+    """A trial that cannot go on, for example with a loss that is nan; its pack-mates can."""
 
 
 def needs(what: str, package: str, extra: str) -> str:
-    """Say which package is missing, and how to install it."""
-    return f"{what} needs {package}, which is not installed; pip install 'hapens_bench[{extra}]' brings it"
+    """Return the sentence that names a missing package and the command that installs it."""
+    return (
+        f"{what} needs {package}, which is not installed; "
+        f"pip install 'hapens_bench[{extra}]' brings it"
+    )

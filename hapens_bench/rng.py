@@ -1,8 +1,9 @@
 """Counter-based random numbers: a hash of (seed, purpose, step, index), with no state to keep.
 
-The same trial draws the same numbers on CPU and GPU, alone or in any pack, before and after a resume, because
-a draw depends on nothing but its own coordinates. The generator is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014):
-output n of the stream with key k is mix(k + n * gamma), all arithmetic modulo 2^64 on int64 tensors.
+A trial draws the same numbers on CPU and GPU, alone or in any pack, before and after a resume,
+because a draw depends on nothing but its own coordinates. The generator is SplitMix64 (Steele, Lea
+and Flood, OOPSLA 2014): output n of the stream with key k is mix(k + n * gamma), all arithmetic
+modulo 2^64 on int64 tensors.
 """
 
 from __future__ import annotations
@@ -35,16 +36,15 @@ class Purpose(IntEnum):
 def mix(x: Tensor) -> Tensor:
     """Scramble 64-bit words (the SplitMix64 finaliser); `x` is overwritten and returned."""
     for shift, factor in ((30, _MUL1), (27, _MUL2)):
-        x ^= (x >> shift) & (
-            (1 << (64 - shift)) - 1
-        )  # the mask makes the arithmetic shift a logical one
+        mask = (1 << (64 - shift)) - 1  # makes the arithmetic shift a logical one
+        x ^= (x >> shift) & mask
         x *= factor
     x ^= (x >> 31) & ((1 << 33) - 1)
     return x
 
 
 def stream_key(seed: int, purpose: Purpose) -> int:
-    """Give the 64-bit key of a trial's stream for one purpose."""
+    """Return the 64-bit key of a trial's stream for one purpose."""
     word = torch.tensor([seed], dtype=torch.int64) * GAMMA
     word = mix(word) + torch.tensor(int(purpose), dtype=torch.int64) * GAMMA
     return int(mix(word))
@@ -54,8 +54,8 @@ class Streams:
     """The streams of T trials for one purpose.
 
     Shape:
-        keys: [T] int64. Every draw of shape (...) from counter c gives [T, ...]; its elements are the outputs
-        c, c + 1, ... of each trial's own stream, in row-major order.
+        keys: [T] int64. Every draw of shape (...) from counter c has the shape [T, ...]; its
+        elements are the outputs c, c + 1, ... of each trial's own stream, in row-major order.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Streams:
         )
 
     def keep(self, trials: Tensor) -> None:
-        """Keep the streams of the given trials only (indices on the trial axis)."""
+        """Keep only the streams of the given trials (indices on the trial axis)."""
         self.keys = self.keys[trials]
 
     def bits(self, counter: int | Tensor, *shape: int) -> Tensor:
@@ -78,7 +78,7 @@ class Streams:
         return mix(self.keys[:, None] + index * GAMMA).view(-1, *shape)
 
     def uniform(self, counter: int | Tensor, *shape: int) -> Tensor:
-        """Draw float32 numbers uniform on [0, 1), [T, *shape]; they are multiples of 2^-24."""
+        """Draw uniform float32 multiples of 2^-24 in [0, 1), as [T, *shape]."""
         return to_unit(self.bits(counter, *shape))
 
 
@@ -88,9 +88,9 @@ def to_unit(bits: Tensor) -> Tensor:
 
 
 class Scale(NamedTuple):
-    """How many top bits b of a word may be scaled, and what follows from it.
+    """How many top bits b of a word may be scaled, and the shift and mask that follow from it.
 
-    Three numbers, not one: a compiled function takes numbers as they are, but cannot shift 1 by one of them.
+    All three are stored because a compiled function cannot shift 1 by a number it is given.
     """
 
     b: int
@@ -107,7 +107,7 @@ def scale_below(n_max: int) -> Scale:
 def to_below(bits: Tensor, n: int | Tensor, scale: Scale) -> Tensor:
     """Map 64-bit words to integers in [0, n), with the scale of some n_max >= n.
 
-    The word's top b bits are scaled by n / 2^b, so no value's probability is off by more than 2^-b: below 1e-9
-    relative for a million items, out of reach of any test.
+    The word's top b bits are scaled by n / 2^b, so no probability is off by more than 2^-b. For a
+    million items that is below 1e-9 relative, too small for any test to detect.
     """
     return (((bits >> scale.down) & scale.mask) * n) >> scale.b

@@ -1,4 +1,7 @@
-"""SIGTERM: a scheduler wants the machine back. Training stops at a step's end, writes its checkpoints and exits with 75."""
+"""SIGTERM: a scheduler wants the machine back.
+
+Training stops at the end of a step, writes its checkpoints and exits with 75.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from types import FrameType
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 _asked: set[int] = set()
-_held = 0
+_deferred = 0
 
 
 class Terminated(SystemExit):
-    """Somebody asked this process to end; where nobody catches it, the process exits with 75.
+    """A signal asked this process to end; if nothing catches it, the process exits with 75.
 
-    `signals` are those that asked.
+    `signals` are the signals received.
     """
 
     def __init__(self) -> None:
@@ -27,7 +30,7 @@ class Terminated(SystemExit):
 
 @contextlib.contextmanager
 def listening(*signals: int) -> Iterator[None]:
-    """Turn SIGTERM, and other signals, into `Terminated` for a while; only the main thread can."""
+    """Turn SIGTERM and other signals into `Terminated` in the block, on the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -41,22 +44,22 @@ def listening(*signals: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Keep a request waiting until `check` or the end of the block, so that nothing is left half done."""
-    global _held
-    _held += 1
+def deferred() -> Iterator[None]:
+    """Defer a request until `check` or the end of the block, so that nothing is left half done."""
+    global _deferred
+    _deferred += 1
     try:
         yield
     finally:
-        _held -= 1
+        _deferred -= 1
     check()
 
 
 def check() -> None:
-    """Stop here if that was asked.
+    """Raise if termination was requested.
 
     Raises:
-        Terminated: if it was.
+        Terminated: if it was requested.
     """
     if _asked:
         raise Terminated
@@ -65,5 +68,5 @@ def check() -> None:
 def _take(number: int, frame: FrameType | None) -> None:
     first = not _asked
     _asked.add(number)
-    if first and not _held:  # a second one must not interrupt what the first brought about
+    if first and not _deferred:  # a second request must not interrupt the handling of the first
         raise Terminated

@@ -18,21 +18,21 @@ SHIPPED, compose = composing.conf_dir(), composing.unresolved
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of `-m gpu` read the folder of these tests only: a borrowed GPU has torch, and not what other tests import."""
+    """With `-m gpu` collect tests/gpu only: a GPU machine may lack what other tests import."""
     elsewhere = collection_path.suffix == ".py" and collection_path.parent.name != "gpu"
     return True if config.option.markexpr == "gpu" and elsewhere else None
 
 
 @functools.cache
 def once(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose, and keep the result out of the collector's way: a pack collects garbage twice, each time among all there is."""
-    found = compose(overrides)
+    """Compose and exempt the result from garbage collection, which every pack runs twice."""
+    config = compose(overrides)
     gc.freeze()
-    return found
+    return config
 
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
-    """Compose from the shipped files what was composed before only once: many tests look at the same tables and experiments."""
+    """Compose each config of the shipped files once: many tests use the same ones."""
     return (
         copy.deepcopy(once(tuple(overrides)))
         if composing.conf_dir() == SHIPPED
@@ -54,7 +54,7 @@ def mirror() -> Path:
 
 
 def make_config(*overrides: str) -> dict:
-    """Compose a config; what differs by values alone only once. Composing was two fifths of the suite's time."""
+    """Return a config; those that differ only in values are composed once, which saves time."""
     return (
         make_shipped(overrides)
         if composing.conf_dir() == SHIPPED

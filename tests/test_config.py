@@ -1,4 +1,4 @@
-"""Every YAML is composed, instantiated and bound to what it configures; mistakes are told before training."""
+"""Every YAML is composed, instantiated and bound to its class; mistakes fail before training."""
 
 import json
 import re
@@ -93,9 +93,9 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
         if "experiment" not in definition:
             return  # of any runs: tests/analysis/test_figures.py draws it
         trials = experiments.planned(definition["experiment"], tmp_path)
-        assert len({one.job.folder.path for one in trials}) == len(trials) > 3
-        for one in trials:
-            check(one.job.config)
+        assert len({trial.job.folder.path for trial in trials}) == len(trials) > 3
+        for trial in trials:
+            check(trial.job.config)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,18 @@ def test_every_table_figure_and_search_is_bound_to_configs(path, tmp_path):
 )  # of a budget; None: all of it
 @pytest.mark.parametrize("path", [p for p in OPTIONS if p.parts[0] == "experiment"], ids=str)
 def test_every_trial_of_every_experiment_passes_the_checks(path, n_trials, tmp_path):
-    for one in experiments.planned(
+    for trial in experiments.planned(
         path.stem, tmp_path, n_trials=n_trials
     ):  # composing takes a tenth of a second each
-        if lacks_tuned_file(one.job.config):
+        if lacks_tuned_file(trial.job.config):
             with pytest.raises(UserError, match="tune first, then hapens choose writes it"):
-                check(one.job.config)
+                check(trial.job.config)
         else:
-            check(one.job.config)
+            check(trial.job.config)
 
 
 @pytest.mark.parametrize("path", OF_A_SET, ids=str)
-def test_what_a_protocol_changes_for_a_data_set_reaches_the_config_and_the_command_line_wins(path):
+def test_a_protocol_can_change_a_data_set_and_the_command_line_wins(path):
     choice = f"protocol={path.parts[1]}", f"dataset={path.stem}"
     config, plain = make_config(*choice), make_config(choice[0], "dataset=planted")
     check(config)
@@ -160,7 +160,7 @@ def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
     ]
 
 
-def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_says_otherwise(monkeypatch):
+def test_trackio_keeps_its_files_beside_the_runs_unless_the_environment_differs(monkeypatch):
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
     config = make_config("logger=trackio", "paths.runs=/somewhere")
     assert config["logger"]["trackio"]["folder"] == "/somewhere/.trackio"

@@ -1,7 +1,8 @@
-"""Files from strangers are safe to open: nothing in the package runs or extracts what a file holds, or fetches one unchecked.
+"""Untrusted files are safe to open.
 
-That the report escapes every string is tested with it (tests/analysis/test_report_input.py), and that only https is downloaded from
-with the data (tests/data/test_load.py).
+Nothing in the package runs or extracts their content, or fetches a file without verifying it. Two
+related tests are elsewhere: the report escapes every string (tests/analysis/test_report_input.py),
+and only https is downloaded from (tests/data/test_load.py).
 """
 
 import ast
@@ -37,7 +38,7 @@ FORBIDDEN |= {"os.system", "np.fromfile", "yaml.load", "yaml.unsafe_load"}
 
 
 def unsafe(source: str) -> list[str]:
-    """Name what a module does that would trust a file."""
+    """Return what a module does that would trust a file."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -93,7 +94,7 @@ def test_no_module_trusts_a_file(path):
 
 
 class Trap:
-    """Leaves a mark where it is unpickled."""
+    """Leaves a mark when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -130,7 +131,7 @@ def test_a_member_of_an_archive_is_read_and_never_written(tmp_path):
 
 
 def test_gpu_tests_stand_in_their_own_folder():
-    """`pytest -m gpu` reads no other: see tests/conftest.py."""
+    """`pytest -m gpu` collects no other folder: see tests/conftest.py."""
     tests = [path for path in Path(__file__).parent.rglob("test_*.py") if path != Path(__file__)]
     assert not [
         path for path in tests if path.parent.name != "gpu" and "mark.gpu" in path.read_text()

@@ -1,4 +1,4 @@
-"""SIGTERM: at once where nothing is lost by it, else between two steps."""
+"""SIGTERM takes effect at once where nothing is lost, otherwise between two steps."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import time
 import pytest
 from hydra.core.utils import JobStatus
 
-from hapens_bench.termination import REQUEUE, Terminated, check, held, listening
+from hapens_bench.termination import REQUEUE, Terminated, check, deferred, listening
 from tests.launch.test_launchers import SETTING, killer
 from tests.launch.test_pack import assert_equal, sweep
 
@@ -23,11 +23,11 @@ def test_a_request_is_heard_at_once_or_at_the_end_of_what_holds_it():
     with pytest.raises(Terminated) as caught, listening():
         ask()
     assert caught.value.code == REQUEUE == 75 and caught.value.signals == {signal.SIGTERM}
-    with pytest.raises(Terminated), listening(), held():
+    with pytest.raises(Terminated), listening(), deferred():
         ask()
         steps.append("goes on")
         ask()
-    with pytest.raises(Terminated) as caught, listening(signal.SIGUSR2), held():
+    with pytest.raises(Terminated) as caught, listening(signal.SIGUSR2), deferred():
         ask(signal.SIGUSR2)
         steps.append("goes on")
         check()
@@ -64,9 +64,7 @@ def test_what_was_interrupted_says_so_and_has_a_checkpoint_of_the_epoch_before(t
 
 @pytest.mark.faults
 @pytest.mark.parametrize("devices", ["[cpu]", "[cpu,cpu]"])
-def test_after_sigterm_there_are_checkpoints_within_ten_seconds_and_the_exit_code_asks_to_be_requeued(
-    tmp_path, devices
-):
+def test_after_sigterm_checkpoints_are_written_in_ten_seconds_and_the_code_is_75(tmp_path, devices):
     many = [
         "sampler=rns,dns",
         "dataset.users=4000",

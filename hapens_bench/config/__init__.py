@@ -1,1 +1,1 @@
-"""What a config says: where it lives, how it is composed, what identifies it, and how keys are declared."""
+"""Configs: where they are, how they are composed, what identifies one, how keys are declared."""

@@ -12,7 +12,7 @@ COMPONENTS = ("model", "sampler", "loss")
 
 
 def component_class(config: Mapping[str, Any]) -> Any:
-    """Import the class that a component's `_target_` names.
+    """Return the class that a component's `_target_` names.
 
     Raises:
         UserError: when it cannot be imported.

@@ -20,25 +20,25 @@ ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
 }
-# An override of a key: names of groups have no dots.
+# An override of a key; group names have no dots.
 VALUE = re.compile(rf"({'|'.join(ROOT_KEYS)}|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOTALL)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Resolve a composed config to plain containers, without Hydra's own part."""
+    """Return a composed config as resolved plain containers, without Hydra's own part."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    exact = 2**53  # numbers such as 1e3 become whole ones, as far as they are exact
+    exact = 2**53  # numbers such as 1e3 become integers, where that is exact
     return {str(key): canonical(value, exact) for key, value in container.items() if key != "hydra"}
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose what the command line would, without running it."""
+    """Return the config that the command line would compose, without running it."""
     return plain(unresolved(overrides))
 
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
-    """Compose what the command line would, with its interpolations as they are written."""
+    """Return the config that the command line would compose, with unresolved interpolations."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", list(overrides))
 
@@ -46,10 +46,11 @@ def unresolved(overrides: Sequence[str]) -> DictConfig:
 def once_for_each_choice(
     compose: Callable[[Sequence[str]], DictConfig],
 ) -> Callable[[Sequence[str]], dict[str, Any]]:
-    """Make of `compose` one whose result is plain, and that composes only once what differs by the values of keys alone.
+    """Wrap `compose` to return plain dicts, caching configs that differ only in values.
 
-    Composing takes a tenth of a second, and putting values into a composed config a tenth of that. Where keys are added, removed or
-    given whole sections, or a value cannot be put in, all is composed as it stands.
+    Composing takes a tenth of a second, and setting values in a composed config a tenth of that.
+    Where keys are added, removed or set to whole sections, or a value cannot be set, everything is
+    composed anew.
     """
     known: dict[tuple[str, ...], DictConfig] = {}
 
@@ -67,7 +68,7 @@ def once_for_each_choice(
         try:
             for value in values:
                 OmegaConf.update(config, value.key_or_group, value.value())
-        except OmegaConfBaseException:  # to be told as Hydra tells it
+        except OmegaConfBaseException:  # compose again for Hydra's own message
             return plain(compose(overrides))
         return plain(config)
 

@@ -1,4 +1,4 @@
-"""What identifies a run: the part of a resolved config that can change its result, and hashes of it."""
+"""What identifies a run: the part of a resolved config that can change its result, hashed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ CANNOT_CHANGE_RESULTS = (
     "keep_checkpoint",
 )
 
-# Keys that there have not always been, with what runs did before: such a run keeps its id. An owner is a section, or
-# the class of a component.
+# Keys that were added later, with the behaviour of runs before them: such a run keeps its id. The
+# owner of a key is a section, or the class of a component.
 CAME_LATER: dict[str, Any] = {
     "trainer.optimizer": "adam",
     "trainer.initial_accumulator": 0,
@@ -36,15 +36,14 @@ CAME_LATER: dict[str, Any] = {
     "hapens_bench.samplers.rns_as.RNSAS.start": "scratch",
     "hapens_bench.samplers.advir.AdvIR.start": "scratch",
 }
-MEANINGLESS_WITHOUT = {
-    "first": "start"
-}  # a key that says nothing where another says what was done before
+# A key that has no meaning where the other has its old value.
+MEANINGLESS_WITHOUT = {"first": "start"}
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the part of a resolved config that can change the result."""
+    """Return the part of a resolved config that can change the result."""
     kept = {name: config[name] for name in ("dataset", "protocol", *COMPONENTS, "trainer", "seed")}
-    # The addresses of the files change nothing; the run notes the hash of what was in them.
+    # The addresses of the files change nothing; the run records the hash of their content.
     if "sources" in kept["dataset"]:
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
     for name in ("protocol", *COMPONENTS, "trainer"):
@@ -54,24 +53,24 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def came_later(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys that a section has not always had, with what was done before."""
+    """Return the keys that were added to a section later, with the behaviour before them."""
     place = str(section.get("_target_", name))
     split = (dotted.rpartition(".") for dotted in CAME_LATER)
     return {key: CAME_LATER[f"{owner}.{key}"] for owner, _, key in split if owner in (place, name)}
 
 
 def run_id(config: Mapping[str, Any]) -> str:
-    """Hash the identity: equal ids mean equal results on the same data and code."""
+    """Return the hash of the identity: equal ids mean equal results on the same data and code."""
     return _digest(_as_first_written(identity(config)))
 
 
 def config_id(config: Mapping[str, Any]) -> str:
-    """Hash the identity less the seed: what replicates of one setting share."""
+    """Return the hash of the identity without the seed, which replicates of a setting share."""
     return _digest({k: v for k, v in _as_first_written(identity(config)).items() if k != "seed"})
 
 
 def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out keys that came later where they say what was done before, so that a run keeps its id."""
+    """Return the identity without later keys that have their old value, so that ids stay."""
     first = dict(kept)
     for name in ("protocol", *COMPONENTS, "trainer"):
         known = came_later(name, kept[name])
@@ -82,7 +81,10 @@ def _as_first_written(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_id(config: Mapping[str, Any]) -> str:
-    """Hash what decides which pairs are trained on and which are judged: the data set and the protocol, less what is measured."""
+    """Return the hash of what decides which pairs are trained on and which are evaluated.
+
+    That is the data set and the protocol, without the keys of what is measured.
+    """
     measured = ("selection", "metrics", "monitor", "ranking", "name")
     kept = _as_first_written(identity(config))
     protocol = {k: v for k, v in kept["protocol"].items() if k not in measured}
@@ -94,7 +96,7 @@ def _digest(value: Any) -> str:
 
 
 def canonical(value: Any, below: float = math.inf) -> Any:
-    """Make numbers that compare equal (1 and 1.0) look equal, where they are smaller than `below`."""
+    """Return the value with whole floats smaller than `below` as integers: 1.0 becomes 1."""
     if isinstance(value, Mapping):
         return {str(k): canonical(v, below) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

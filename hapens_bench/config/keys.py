@@ -1,4 +1,4 @@
-"""Declared keys: what a component's YAML may hold, checked before anything is trained."""
+"""Declared keys: what the YAML of a component may hold, checked before training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 class Key:
     """One key of a component: its type and the allowed range.
 
-    `shared` keys must be equal in all trials of a pack (they shape tensors or pick code); the others become
-    tensors of shape [T, 1, 1] and may differ from trial to trial. `host` keys may differ too, and do not reach the
-    constructor: they are read, trial by trial, from the config. `choices` are the texts allowed, beside true and false for a bool.
+    `shared` keys must be equal in all trials of a pack (they shape tensors or select code). The
+    others become tensors of shape [T, 1, 1] and may differ between trials. `host` keys may differ,
+    too, but do not reach the constructor: they are read from each trial's config. `choices` are the
+    texts allowed, for a bool in addition to true and false.
     """
 
     kind: type
@@ -27,7 +28,7 @@ class Key:
     host: bool = False
 
     def allowed(self) -> str:
-        """Say in words what the key takes."""
+        """Return in words what the key takes."""
         if self.choices:
             text = "one of " + ", ".join(
                 (*(("true", "false") if self.kind is bool else ()), *self.choices)
@@ -51,7 +52,7 @@ class Key:
         return text + " or null" if self.optional else text
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether a value from YAML is of the right type and in range."""
+        """Return whether a value from YAML is of the right type and in range."""
         if value is None:
             return self.optional
         if self.kind is bool:
@@ -81,19 +82,21 @@ class Key:
 
 
 def too_large(value: Any) -> bool:
-    """Tell whether a whole number does not fit into 64 bits."""
+    """Return whether a value is an integer that does not fit into 64 bits."""
     return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def problems(section: str, keys: Mapping[str, Key], config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for every key of a config section that is missing, unknown or out of range."""
+    """Yield one sentence for every key that is missing, unknown or out of range."""
     for name, key in keys.items():
         if name not in config:
             yield f"{section}.{name} is missing; it takes {key.allowed()}"
         elif too_large(config[name]):
-            yield f"{section}.{name} has {len(str(abs(config[name])))} digits, more than a number of 64 bits can have"
+            digits = len(str(abs(config[name])))
+            yield f"{section}.{name} has {digits} digits, more than a number of 64 bits can have"
         elif not key.accepts(config[name]):
             yield f"{section}.{name} is {config[name]!r}, but it takes {key.allowed()}"
     for name in config:
         if name not in keys and name not in ("name", "_target_"):
-            yield f"there is no key {section}.{name}; {section} takes {', '.join(sorted(keys)) or 'no keys'}"
+            known = ", ".join(sorted(keys)) or "no keys"
+            yield f"there is no key {section}.{name}; {section} takes {known}"

@@ -1,4 +1,4 @@
-"""Where the YAML defaults lie; read without importing Hydra, so that help is printed at once."""
+"""Where the YAML defaults are. Hydra is not imported, so that help is printed at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hapens_bench.errors import UserError
 
 
 def conf_dir() -> Path:
-    """Return the folder of YAML defaults: inside the installed package, or beside it in a checkout."""
+    """Return the folder of YAML defaults: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
 
 
 def conf_file(group: str, name: str) -> Path:
-    """Give conf/<group>/<name>.yaml; `default` is no choice of its own.
+    """Return the path conf/<group>/<name>.yaml; `default` is not a choice.
 
     Raises:
         UserError: when there is no such file.
@@ -30,7 +30,7 @@ def conf_file(group: str, name: str) -> Path:
 
 
 def lacks_tuned_file(config: Mapping[str, Any]) -> str | None:
-    """Name the file of conf/tuned that a config's `tuned` requires and that does not exist, or nothing."""
+    """Return the missing file of conf/tuned that a config's `tuned` requires, else None."""
     tuned = config.get("tuned") or {}
     names = [config[section]["name"] for section in ("dataset", "model", "sampler")]
     path = conf_dir() / "tuned" / str(tuned.get("name")) / f"{'-'.join(names)}.yaml"

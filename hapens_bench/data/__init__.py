@@ -1,1 +1,1 @@
-"""Data sets: where they come from, how they are read, filtered and split."""
+"""Data sets: where they come from, and how they are read, filtered and split."""

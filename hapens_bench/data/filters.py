@@ -1,4 +1,4 @@
-"""Which interactions count: small pure functions on logs."""
+"""Filters of interactions: small pure functions on logs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def at_least_rating(log: Interactions, threshold: float) -> Interactions:
 
 
 def distinct(log: Interactions) -> Interactions:
-    """Keep the earliest interaction of each (user, item) pair; without times, or at equal times, the first in source order."""
+    """Keep the earliest interaction of each (user, item) pair.
+
+    Without times, or at equal times, it is the first in source order.
+    """
     time = np.zeros(len(log), dtype=np.int64) if log.time is None else log.time
     order = np.lexsort((np.arange(len(log)), time))
     keys = log.user[order] * log.n_items + log.item[order]
@@ -31,7 +34,7 @@ def distinct(log: Interactions) -> Interactions:
 
 
 def k_core(log: Interactions, k: int) -> Interactions:
-    """Drop users and items with fewer than k interactions until none is left that has fewer."""
+    """Drop users and items with fewer than k interactions, until all have at least k."""
     while True:
         users = np.bincount(log.user, minlength=log.n_users)
         items = np.bincount(log.item, minlength=log.n_items)
@@ -47,7 +50,7 @@ def min_per_user(log: Interactions, n: int) -> Interactions:
 
 
 def random_users(log: Interactions, n: int, seed: int) -> Interactions:
-    """Keep the interactions of n uniform random users among those that have any; of all, where there are no more."""
+    """Keep the interactions of n uniform random users with interactions, or of all if fewer."""
     users = np.unique(log.user)
     if len(users) <= n:
         return log
@@ -56,7 +59,7 @@ def random_users(log: Interactions, n: int, seed: int) -> Interactions:
 
 
 def renumber(log: Interactions) -> Interactions:
-    """Close the gaps that filters left in the ids, keeping their order."""
+    """Close the gaps that filters left in the ids, preserving their order."""
     users, user = np.unique(log.user, return_inverse=True)
     items, item = np.unique(log.item, return_inverse=True)
     return Interactions(

@@ -1,4 +1,4 @@
-"""What the data layer hands on: logs of interactions, and the split that a protocol makes of one."""
+"""Logs of interactions, and the split that a protocol makes of one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Interactions:
-    """A log with contiguous ids, one row an interaction, in the order of the source.
+    """A log with contiguous ids, one row per interaction, in the order of the source.
 
     Shape:
-        user, item: [N] int64; time: [N] int64 seconds (any monotone unit) or None; rating: [N] float64 or None.
+        user, item: [N] int64; time: [N] int64 seconds (any monotone unit) or None;
+        rating: [N] float64 or None.
     """
 
     user: IntArray
@@ -31,7 +32,7 @@ class Interactions:
         return len(self.user)
 
     def take(self, rows: NDArray) -> Interactions:
-        """Keep the given rows (indices or mask); ids and their ranges stay as they are."""
+        """Return the log with the given rows (indices or mask) only; ids and sizes stay."""
         return replace(
             self,
             user=self.user[rows],
@@ -43,16 +44,20 @@ class Interactions:
 
 @dataclass(frozen=True)
 class Split:
-    """The pairs that a trial trains on, chooses its epoch by, and is judged by.
+    """The pairs that a trial trains on, chooses its epoch by, and is evaluated on.
 
-    `train`, `valid` and `test` are disjoint; the published train set of a protocol whose validation part is
-    carved out of it is `train` and `valid` together (`full_train`).
+    `train`, `valid` and `test` are disjoint. Where a protocol carves the validation part out of the
+    published train set, that set is `train` and `valid` together (`full_train`). The stage `held`
+    trains without the validation part, the stage `full` on all of `full_train`.
 
     Shape:
-        train, valid, test: [n, 2] int64 rows (user, item), sorted by user, then item, without duplicates.
-        relevant: [n, 2] every pair that is truly relevant (only where truth is known, i.e. `planted`), or None.
-        negatives: [U, C] what each user's held-out item is ranked against (only under candidate ranking), or None.
-        relabelled: [n, 2] pairs that were taken out of `train` to be drawn as negatives (only where the protocol says so), or None.
+        train, valid, test: [n, 2] int64 rows (user, item), sorted by user, then item, without
+        duplicates.
+        relevant: [n, 2] every truly relevant pair (only where it is known, for `planted`), or None.
+        negatives: [U, C] what each user's held-out item is ranked against (only under candidate
+        ranking), or None.
+        relabelled: [n, 2] pairs taken out of `train` to be drawn as negatives (only where the
+        protocol says so), or None.
     """
 
     name: str
@@ -72,25 +77,28 @@ class Split:
 
     @cached_property
     def data_hash(self) -> str:
-        """Sixteen hex digits over the sizes, all pairs and the fixed negatives: equal hashes mean equal splits."""
+        """Sixteen hex digits over the sizes, all pairs and the fixed negatives.
+
+        Equal hashes mean equal splits.
+        """
         digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
-        parts = [
+        arrays = [
             self.train,
             self.valid,
             self.test,
             self.relevant,
             *([] if self.relabelled is None else [self.relabelled]),
         ]
-        for part in parts:
+        for pairs in arrays:
             digest.update(
-                b"|" if part is None else b"|" + np.ascontiguousarray(part, dtype="<i8").tobytes()
+                b"|" if pairs is None else b"|" + np.ascontiguousarray(pairs, dtype="<i8").tobytes()
             )
         digest.update((self.negatives_hash or "").encode())
         return digest.hexdigest()[:16]
 
     @cached_property
     def negatives_hash(self) -> str | None:
-        """Sixteen hex digits over the fixed negatives, a list a user in the order of ids; None where there are none."""
+        """Sixteen hex digits over the fixed negatives of all users in order, or None."""
         if self.negatives is None:
             return None
         return hashlib.sha256(
@@ -99,13 +107,13 @@ class Split:
 
 
 def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:
-    """Give the rows (user, item) that are not among the others."""
-    codes, known = (part[:, 0] * n_items + part[:, 1] for part in (pairs, others))
+    """Return the rows (user, item) that are not among the others."""
+    codes, known = (rows[:, 0] * n_items + rows[:, 1] for rows in (pairs, others))
     return pairs[~np.isin(codes, known)]
 
 
 def sort_pairs(pairs: IntArray) -> IntArray:
-    """Sort rows (user, item) and drop duplicates."""
+    """Return the rows (user, item) sorted and without duplicates."""
     pairs = pairs.reshape(-1, 2).astype(np.int64, copy=False)
     user, item = pairs.T
     if ((user[1:] > user[:-1]) | ((user[1:] == user[:-1]) & (item[1:] > item[:-1]))).all():

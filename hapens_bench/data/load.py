@@ -5,122 +5,111 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
-from hapens_bench.config.keys import Key, problems
-from hapens_bench.data import filters, planted, power_law, splits
-from hapens_bench.data.interactions import IntArray, Interactions, Split, sort_pairs, without
-from hapens_bench.data.negatives import draw_negatives
+from hapens_bench.data import planted, power_law
+from hapens_bench.data.cache import read_cache, write_cache
+from hapens_bench.data.interactions import Split
 from hapens_bench.data.noise import add_noise
-from hapens_bench.data.parsing import DAMAGED
-from hapens_bench.data.readers import KINDS, READERS, VERSION, Published
+from hapens_bench.data.protocol import check_keys, checked, keep_published, relabelled, split_log
+from hapens_bench.data.published import Published
+from hapens_bench.data.readers import KINDS, READERS, VERSION
 from hapens_bench.data.sources import SourceFile, fetch_file
+from hapens_bench.data.splits import judge_some
 from hapens_bench.errors import UserError
 
 LOG = logging.getLogger("hapens_bench.data")
-SPLIT_KEYS = {
-    "kind": Key(str, choices=("random", "chronological", "leave_one_out")),
-    "test": Key(float, above=0, high=0.9),
-    "seed": Key(int, low=0),
-}
-VALID_KEYS = {"share": Key(float, low=0, high=0.9), "seed": Key(int, low=0)}
-SUBSET_KEYS = {"users": Key(int, low=1, optional=True), "seed": Key(int, low=0)}
-FILTER_KEYS = {
-    "min_rating": Key(float, optional=True),
-    "k_core": Key(int, low=1, optional=True),
-    "min_user": Key(int, low=1, optional=True),
-}
-NOISE_KEYS = {"users": Key(float, low=0, high=1), "most": Key(int, low=1), "seed": Key(int, low=0)}
-CANDIDATE_KEYS = {"negatives": Key(int, low=1), "seed": Key(int, low=0)}
-JUDGED_KEYS = {"users": Key(int, low=1), "seed": Key(int, low=0)}
-RELABEL_KEYS = {"seed": Key(int, low=0)}
+
+
+class Kind(Enum):
+    """What the split of a data set is made of, as the structure of its YAML says."""
+
+    PLANTED = "generated, with the relevance of every pair known"
+    POWER_LAW = "generated, of any size"
+    LOG = "a log in the files of a source"
+    PUBLISHED = "a split in the files of a source"
+
+
+def kind_of(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> Kind:
+    """Return the kind of a data set under a protocol.
+
+    Raises:
+        UserError: when its YAML has none of the keys that would say so.
+    """
+    if "sources" in dataset:
+        published = keeps_split(choose_source(dataset, protocol), protocol)
+        return Kind.PUBLISHED if published else Kind.LOG
+    if "generator" in dataset:
+        return Kind.POWER_LAW
+    if planted.KEYS.keys() & dataset.keys():
+        return Kind.PLANTED
+    raise UserError(
+        f"the data set {dataset['name']} has neither `sources` (files) nor `generator`, "
+        f"nor a key of planted ({', '.join(planted.KEYS)})"
+    )
 
 
 def load(
     dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
 ) -> Split:
-    """Give the split that a protocol makes of a data set, from the cache where it is there.
+    """Return the split that a protocol makes of a data set, from the cache if possible.
 
-    Who is judged is drawn after that; then noise and relabelled pairs are put in.
+    Then the evaluated users are sampled; last, noise is added and pairs are relabelled.
 
     Raises:
-        UserError: when the files cannot be had or read, or the protocol does not fit them.
+        UserError: when the files are missing or unreadable, or the protocol does not fit them.
     """
-    _check_keys(protocol)
+    check_keys(protocol)
     split = _load(dataset, protocol, cache, mirror)
     if protocol.get("judged") is not None:
-        split = splits.judge_some(split, protocol["judged"]["users"], protocol["judged"]["seed"])
+        split = judge_some(split, protocol["judged"]["users"], protocol["judged"]["seed"])
     if protocol.get("noise") is not None:
         noise = protocol["noise"]
-        split = _checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
-    return (
-        split
-        if protocol.get("relabel") is None
-        else _relabelled(split, int(protocol["relabel"]["seed"]))
-    )
-
-
-def _check_keys(protocol: Mapping[str, Any]) -> None:
-    found = list(problems("protocol.split", SPLIT_KEYS, protocol["split"]))
-    found += problems("protocol.valid", VALID_KEYS, protocol["valid"])
-    found += problems("protocol.filter", FILTER_KEYS, protocol["filter"])
-    optional = {"candidates": CANDIDATE_KEYS, "subset": SUBSET_KEYS, "noise": NOISE_KEYS}
-    optional |= {"relabel": RELABEL_KEYS, "judged": JUDGED_KEYS}
-    for name, keys in optional.items():
-        if protocol.get(name) is not None:
-            found += problems(f"protocol.{name}", keys, protocol[name])
-    if found:
-        raise UserError("; ".join(found))
+        split = checked(add_noise(split, noise["users"], noise["most"], noise["seed"]))
+    if protocol.get("relabel") is not None:
+        split = relabelled(split, int(protocol["relabel"]["seed"]))
+    return split
 
 
 def _load(
     dataset: Mapping[str, Any], protocol: Mapping[str, Any], cache: Path, mirror: Path | None
 ) -> Split:
-    if "generator" in dataset:
-        log = power_law.generate({key: value for key, value in dataset.items() if key != "paper"})
-        return _with_negatives(_checked(_split(dataset["name"], log, protocol, None)), protocol)
-    if "sources" not in dataset:
+    name, kind = dataset["name"], kind_of(dataset, protocol)
+    if kind is Kind.POWER_LAW:
+        keys = {key: value for key, value in dataset.items() if key != "paper"}
+        return split_log(name, power_law.generate(keys), protocol)
+    if kind is Kind.PLANTED:
         log, relevant = planted.generate(dataset)
-        return _with_negatives(_checked(_split(dataset["name"], log, protocol, relevant)), protocol)
+        return split_log(name, log, protocol, relevant)
     source = choose_source(dataset, protocol)
-    deciding = ("author_split", "split", "filter", "subset", "valid", "candidates")
-    rules = {key: protocol[key] for key in deciding if key in protocol}
-    unpinned = _unpinned(source, cache, mirror)
-    key = hashlib.sha256(
-        json.dumps([VERSION, source, rules, unpinned], sort_keys=True).encode()
-    ).hexdigest()[:16]
-    path = cache / "parsed" / f"{dataset['name']}-{key}.npz"
+    path = _cache_path(name, source, protocol, cache, mirror)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock")
         lock.acquire()
     except OSError as error:
-        LOG.warning(
-            "the cache cannot be used (%s); %s is parsed without it", error, dataset["name"]
-        )
-        return _parse(dataset["name"], source, protocol, cache, mirror)
+        LOG.warning("the cache cannot be used (%s); %s is parsed without it", error, name)
+        return _parse(name, source, protocol, kind, cache, mirror)
     try:
-        split = _read_cache(path, dataset["name"])
+        split = read_cache(path, name)
         if split is None:
-            split = _parse(dataset["name"], source, protocol, cache, mirror)
-            _write_cache(path, split)
+            split = _parse(name, source, protocol, kind, cache, mirror)
+            write_cache(path, split)
         return split
     finally:
         lock.release()
 
 
 def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the published split where the protocol wants one that is there, else `dataset.source`.
+    """Return the source of a published split if the protocol takes one, else `dataset.source`.
 
-    A published split by time is named by `dataset.source`, because logs can be split by time, too.
+    A published split by time must be named by `dataset.source`, because logs can be split by time,
+    too.
     """
     sources, name, kind = dataset["sources"], dataset["source"], protocol["split"]["kind"]
     if kind == "random" and "author" in sources and keeps_split(sources["author"], protocol):
@@ -133,7 +122,7 @@ def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> di
 
 
 def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Give a source of a data set, with its name as `variant`.
+    """Return a source of a data set, with its name as `variant`.
 
     Raises:
         UserError: when there is none of that name.
@@ -147,19 +136,38 @@ def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def keeps_split(source: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
-    """Tell whether a protocol takes the split of a source's files as it is."""
+    """Return whether a protocol takes the published split of a source as it is."""
     kind = protocol["split"]["kind"]
     wanted = kind == "leave_one_out" or bool(protocol["author_split"])
     return wanted and KINDS.get(source["reader"]) == kind
 
 
+def _cache_path(
+    name: str,
+    source: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    cache: Path,
+    mirror: Path | None,
+) -> Path:
+    """Return the path of a parsed split, with a hash of everything it depends on."""
+    deciding = ("author_split", "split", "filter", "subset", "valid", "candidates")
+    rules = {key: protocol[key] for key in deciding if key in protocol}
+    content = json.dumps(
+        [VERSION, source, rules, _unpinned(source, cache, mirror)], sort_keys=True
+    ).encode()
+    return cache / "parsed" / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.npz"
+
+
 def _unpinned(source: Mapping[str, Any], cache: Path, mirror: Path | None) -> list[tuple[int, int]]:
-    """Give size and time of the files that have no checksum, so that a cached split is not taken for a changed file's."""
-    parts = (SourceFile.of(section) for section in source["files"].values())
+    """Return size and time of the files without a checksum.
+
+    With them in its key, a cached split is not mistaken for that of a changed file.
+    """
+    files = (SourceFile(**section) for section in source["files"].values())
     states = [
-        fetch_file(f, cache, mirror).stat()
-        for f in parts
-        if not (f.sha256 or f.md5 or f.mirror_sha256)
+        fetch_file(file, cache, mirror).stat()
+        for file in files
+        if not (file.sha256 or file.md5 or file.mirror_sha256)
     ]
     return [(state.st_size, state.st_mtime_ns) for state in states]
 
@@ -168,172 +176,24 @@ def _parse(
     name: str,
     source: Mapping[str, Any],
     protocol: Mapping[str, Any],
+    kind: Kind,
     cache: Path,
     mirror: Path | None,
 ) -> Split:
     paths = {
-        part: fetch_file(SourceFile.of(f), cache, mirror) for part, f in source["files"].items()
+        key: fetch_file(SourceFile(**section), cache, mirror)
+        for key, section in source["files"].items()
     }
     LOG.info("parsing %s (%s)", name, source["variant"])
     read = READERS[source["reader"]](paths)
     if isinstance(read, Published):
         if source.get("pairs_sha256", read.pairs_sha256) != read.pairs_sha256:
             raise UserError(
-                f"the pairs in {' and '.join(map(str, paths.values()))} have sha256 {read.pairs_sha256}, "
-                f"but {source['pairs_sha256']} was expected; remove them and fetch them again"
+                f"the pairs in {' and '.join(map(str, paths.values()))} have sha256 "
+                f"{read.pairs_sha256}, but {source['pairs_sha256']} was expected; "
+                "remove them and fetch them again"
             )
-        if keeps_split(source, protocol):
-            return _with_negatives(
-                _checked(_published(name, read, protocol)), protocol, read.negatives
-            )
+        if kind is Kind.PUBLISHED:
+            return keep_published(name, read, protocol)
         read = read.as_log()
-    return _with_negatives(_checked(_split(name, read, protocol, None)), protocol)
-
-
-def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
-    """Keep a published split; second copies of its held-out pairs leave the train part.
-
-    Where it has no validation part: one random pair of each user for leave-one-out, else the protocol's share of train.
-    """
-    test = sort_pairs(read.test)
-    if read.valid is not None:
-        valid = sort_pairs(read.valid)
-        train = without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
-        return Split(name, read.n_users, read.n_items, train, valid, test)
-    train = without(sort_pairs(read.train), test, read.n_items)
-    if protocol["split"]["kind"] == "leave_one_out":
-        held = splits.one_per_user(train, protocol["valid"]["seed"])
-    else:
-        held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
-    return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
-
-
-def _with_negatives(
-    split: Split, protocol: Mapping[str, Any], published: IntArray | None = None
-) -> Split:
-    """Add what held-out items are ranked against, where the protocol wants it: the published lists, or drawn ones of its seed."""
-    rule = protocol.get("candidates")
-    if rule is None:
-        return split
-    shape = split.n_users, int(rule["negatives"])
-    if published is None or published.shape != shape:
-        known = np.concatenate([split.train, split.valid, split.test])
-        published = draw_negatives(known, split.n_users, split.n_items, shape[1], int(rule["seed"]))
-    return replace(split, negatives=published)
-
-
-def _relabelled(split: Split, seed: int) -> Split:
-    """Take a random train pair of each user with at least two out of train: a negative there that is known to be false."""
-    out = splits.one_per_user(split.train, seed)
-    return replace(split, train=split.train[~out], relabelled=split.train[out])
-
-
-def _split(
-    name: str, log: Interactions, protocol: Mapping[str, Any], relevant: IntArray | None
-) -> Split:
-    rules, rule = protocol["filter"], protocol["split"]
-    if rules["min_rating"] is not None:
-        log = filters.at_least_rating(log, rules["min_rating"])
-    log = filters.distinct(log)
-    if rules["k_core"] is not None:
-        log = filters.k_core(log, rules["k_core"])
-    if rules["min_user"] is not None:
-        log = filters.min_per_user(log, rules["min_user"])
-    if not len(log):
-        raise UserError(f"protocol.filter leaves nothing of {name}")
-    subset = protocol.get("subset") or {"users": None}
-    if subset["users"] is not None:
-        here = len(np.unique(log.user))
-        if here < subset["users"]:
-            LOG.warning(
-                "%s has %d users that pass the filter, not %d: all are taken",
-                name,
-                here,
-                subset["users"],
-            )
-        log = filters.random_users(log, subset["users"], subset["seed"])
-    if relevant is None:
-        log = filters.renumber(log)
-    pairs = np.column_stack([log.user, log.item])
-    if rule["kind"] == "leave_one_out":
-        held, test = splits.leave_one_out(log)
-        train = pairs[~held & ~test]
-        valid = pairs[held]
-    else:
-        random = rule["kind"] == "random"
-        test = (
-            splits.random_per_user(log, rule["test"], rule["seed"])
-            if random
-            else splits.chronological_per_user(log, rule["test"], rule["seed"])
-        )
-        rest = log.take(~test)
-        share, seed = protocol["valid"]["share"], protocol["valid"]["seed"]
-        rest_pairs = sort_pairs(pairs[~test]) if random else np.column_stack([rest.user, rest.item])
-        mask = (
-            splits.carve_validation(rest_pairs, share, seed)
-            if random
-            else splits.chronological_per_user(rest, share, rule["seed"])
-        )
-        train, valid = rest_pairs[~mask], rest_pairs[mask]
-    return Split(
-        name,
-        log.n_users,
-        log.n_items,
-        sort_pairs(train),
-        sort_pairs(valid),
-        sort_pairs(pairs[test]),
-        relevant,
-    )
-
-
-def _checked(split: Split) -> Split:
-    counts = np.bincount(split.full_train[:, 0], minlength=split.n_users)
-    if counts.max(initial=0) >= split.n_items:
-        raise UserError(
-            f"user {int(counts.argmax())} of {split.name} has interacted with all {split.n_items} items, so there is "
-            "nothing to draw as a negative; filter such users or take more items"
-        )
-    return split
-
-
-def _read_cache(path: Path, name: str) -> Split | None:
-    """Read a parsed split; one that is damaged counts as none."""
-    if not path.exists():
-        return None
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            n_users, n_items = (int(n) for n in arrays["shape"])
-            split = Split(
-                name, n_users, n_items, *(arrays[part] for part in ("train", "valid", "test"))
-            )
-            if "negatives" in arrays:
-                split = replace(split, negatives=arrays["negatives"])
-            if str(arrays["data_hash"]) != split.data_hash:
-                raise ValueError("its hash is wrong")
-    except DAMAGED as error:
-        LOG.warning("%s is damaged (%s); it is made again", path, error)
-        return None
-    LOG.info("read %s from the cache", name)
-    return split
-
-
-def _write_cache(path: Path, split: Split) -> None:
-    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    arrays: dict[str, Any] = {part: getattr(split, part) for part in ("train", "valid", "test")}
-    if split.negatives is not None:
-        arrays["negatives"] = split.negatives
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(
-                file,
-                shape=np.array([split.n_users, split.n_items]),
-                data_hash=np.array(split.data_hash),
-                **arrays,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        LOG.warning("%s cannot be written (%s); the next start parses again", path, error)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return split_log(name, read, protocol)

@@ -9,10 +9,11 @@ from hapens_bench.errors import UserError
 
 
 def draw_negatives(known: IntArray, n_users: int, n_items: int, n: int, seed: int) -> IntArray:
-    """Draw n items for each user, uniform with replacement over the items that are in none of the user's known pairs.
+    """Draw n items for each user, uniformly with replacement from items in none of her pairs.
 
-    As SRNS's published lists are made (NeurIPS 2020): duplicates stay, and the user's train, validation and test items never occur.
-    Every item id can be drawn, also one without a train pair.
+    SRNS's published lists (NeurIPS 2020) are made like this: duplicates stay, and the user's train,
+    validation and test items never occur. Every item id can be drawn, also one without a train
+    pair.
 
     Shape:
         known: [m, 2] -> [U, n].
@@ -24,7 +25,8 @@ def draw_negatives(known: IntArray, n_users: int, n_items: int, n: int, seed: in
     counts = np.bincount(known[:, 0], minlength=n_users)
     if counts.max(initial=0) >= n_items:
         raise UserError(
-            f"user {int(counts.argmax())} has all {n_items} items, so there is no negative to rank against"
+            f"user {int(counts.argmax())} has all {n_items} items, "
+            "so there is no negative to rank against"
         )
     keys = known[:, 0] * n_items + known[:, 1]
     generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Records that do not belong to a user, put among her train items on purpose."""
+"""False interactions, added to users' train items on purpose."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from hapens_bench.data.interactions import IntArray, Split, sort_pairs, without
 
 
 def noisy_users(split: Split, share: float, seed: int) -> IntArray:
-    """Draw the share of the users with a train item who get false records."""
+    """Draw the share of the users with train items who get false interactions."""
     users = np.unique(split.train[:, 0])
     order = np.random.default_rng(seed).permutation(len(users))
     return np.sort(users[order[: round(share * len(users))]])
 
 
 def add_noise(split: Split, share: float, most: int, seed: int) -> Split:
-    """Add 1 to `most` uniform random items to the train items of a share of the users; valid and test stay as they are.
+    """Return the split with 1 to `most` uniform random train items more for a share of the users.
 
-    Items in any of the user's pairs are left out of it, and of two equal draws of a user one.
+    Items in any of the user's pairs are not added, and an item drawn twice is added once. `valid`
+    and `test` stay.
     """
     users = noisy_users(split, share, seed)
     generator = np.random.default_rng([seed, 1])

@@ -1,4 +1,4 @@
-"""What the readers share: tables of separated values and npz archives, with the line or file named where they are bad."""
+"""What the readers share: tables of separated values and npz archives, with precise errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hapens_bench.data.interactions import IntArray
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.errors import UserError
 
-DAMAGED = (  # what zipfile and numpy raise, from one place or another, for archives with wrong bytes in them
+DAMAGED = (  # what zipfile and numpy can raise for archives with wrong bytes
     ValueError,
     OSError,
     EOFError,
@@ -41,7 +41,7 @@ def read_table(
     texts: frozenset[str] | set[str] = frozenset(),
     first_line: int = 1,
 ) -> pd.DataFrame:
-    """Parse lines of separated values; name the first line that is not as it should be.
+    """Parse lines of separated values; an error names the first bad line.
 
     Raises:
         UserError: with file and line.
@@ -50,17 +50,13 @@ def read_table(
         c: "category" if c in texts else "float64" if c in floats else "int64" for c in columns
     }
     try:
-        with np.errstate(
-            invalid="ignore"
-        ):  # inf where a whole number should be is refused without a warning before
+        # An inf in place of an integer is refused, without a warning first.
+        with np.errstate(invalid="ignore"):
             table = pd.read_csv(
                 io.BytesIO(content),
                 sep=separator,
                 header=None,
-                names=[
-                    *columns,
-                    "beyond",
-                ],  # takes a field too many, so that pandas does not warn of it
+                names=[*columns, "beyond"],  # takes a surplus field, so that pandas does not warn
                 dtype={**kinds, "beyond": "category"},
                 index_col=False,
                 keep_default_na=False,
@@ -97,12 +93,12 @@ def _is(field: str, kind: str) -> bool:
 
 
 def is_whole(token: str | bytes) -> bool:
-    """Tell whether a token is a whole number from 0 that fits 64 bits."""
+    """Return whether a token is a whole number from 0 that fits into 64 bits."""
     return token.isdigit() and int(token) < 2**63
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read plain arrays, these among them; pickles are refused.
+    """Return the plain arrays of a file, which must include these; pickles are refused.
 
     Raises:
         UserError: when it is damaged or one is missing.
@@ -111,7 +107,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except DAMAGED as error:
-        raise UserError(f"{path} is no readable npz file of plain arrays ({error})") from None
+        raise UserError(f"{path} is not a readable npz file of plain arrays ({error})") from None
     require_arrays(path, arrays, names)
     return arrays
 
@@ -126,18 +122,19 @@ def require_arrays(path: Path, arrays: Mapping[str, np.ndarray], names: tuple[st
 def whole_numbers(
     path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...]
 ) -> IntArray:
-    """Give an array of whole numbers; None in `shape` stands for any length.
+    """Return an array of whole numbers; None in `shape` stands for any length.
 
     Raises:
         UserError: when it holds anything else, or has another shape.
     """
-    found = arrays[name]
-    fits = found.ndim == len(shape) and all(
-        want in (None, n) for want, n in zip(shape, found.shape, strict=True)
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(
+        want in (None, n) for want, n in zip(shape, array.shape, strict=True)
     )
-    if found.dtype.kind not in "iu" or not fits:
+    if array.dtype.kind not in "iu" or not fits:
         wanted = " x ".join("n" if n is None else str(n) for n in shape)
         raise UserError(
-            f"{path}: {name} holds {found.dtype} {list(found.shape)}, but {wanted} whole numbers were expected"
+            f"{path}: {name} holds {array.dtype} {list(array.shape)}, "
+            f"but {wanted} whole numbers were expected"
         )
-    return found.astype(np.int64)
+    return array.astype(np.int64)

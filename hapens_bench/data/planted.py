@@ -1,4 +1,4 @@
-"""`planted`: a generated data set whose truth is known for every pair, so false negatives are known."""
+"""`planted`: a generated data set in which the relevance of every pair is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
 from hapens_bench.errors import UserError
 
 KEYS = {
-    "users": Key(int, low=2, high=10**6),  # drawn one by one: for more there is `large`
+    "users": Key(int, low=2, high=10**6),  # drawn one by one; for more use `large`
     "items": Key(int, low=10, high=10**6),
     "clusters": Key(int, low=1, high=10**6),
     "observed": Key(int, low=2, high=10**6),
@@ -24,22 +24,24 @@ KEYS = {
 
 
 def generate(config: Mapping[str, Any]) -> tuple[Interactions, IntArray]:
-    """Generate the log and all relevant pairs.
+    """Return a generated log and all relevant pairs.
 
-    Items fall into clusters and have popularity proportional to rank^-skew. A user is drawn to one to three clusters; her relevant
-    items R_u are drawn without replacement by affinity times the square root of popularity, where affinity is her weight for the
-    item's cluster, and `noise` spread over all. The log is a part of R_u drawn by popularity (the exposed part), |R_u| / (1 + hidden)
-    of it, about `observed` rows a user. So R_u minus train are exactly the false negatives.
+    Items belong to clusters and have popularity proportional to rank^-skew. A user likes one to
+    three clusters. Her relevant items R_u are drawn without replacement by affinity times the
+    square root of popularity, where affinity is her weight for the item's cluster, plus `noise`
+    spread over all clusters. The log has the exposed part of R_u, drawn by popularity:
+    |R_u| / (1 + hidden) items, about `observed` rows per user. So R_u minus train are exactly the
+    false negatives.
 
     Shape:
         -> log of N rows with times; relevant [n, 2].
 
     Raises:
-        UserError: when a key is out of range or the items do not suffice.
+        UserError: when a key is out of range or there are too few items.
     """
-    found = list(problems("dataset", KEYS, {k: v for k, v in config.items() if k != "paper"}))
-    if found:
-        raise UserError("; ".join(found))
+    keys = {key: value for key, value in config.items() if key != "paper"}
+    if sentences := list(problems("dataset", KEYS, keys)):
+        raise UserError("; ".join(sentences))
     U, I, C = (int(config[key]) for key in ("users", "items", "clusters"))
     generator = np.random.default_rng(int(config["seed"]))
     popularity = np.arange(1, I + 1) ** -float(config["skew"])
@@ -50,7 +52,7 @@ def generate(config: Mapping[str, Any]) -> tuple[Interactions, IntArray]:
     if relevant.max() > I // 2:
         raise UserError(
             f"dataset.items is {I}, but a user of planted has {relevant.max()} relevant items; "
-            "take more items or lower dataset.observed or dataset.hidden"
+            "use more items or lower dataset.observed or dataset.hidden"
         )
     users, items, truth = [], [], []
     for u in range(U):

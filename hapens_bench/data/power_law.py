@@ -1,4 +1,4 @@
-"""`large`: a generated log of any size, made part by part, so that memory holds little more than the log."""
+"""`large`: a generated log of any size, made in parts, so that memory holds little else."""
 
 from __future__ import annotations
 
@@ -21,42 +21,41 @@ KEYS = {
     "noise": Key(float, above=0, high=1),
     "seed": Key(int, low=0),
 }
-PART = 1 << 17  # users whose interactions are drawn at a time, from a generator of their own
+PART = 1 << 17  # users whose interactions are drawn together, from their own generator
 
 
 def generate(config: Mapping[str, Any]) -> Interactions:
-    """Generate a log without times.
+    """Return a generated log without times.
 
-    User u has n_u = max(3, Poisson(Gamma(3, observed / 3))) interactions, all with different items. Each item is of the user's own
-    cluster, or, with probability `noise`, of any; items k, k + C, k + 2C, ... are cluster k, and the r-th of them has about
-    popularity r^-skew: r = floor((1 + x ((m + 1)^(1 - skew) - 1))^(1 / (1 - skew))) for uniform x and m items in a cluster.
-    An item that a user has already is drawn again.
+    User u has n_u = max(3, Poisson(Gamma(3, observed / 3))) interactions, all with different items.
+    Each item is from the user's own cluster or, with probability `noise`, from any cluster. Items
+    k, k + C, k + 2C, ... are cluster k, and the r-th of them has popularity about r^-skew:
+    r = floor((1 + x ((m + 1)^(1 - skew) - 1))^(1 / (1 - skew))) for uniform x and m items in a
+    cluster. An item that the user already has is drawn again.
 
     Shape:
         -> log of N rows, sorted by user, then item.
 
     Raises:
-        UserError: when a key is out of range, or the clusters are too small or not of one size.
+        UserError: when a key is out of range, or the clusters are too small or unequal.
     """
-    found = list(problems("dataset", KEYS, config))
-    if found:
-        raise UserError("; ".join(found))
+    if sentences := list(problems("dataset", KEYS, config)):
+        raise UserError("; ".join(sentences))
     U, I, C = (int(config[key]) for key in ("users", "items", "clusters"))
     generator = np.random.default_rng(int(config["seed"]))
     counts = np.maximum(3, generator.poisson(generator.gamma(3.0, config["observed"] / 3.0, U)))
     home = generator.integers(0, C, U)
     if I % C or counts.max() > I // C // 2:
         raise UserError(
-            f"dataset.items is {I} in {C} clusters, but clusters must be of one size, at least twice the {counts.max()} interactions "
-            "of the most active user"
+            f"dataset.items is {I} in {C} clusters, but clusters must be of one size, "
+            f"at least twice the {counts.max()} interactions of the most active user"
         )
     user, item = np.repeat(np.arange(U), counts), np.empty(counts.sum(), dtype=np.int64)
     ends = np.concatenate([[0], np.cumsum(counts)])
     for part, begin in enumerate(range(0, U, PART)):
         end = min(begin + PART, U)
-        own = np.random.default_rng([int(config["seed"]), part])
         pairs = _distinct(
-            own,
+            np.random.default_rng([int(config["seed"]), part]),
             home[begin:end],
             counts[begin:end],
             I,
@@ -77,7 +76,7 @@ def _distinct(
     skew: float,
     noise: float,
 ) -> IntArray:
-    """Draw the wanted number of different items for each user of a part; gives user * I + item, sorted."""
+    """Draw `counts` different items for each user of a part; return user * I + item, sorted."""
     done, pairs, missing = [], np.empty(0, dtype=np.int64), counts
     while missing.any():
         owner = np.repeat(np.arange(len(home)), missing)

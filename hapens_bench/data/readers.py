@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hapens_bench.data.interactions import IntArray, Interactions, sort_pairs
+from hapens_bench.data.interactions import IntArray, Interactions
 from hapens_bench.data.parsing import (
     DAMAGED,
     is_whole,
@@ -22,44 +20,13 @@ from hapens_bench.data.parsing import (
     require_arrays,
     whole_numbers,
 )
+from hapens_bench.data.published import Published, published, refuse_gaps
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
 
-VERSION = 3  # part of the cache key: raise it when what is made of the same files changes
+VERSION = 3  # part of the cache key: raise it when the result of the same files changes
 Paths = Mapping[str, Path]
-
-
-@dataclass(frozen=True)
-class Published:
-    """A split that was published with the data; of which kind its reader's splits are says `KINDS`.
-
-    Shape:
-        train, test: [n, 2] rows (user, item); valid: the same, or None where there is none.
-        negatives: [U, C] what each user's held-out items are ranked against, or None where nothing was published.
-    """
-
-    train: IntArray
-    test: IntArray
-    n_users: int
-    n_items: int
-    valid: IntArray | None = None
-    negatives: IntArray | None = None
-
-    def as_log(self) -> Interactions:
-        """Join the parts to one log."""
-        pairs = np.concatenate(
-            [self.train, self.test] + ([] if self.valid is None else [self.valid])
-        )
-        return Interactions(pairs[:, 0], pairs[:, 1], self.n_users, self.n_items)
-
-    @property
-    def pairs_sha256(self) -> str:
-        """Digest of the pairs of both parts, whatever their order in the files."""
-        digest = hashlib.sha256(f"{self.n_users} {self.n_items}".encode())
-        for part in (self.train, self.test):
-            digest.update(b"|" + np.ascontiguousarray(sort_pairs(part), dtype="<i8").tobytes())
-        return digest.hexdigest()
 
 
 def movielens(paths: Paths) -> Interactions:
@@ -69,14 +36,12 @@ def movielens(paths: Paths) -> Interactions:
     if content[:2] == b"PK":
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                content = archive.read(
-                    next(
-                        (n for n in archive.namelist() if n.endswith("ratings.dat")), "ratings.dat"
-                    )
-                )
+                members = (n for n in archive.namelist() if n.endswith("ratings.dat"))
+                content = archive.read(next(members, "ratings.dat"))
         except DAMAGED as error:
             raise UserError(
-                f"{path} is no archive with a ratings.dat ({error}); remove it and fetch it again"
+                f"{path} is not an archive with a ratings.dat ({error}); "
+                "remove it and fetch it again"
             ) from None
     table = read_table(
         path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}
@@ -85,7 +50,10 @@ def movielens(paths: Paths) -> Interactions:
 
 
 def amazon(paths: Paths) -> Interactions:
-    """Read an Amazon 2014 5-core review file: JSON lines with reviewerID, asin, overall, unixReviewTime."""
+    """Read an Amazon 2014 5-core review file.
+
+    It has JSON lines with reviewerID, asin, overall and unixReviewTime.
+    """
     path, rows = paths["log"], []
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         try:
@@ -98,14 +66,18 @@ def amazon(paths: Paths) -> Interactions:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}, line {number}: expected a JSON object with reviewerID, asin, overall and unixReviewTime ({error})"
+                f"{path}, line {number}: expected a JSON object with "
+                f"reviewerID, asin, overall and unixReviewTime ({error})"
             ) from None
         rows.append(row)
     return from_frame(pd.DataFrame(rows, columns=["user", "item", "rating", "time"]))
 
 
 def ncf(paths: Paths) -> Published:
-    """Read NCF's `*.train.rating` and `*.test.rating` (user, item, rating, seconds, split by tabs); ids are kept."""
+    """Read NCF's `*.train.rating` and `*.test.rating`; ids are kept.
+
+    They hold user, item, rating and seconds, separated by tabs.
+    """
     parts = {}
     for part in ("train", "test"):
         columns = ["user", "item", "rating", "time"]
@@ -113,40 +85,16 @@ def ncf(paths: Paths) -> Published:
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
         if parts[part].min() < 0:
             raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
-    return _published(paths, parts["train"], parts["test"])
-
-
-def ncf_negatives(path: Path) -> tuple[IntArray, IntArray]:
-    """Read NCF's `*.test.negative`: a line `(user,item)` and its negatives, split by tabs.
-
-    Shape:
-        -> positives [n, 2], negatives [n, K].
-    """
-    positives, negatives = [], []
-    for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
-        head, *rest = line.split("\t")
-        try:
-            user, item = head.strip("()").split(",")
-            positives.append(np.array([user, item], dtype=np.int64))
-            negatives.append(np.array([j for j in rest if j], dtype=np.int64))
-        except (ValueError, OverflowError):
-            raise UserError(
-                f"{path}, line {number}: expected (user,item) and whole numbers, split by tabs"
-            ) from None
-        if len(negatives[-1]) != len(negatives[0]):
-            raise UserError(
-                f"{path}, line {number}: {len(negatives[-1])} negatives where line 1 has {len(negatives[0])}"
-            )
-    return np.stack(positives), np.stack(negatives)
+    return published(paths, parts["train"], parts["test"])
 
 
 def adjacency(paths: Paths) -> Published:
-    """Read NGCF's `train.txt` and `test.txt`: a line `user item item ...`; ids are kept, I = largest id + 1."""
-    return _published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
+    """Read NGCF's `train.txt` and `test.txt`, lines `user item item ...`; ids are kept."""
+    return published(paths, read_adjacency(paths["train"]), read_adjacency(paths["test"]))
 
 
 def read_adjacency(path: Path) -> IntArray:
-    """Read one adjacency file to pairs [n, 2]."""
+    """Return the pairs of an adjacency file, [n, 2]."""
     lines = read_bytes(path).splitlines()
     try:
         tokens = [np.array(line.split(), dtype=np.int64) for line in lines]
@@ -167,22 +115,26 @@ def read_adjacency(path: Path) -> IntArray:
 
 
 def consumed(paths: Paths) -> Published:
-    """Read the three `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
+    """Read the `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
     train, valid, test = (read_lists(paths[part]) for part in ("train", "valid", "test"))
-    return _published(paths, train, test, valid)
+    return published(paths, train, test, valid)
 
 
 def user_behavior(paths: Paths) -> Interactions:
-    """Read Taobao's `UserBehavior.csv` (user, item, category, behaviour, seconds; no header); every behaviour counts."""
+    """Read Taobao's `UserBehavior.csv`; every behaviour counts.
+
+    It holds user, item, category, behaviour and seconds, without a header.
+    """
     columns = ["user", "item", "category", "behaviour", "time"]
     path = paths["log"]
     return from_frame(read_table(path, read_bytes(path), ",", columns, set(), texts={"behaviour"}))
 
 
 def tmall(paths: Paths) -> Interactions:
-    """Read a Tmall log CSV with a header that names user_id, item_id and time_stamp; every action counts.
+    """Read a Tmall log CSV with user_id, item_id and time_stamp in its header; every action counts.
 
-    `user_log_format1.csv` (IJCAI-15) has cat_id, seller_id, brand_id and action_type beside them. Times are days.
+    `user_log_format1.csv` (IJCAI-15) also has cat_id, seller_id, brand_id and action_type. Times
+    are days.
     """
     path = paths["log"]
     head, _, body = read_bytes(path).partition(b"\n")
@@ -202,7 +154,7 @@ def tmall(paths: Paths) -> Interactions:
 
 
 def events(paths: Paths) -> Interactions:
-    """Read a gathered `events.npz` (user, item, behaviour, time); every behaviour counts; ids are made contiguous."""
+    """Read `events.npz` (user, item, behaviour, time); every behaviour counts; ids change."""
     arrays = read_npz(paths["log"], ("user", "item", "time"))
     n = arrays["user"].size
     columns = {
@@ -212,7 +164,7 @@ def events(paths: Paths) -> Interactions:
 
 
 def in_order(paths: Paths) -> Interactions:
-    """Read a gathered `ml1m_order.npz` (user, item): rows in order of time; places are times."""
+    """Read `ml1m_order.npz` (user, item), rows in order of time; their places are the times."""
     arrays = read_npz(paths["log"], ("user", "item"))
     n = arrays["user"].size
     columns = {name: whole_numbers(paths["log"], arrays, name, (n,)) for name in ("user", "item")}
@@ -220,7 +172,7 @@ def in_order(paths: Paths) -> Interactions:
 
 
 def leave_one_out(paths: Paths) -> Published:
-    """Read a gathered leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
+    """Read a leave-one-out split: `ml1m_srns.npz`, with its negatives, or `pinterest_37501.npz`.
 
     Only users with train data are kept.
     """
@@ -253,9 +205,10 @@ def leave_one_out(paths: Paths) -> Published:
     for what, ids, count in (("user", pairs[:, 0], n_users), ("item", items, n_items)):
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= count:
             raise UserError(
-                f"{path}: there are {count} {what}s by its shape, but its {what}s are not numbered 0 to {count - 1}"
+                f"{path}: there are {count} {what}s by its shape, "
+                f"but its {what}s are not numbered 0 to {count - 1}"
             )
-    _refuse_gaps(path, pairs, n_users, n_items)
+    refuse_gaps(path, pairs, n_users, n_items)
     return Published(train, test, n_users, n_items, valid, negatives)
 
 
@@ -274,7 +227,7 @@ READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
         leave_one_out,
     )
 }
-KINDS = {  # of the splits that readers find in the files
+KINDS = {  # kind of split in the files of a reader; the other readers return logs
     "adjacency": "random",
     "consumed": "chronological",
     "leave_one_out": "leave_one_out",
@@ -283,7 +236,7 @@ KINDS = {  # of the splits that readers find in the files
 
 
 def from_frame(table: pd.DataFrame) -> Interactions:
-    """Number users and items by first appearance and keep times and ratings."""
+    """Return the log of a table, with users and items numbered by first appearance."""
     user, users = pd.factorize(table["user"])
     item, items = pd.factorize(table["item"])
     return Interactions(
@@ -294,24 +247,3 @@ def from_frame(table: pd.DataFrame) -> Interactions:
         table["time"].to_numpy(np.int64) if "time" in table else None,
         table["rating"].to_numpy(np.float64) if "rating" in table else None,
     )
-
-
-def _published(
-    paths: Paths,
-    train: IntArray,
-    test: IntArray,
-    valid: IntArray | None = None,
-) -> Published:
-    pairs = np.concatenate([train, test] + ([] if valid is None else [valid]))
-    n_users, n_items = int(pairs[:, 0].max()) + 1, int(pairs[:, 1].max()) + 1
-    _refuse_gaps(paths["train"], pairs, n_users, n_items)
-    return Published(train, test, n_users, n_items, valid)
-
-
-def _refuse_gaps(path: Path, pairs: IntArray, n_users: int, n_items: int) -> None:
-    """Refuse ids that are kept and so large that they must be wrong: every table has a row for each id below them."""
-    for what, count in (("user", n_users), ("item", n_items)):
-        if count > 1000 + 100 * len(pairs):
-            raise UserError(
-                f"{path}: {count} {what}s for {len(pairs)} pairs; ids are kept, so they must have few gaps"
-            )

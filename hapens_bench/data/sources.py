@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: a local mirror first, then the public address, always checked."""
+"""Files of a data set: from a local mirror first, then the public address, always verified."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ LOG = logging.getLogger("hapens_bench.data")
 class SourceFile:
     """One file of a source.
 
-    `sha256` is the digest of the file as published (`md5` where only that is published), `mirror_sha256` that of a mirror's copy
-    where its bytes differ. A mirror may hold the file gzipped (`name.gz`), and then the digest is that of the content.
+    `sha256` is the digest of the file as published (`md5` where only that is published), and
+    `mirror_sha256` that of a mirror's copy where its bytes differ. A mirror may hold the file
+    gzipped (`name.gz`); the digest is then that of the content.
     """
 
     name: str
@@ -40,21 +41,21 @@ class SourceFile:
 
     @staticmethod
     def of(section: Mapping[str, Any]) -> SourceFile:
-        """Make one from its section of a data set's YAML."""
+        """Return the file of a section of a data set's YAML."""
         return SourceFile(**section)
 
 
 def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:
-    """Give the file's place in the mirror or among the downloads, if it is there; nothing is fetched."""
+    """Return the file's path in the mirror or the downloads, or None; nothing is fetched."""
     places = [] if mirror is None else [mirror / file.mirror, mirror / f"{file.mirror}.gz"]
     return next((p for p in [*places, download_path(file, cache)] if p.is_file()), None)
 
 
 def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
-    """Give a checked local copy of a file.
+    """Return the path of a verified local copy of a file.
 
     Raises:
-        UserError: when it can be had nowhere, or is not what it should be.
+        UserError: when it is not available, or its checksum is wrong.
     """
     path = find_file(file, cache, mirror)
     if path is None:
@@ -69,9 +70,9 @@ def fetch_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path:
 
 
 def checksums(file: SourceFile, path: Path, cache: Path) -> dict[str, tuple[str, ...]]:
-    """Give the digests, by algorithm, that a copy at this place may have; none where none is known.
+    """Return the digests that a copy at this path may have, by algorithm, as far as known.
 
-    A download without a published digest keeps the one that it came with.
+    A download without a published digest must keep the one it had at first.
     """
     mirrored = path != download_path(file, cache)
     sha256 = tuple(
@@ -87,7 +88,7 @@ def checksums(file: SourceFile, path: Path, cache: Path) -> dict[str, tuple[str,
 
 
 def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
-    """Check a copy against its checksum; give one sentence where it differs.
+    """Return a sentence when a copy has the wrong checksum, else None.
 
     Raises:
         UserError: when it cannot be read.
@@ -96,21 +97,24 @@ def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
     for algorithm, expected in checksums(file, path, cache).items():
         try:
             with gzip.open(path) if inflate else open(path, "rb") as stream:
-                found = hashlib.file_digest(stream, algorithm).hexdigest()
+                digest = hashlib.file_digest(stream, algorithm).hexdigest()
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(
                 f"{path} cannot be read ({error}); remove it and fetch it again"
             ) from None
-        if found not in expected:
-            return f"{path} has {algorithm} {found}, but {' or '.join(expected)} was expected; remove it and fetch it again"
+        if digest not in expected:
+            return (
+                f"{path} has {algorithm} {digest}, but {' or '.join(expected)} was expected; "
+                "remove it and fetch it again"
+            )
     return None
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file, gunzipped where it is gzipped.
+    """Return the content of a file, unzipped if it is gzipped.
 
     Raises:
-        UserError: when it is empty, cut off or not readable.
+        UserError: when it is empty, truncated or not readable.
     """
     try:
         content = path.read_bytes()
@@ -126,18 +130,18 @@ def read_bytes(path: Path) -> bytes:
 
 
 def download_path(file: SourceFile, cache: Path) -> Path:
-    """Give the place where a download of this file is kept."""
+    """Return the path of a download of this file."""
     key = hashlib.sha256(f"{file.url} {file.mirror}".encode()).hexdigest()[:8]
     return cache / "files" / f"{key}-{file.name}"
 
 
 def first_seen(download: Path) -> Path:
-    """Give the place of the SHA-256 that a download without a published digest came with."""
+    """Return the path of the SHA-256 that a download without a published digest had at first."""
     return download.with_name(f"{download.name}.sha256")
 
 
 def _download(file: SourceFile, cache: Path) -> Path:
-    """Download with pooch: to a temporary name, checked, then renamed; one process at a time."""
+    """Download with pooch to a temporary name, verify, rename; one process at a time."""
     by_hand = f"set HAPENS_MIRROR to a folder that holds {file.mirror}"
     if file.manual:
         by_hand = f"{file.manual}, then {by_hand}"
@@ -152,7 +156,8 @@ def _download(file: SourceFile, cache: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{file.name} cannot be kept in the cache ({error}); set HAPENS_CACHE to a folder that can be written, or {by_hand}"
+            f"{file.name} cannot be kept in the cache ({error}); "
+            f"set HAPENS_CACHE to a folder that can be written, or {by_hand}"
         ) from None
     known = file.sha256 or (f"md5:{file.md5}" if file.md5 else None)
     bar = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
@@ -182,11 +187,11 @@ def _download(file: SourceFile, cache: Path) -> Path:
 
 
 def cache_dir() -> Path:
-    """Give the folder for downloads and parsed data sets: $HAPENS_CACHE or ~/.cache/hapens_bench."""
+    """Return the folder of downloads and parsed data: $HAPENS_CACHE or ~/.cache/hapens_bench."""
     return Path(os.environ.get("HAPENS_CACHE", "~/.cache/hapens_bench")).expanduser()
 
 
 def mirror_dir() -> Path | None:
-    """Give $HAPENS_MIRROR, or None."""
+    """Return the folder $HAPENS_MIRROR, or None."""
     folder = os.environ.get("HAPENS_MIRROR")
     return Path(folder).expanduser() if folder else None

@@ -1,4 +1,4 @@
-"""How a log is divided: small pure functions that give a part number to each row."""
+"""Splits of a log: small pure functions that mark the rows of a part."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def random_per_user(log: Interactions, test: float, seed: int) -> Mask:
 def chronological_per_user(log: Interactions, test: float, seed: int) -> Mask:
     """Mark each user's latest floor(test * n_u + 1/2) rows as test, but never all.
 
-    Rows of equal time are ordered by a hash of (seed, user, item): at random, but the same in every part that is taken of the log, and
-    whatever the order of the source, which may say what came of an interaction.
+    Rows of equal time are ordered by a hash of (seed, user, item): at random, but equally in every
+    part of the log and for every order of the source, which might reveal the outcome of an
+    interaction.
 
     Shape:
         -> [N] bool.
@@ -41,7 +42,7 @@ def chronological_per_user(log: Interactions, test: float, seed: int) -> Mask:
 
 
 def tie_order(log: Interactions, seed: int) -> IntArray:
-    """Give each row the output user * I + item of the SplitMix64 stream of a seed (hapens_bench/rng.py).
+    """Return for each row output user * I + item of a seed's SplitMix64 stream (see `rng`).
 
     Shape:
         -> [N] int64; rows of the same pair have the same number.
@@ -54,7 +55,9 @@ def tie_order(log: Interactions, seed: int) -> IntArray:
 
 
 def leave_one_out(log: Interactions) -> tuple[Mask, Mask]:
-    """Mark each user's latest row as test and the one before it as validation; users need three rows, others stay in train.
+    """Mark each user's latest row as test and the one before it as validation.
+
+    Users with fewer than three rows stay in train.
 
     Raises:
         UserError: when the log has no times.
@@ -65,7 +68,7 @@ def leave_one_out(log: Interactions) -> tuple[Mask, Mask]:
 
 
 def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
-    """Mark a uniform random share of train pairs as validation, but never a user's only remaining train pair.
+    """Mark a uniform random share of train pairs as validation, but never all pairs of a user.
 
     Shape:
         train: [n, 2] -> [n] bool with about share * n marks.
@@ -77,16 +80,16 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     left = np.bincount(train[~chosen, 0], minlength=n_users)
     emptied = np.flatnonzero((left == 0) & (np.bincount(train[:, 0], minlength=n_users) > 0))
     rows = order[np.isin(train[order, 0], emptied)]
-    chosen[rows[np.unique(train[rows, 0], return_index=True)[1]]] = (
-        False  # the first drawn pair of each is given back
-    )
+    first = np.unique(train[rows, 0], return_index=True)[1]
+    chosen[rows[first]] = False  # the first drawn pair of each such user goes back to train
     return chosen
 
 
 def judge_some(split: Split, n: int, seed: int) -> Split:
-    """Keep the held-out pairs of n uniform random users among those who have test pairs; all other pairs are trained on.
+    """Return the split that evaluates only n uniform random users of those with test pairs.
 
-    Where ranking all items for all users takes longer than training does.
+    All other pairs are trained on. It is for data where ranking all items for all users takes
+    longer than training.
     """
     users = np.unique(split.test[:, 0])
     judged = np.zeros(split.n_users, dtype=bool)
@@ -120,7 +123,10 @@ def _last_share(
 def _places(
     log: Interactions, key: NDArray, ties: IntArray | None = None
 ) -> tuple[IntArray, IntArray]:
-    """Give each row's place among its user's rows by ascending key (ties by `ties`, or in source order), and each user's count."""
+    """Return each row's place among its user's rows, by ascending key, and each user's count.
+
+    Equal keys are ordered by `ties`, or as in the source.
+    """
     order = np.lexsort((np.arange(len(log)) if ties is None else ties, key, log.user))
     count = np.bincount(log.user, minlength=log.n_users)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
@@ -132,6 +138,7 @@ def _places(
 def _time(log: Interactions) -> IntArray:
     if log.time is None:
         raise UserError(
-            "this data source has no times, but protocol.split needs them; take protocol.split.kind=random"
+            "this data source has no times, but protocol.split needs them; "
+            "use protocol.split.kind=random"
         )
     return log.time

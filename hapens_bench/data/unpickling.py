@@ -1,4 +1,4 @@
-"""Pickles from strangers: a `defaultdict(list)` of whole numbers, and nothing else.
+"""Untrusted pickles: a `defaultdict(list)` of whole numbers, and nothing else.
 
 No other module unpickles anything.
 """
@@ -54,13 +54,13 @@ class _Unpickler(pickle.Unpickler):
     """Admits the two names that a `defaultdict(list)` needs."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give what is admitted, and raise for every other name."""
+        """Return an admitted class, and raise for every other name."""
         _check_name(module, name)
         return ADMITTED[module, name]
 
 
 def read_lists(path: Path) -> IntArray:
-    """Read a pickled `defaultdict(list)`, user -> items, to pairs in its order.
+    """Return the pairs of a pickled `defaultdict(list)`, user -> items, in its order.
 
     Shape:
         -> [n, 2].
@@ -71,29 +71,31 @@ def read_lists(path: Path) -> IntArray:
     content = read_bytes(path)
     try:
         _check_opcodes(content)
-        found = _Unpickler(BytesIO(content)).load()
+        lists = _Unpickler(BytesIO(content)).load()
     except REFUSED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is no pickled defaultdict(list) of numbers ({reason})") from None
-    if type(found) is not collections.defaultdict or found.default_factory is not list:
-        raise UserError(f"{path} holds something else than a defaultdict(list)")
-    if not all(type(items) is list for items in found.values()):
-        raise UserError(f"{path}: a user has something else than a list of items")
-    users, items = list(found), list(chain.from_iterable(found.values()))
+        raise UserError(
+            f"{path} is not a pickled defaultdict(list) of numbers ({reason})"
+        ) from None
+    if type(lists) is not collections.defaultdict or lists.default_factory is not list:
+        raise UserError(f"{path} holds something other than a defaultdict(list)")
+    if not all(type(items) is list for items in lists.values()):
+        raise UserError(f"{path}: a user has something other than a list of items")
+    users, items = list(lists), list(chain.from_iterable(lists.values()))
     if not all(type(number) is int and number >= 0 for number in chain(users, items)):
-        raise UserError(f"{path} holds something else than whole numbers from 0")
+        raise UserError(f"{path} holds something other than whole numbers from 0")
     if not items:
         raise UserError(f"{path} holds no pair of a user and an item")
-    owner = np.repeat(np.array(users, dtype=np.int64), [len(own) for own in found.values()])
+    owner = np.repeat(np.array(users, dtype=np.int64), [len(values) for values in lists.values()])
     return np.column_stack([owner, np.array(items, dtype=np.int64)])
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Go through the opcodes without doing what they say.
+    """Check the opcodes without executing them.
 
-    An unpickler hashes tuples however deep they are, copies a list as often as it is told to, and
-    makes room for any place in its memo: so there is one tuple and one call, and places are taken
-    in order.
+    An unpickler hashes tuples of any depth, copies a list as often as it is told to, and makes room
+    for any place in its memo. So one tuple and one call are allowed, and places must be taken in
+    order.
 
     Raises:
         UnpicklingError: for an opcode that a `defaultdict(list)` of whole numbers does not need.
@@ -126,7 +128,7 @@ def _check_name(module: str, name: str) -> None:
 
 
 def _name(opcode: bytes) -> str:
-    """Name an opcode."""
+    """Return the name of an opcode."""
     if opcode in NAMES:
         return f"the opcode {NAMES[opcode]}"
     return "no opcode" if opcode else "beyond its end"

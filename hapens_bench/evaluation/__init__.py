@@ -1,1 +1,1 @@
-"""Ranking metrics and full ranking."""
+"""Full ranking, candidate ranking and their metrics."""

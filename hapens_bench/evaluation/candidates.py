@@ -16,13 +16,15 @@ from hapens_bench.models.base import Encoded
 
 
 class CandidateRanking:
-    """rank = #{k : s_uj_k > s_ui} + 1 over the user's fixed negatives j_1 .. j_C, as in the code of SRNS (NeurIPS 2020).
+    """rank = #{k : s_uj_k > s_ui} + 1 over the user's fixed negatives j_1 .. j_C.
 
-    Ties favour the target, and a negative that occurs twice counts twice. Deviations: a target whose score is not a number is a miss,
-    and so is one where all C + 1 scores are equal, because a model that scores everything alike would else be perfect.
+    As in the code of SRNS (NeurIPS 2020), ties favour the target, and a negative that occurs twice
+    counts twice. Deviations: a target whose score is not a number is a miss, and so is one where
+    all C + 1 scores are equal. Otherwise a model that scores everything alike would be perfect.
 
     Shape:
-        targets: [n, 2], one a user; negatives: [U, C]. `memory_mb` bounds the vectors in memory; results do not depend on it.
+        targets: [n, 2], one per user; negatives: [U, C]. `memory_mb` bounds the vectors in memory;
+        results do not depend on it.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class CandidateRanking:
 
     @torch.no_grad()
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
-        """Rank for each trial.
+        """Return the results of each trial.
 
         Shape:
             user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
@@ -55,7 +57,7 @@ class CandidateRanking:
         return results_by_trial(hits, self.users, torch.ones_like(self.users), self.metrics)
 
     def _hits(self, encoded: Encoded) -> Tensor:
-        """Mark the target's place in the top K: -> [T, n, K] bool."""
+        """Return the target's place in the top K: [T, n, K] bool."""
         T, n = len(encoded.items), len(self.users)
         hits = torch.zeros(T, n, self.K, dtype=torch.bool, device=self.users.device)
         chunk = max(1, int(self.memory / (4 * T * self.lists.shape[1] * encoded.items.shape[2])))
@@ -68,27 +70,27 @@ class CandidateRanking:
             scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
             target, others = scores[..., :1], scores[..., 1:]
             rank = (others > target).sum(-1)
-            found = (rank < self.K) & (target[..., 0] > float("-inf")) & (others != target).any(-1)
-            trials, rows = found.nonzero(as_tuple=True)
+            hit = (rank < self.K) & (target[..., 0] > float("-inf")) & (others != target).any(-1)
+            trials, rows = hit.nonzero(as_tuple=True)
             hits[trials, begin + rows, rank[trials, rows]] = True
         return hits
 
 
 class WithFullRanking:
-    """A ranking, and beside it the full ranking of the same targets, whose metrics are named `full/...`."""
+    """A ranking, and the full ranking of the same targets with metrics named `full/...`."""
 
     def __init__(self, ranking: Ranking, full: Ranking) -> None:
         self.ranking, self.full = ranking, full
 
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
-        """Rank for each trial; see `Ranking`."""
+        """Return the results of each trial; see `Ranking`."""
         both = (
             ranking.evaluate(user_vectors, item_vectors) for ranking in (self.ranking, self.full)
         )
         return [
             PerUser(
-                mine.users,
-                mine.values | {f"{FULL}{name}": value for name, value in theirs.values.items()},
+                result.users,
+                result.values | {f"{FULL}{name}": value for name, value in full.values.items()},
             )
-            for mine, theirs in zip(*both, strict=True)
+            for result, full in zip(*both, strict=True)
         ]

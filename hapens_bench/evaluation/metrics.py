@@ -1,4 +1,4 @@
-"""Ranking metrics, for each user, from the hits of a ranked list."""
+"""Ranking metrics of each user, from the hits in a ranked list."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from torch import Tensor
 
 from hapens_bench.errors import UserError
 
-FULL = "full/"  # prefix of metrics under full ranking where the protocol's own are under candidate ranking
+# Prefix of metrics under full ranking where the protocol uses candidate ranking.
+FULL = "full/"
 NAMES = ("Recall", "NDCG", "Precision", "HitRate", "MRR")
 
 
 def parse_metric(name: str) -> tuple[str, int]:
-    """Split `Recall@20` into its kind and cut-off.
+    """Return the kind and the cut-off of a metric such as `Recall@20`.
 
     Raises:
-        UserError: when the kind is unknown or the cut-off is no whole number of at least 1.
+        UserError: when the kind is unknown or the cut-off is not an integer of at least 1.
     """
     match = re.fullmatch(rf"({'|'.join(NAMES)})@([1-9][0-9]*)", str(name))
     if not match:
         raise UserError(
-            f"there is no metric {name!r}; a metric is one of {', '.join(NAMES)} with a cut-off, such as Recall@20"
+            f"there is no metric {name!r}; "
+            f"a metric is one of {', '.join(NAMES)} with a cut-off, such as Recall@20"
         )
     return match[1], int(match[2])
 
 
 def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """Compute metrics of users from the hits in their ranked lists.
+    """Return metrics of users from the hits in their ranked lists.
 
-    Recall@K = hits in the top K / |T_u|. NDCG@K = sum over hits of 1/log2(rank + 1), divided by the same sum of an ideal list of
-    min(K, |T_u|) hits. Precision@K = hits / K. HitRate@K = whether there is a hit. MRR@K = 1/rank of the first hit, 0 without.
+    Recall@K = hits in the top K / |T_u|. NDCG@K = sum over hits of 1/log2(rank + 1), divided by the
+    same sum of an ideal list of min(K, |T_u|) hits. Precision@K = hits / K. HitRate@K = whether
+    there is a hit. MRR@K = 1/rank of the first hit, 0 without.
 
     Shape:
         hits: [n, Kmax] bool in rank order; n_relevant: [n], |T_u| >= 1 -> each metric [n] float64.

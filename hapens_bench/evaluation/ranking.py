@@ -1,4 +1,4 @@
-"""Full ranking: every item against every other, for every user who has something to find."""
+"""Full ranking: all items, for every user who has held-out items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hapens_bench.kernels import Engine, cpu
 from hapens_bench.termination import check
 
 MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
-CPU_CHUNK = 256  # so many rows of scores are still in the cache when they are ranked; measured against 128 .. 4096
+CPU_CHUNK = 256  # rows that are still in the cache when they are ranked; best of 128 .. 4096
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,28 @@ class PerUser:
     values: dict[str, Tensor]
 
     def mean(self) -> dict[str, float]:
-        """Give the mean over users of each metric, nan where no user has a target."""
+        """Return the mean over users of each metric, nan where no user has a target."""
         return {name: float(value.mean()) for name, value in self.values.items()}
 
 
 class Ranking(Protocol):
-    """Something that judges vectors by the targets it holds."""
+    """Evaluates user and item vectors on the targets it holds."""
 
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
-        """Rank for each trial: [T, U, D], [T, I, D] -> T results."""
+        """Return the results of each trial: [T, U, D], [T, I, D] -> T results."""
 
 
 class FullRanking:
-    """Ranks all items but the excluded ones (the user's train items) and compares the top with the targets.
+    """Ranks all items but the excluded ones (the user's train items) and looks up the targets.
 
-    Users without targets are left out. Equal scores rank by ascending item id, also at the cut-off; a score that is
-    not a number ranks with the excluded. Where fewer items than K can be ranked, the missing places are misses.
+    Users without targets are left out. Equal scores rank by ascending item id, also at the cut-off;
+    a score that is not a number ranks with the excluded. Where fewer items than K can be ranked,
+    the missing places are misses.
 
-    The trials of a pack are ranked in one batched product for each block of users; the numba loops take them one by
-    one, because fewer users of each in the cache were measured to cost 6 to 35% more. `memory_mb` bounds the block of
-    float32 scores of all trials (never below MIN_CHUNK rows of one); results depend neither on it nor on pack-mates.
+    The trials of a pack are ranked in one batched product per block of users. The numba loops take
+    them one by one: with fewer users of each in the cache, ranking took 6 to 35% longer.
+    `memory_mb` bounds the block of float32 scores of all trials (never below MIN_CHUNK rows of
+    one); results depend neither on it nor on pack-mates.
     """
 
     def __init__(
@@ -80,19 +82,18 @@ class FullRanking:
         self.rows = max(MIN_CHUNK, int(memory_mb * 2**20 / (4 * max(n_items, 1))))
         if engine is Engine.NUMBA:
             self.rows = min(self.rows, CPU_CHUNK)
-        self.together = (
-            1 if engine is Engine.NUMBA else None
-        )  # trials ranked in one product; None: as many as fit
+        # Trials ranked in one product; None: as many as fit.
+        self.together = 1 if engine is Engine.NUMBA else None
 
     @torch.no_grad()
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
-        """Rank for each trial.
+        """Return the results of each trial.
 
         Shape:
             user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
 
         Raises:
-            Terminated: between blocks of users, when that was asked.
+            Terminated: between blocks of users, when termination was requested.
         """
         T, size = len(user_vectors), self.together or max(1, self.rows // MIN_CHUNK)
         results: list[PerUser] = []
@@ -102,7 +103,7 @@ class FullRanking:
         return results
 
     def _rank(self, user_tables: Tensor, item_tables: Tensor) -> list[PerUser]:
-        """Rank for trials whose scores are in memory together: one batched product a block of users."""
+        """Return the results of trials that are ranked together: one product per block of users."""
         T, n_users = len(user_tables), len(self.users)
         n = max(MIN_CHUNK, self.rows // T)  # users of a block
         hits = torch.zeros(T, n_users, self.K, dtype=torch.bool, device=self.users.device)
@@ -119,14 +120,18 @@ class FullRanking:
             out = block[: T * query.shape[1] * self.n_items].view(T, -1, self.n_items)
             scores = torch.bmm(query, transposed, out=out)[:, : end - begin]
             if self.engine is Engine.NUMBA:
-                for own, marked in zip(scores, hits, strict=True):
-                    cpu.mark_hits(own, begin, self.exclude, self.targets, marked)
+                for trial_scores, trial_hits in zip(scores, hits, strict=True):
+                    cpu.mark_hits(trial_scores, begin, self.exclude, self.targets, trial_hits)
             else:
                 hits[:, begin:end] = self._hits(scores, begin, end)
         return results_by_trial(hits, self.users, self.n_relevant, self.metrics)
 
     def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
-        """Mark the targets among the top K of a block of users: [T, n, I] scores, overwritten -> [T, n, K] bool."""
+        """Return the places of the targets in the top K of a block of users.
+
+        Shape:
+            scores: [T, n, I], overwritten -> [T, n, K] bool.
+        """
         first, last = int(self.exclude[0][begin]), int(self.exclude[0][end])
         scores.nan_to_num_(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
         scores[:, self.exclude_row[first:last] - begin, self.exclude_item[first:last]] = float(
@@ -141,7 +146,7 @@ class FullRanking:
 def results_by_trial(
     hits: Tensor, users: Tensor, n_relevant: Tensor, metrics: Sequence[str]
 ) -> list[PerUser]:
-    """Compute the metrics of each trial from the hits of all; one copy from the device.
+    """Return the metrics of each trial from the hits of all, with one copy from the device.
 
     Shape:
         hits: [T, n, K] bool; users, n_relevant: [n] -> T results.
@@ -150,21 +155,22 @@ def results_by_trial(
     values = per_user(hits.flatten(0, 1), n_relevant.repeat(T), metrics)
     table = torch.stack([values[name].view(T, n) for name in metrics], 1).cpu()
     ids = users.cpu()
-    return [PerUser(ids, dict(zip(metrics, own.unbind(), strict=True))) for own in table]
+    return [PerUser(ids, dict(zip(metrics, rows.unbind(), strict=True))) for rows in table]
 
 
 def _rows_of(users: IntArray, pairs: IntArray) -> tuple[Tensor, Tensor]:
-    """Give the items of each user's pairs, ascending, as (start [len(users) + 1], items)."""
+    """Return the items of each user's pairs, ascending, as (start [len(users) + 1], items)."""
     pairs = sort_pairs(pairs)
     start = np.searchsorted(pairs[:, 0], np.append(users, np.iinfo(np.int64).max))
     return torch.from_numpy(start), torch.from_numpy(np.ascontiguousarray(pairs[:, 1]))
 
 
 def top_items(scores: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    """Give the K highest scores of each row and their items, equal scores by ascending item.
+    """Return the K highest scores of each row and their items, equal scores by ascending item.
 
-    `topk` may take any of several equal scores; rows where that matters (place K equals place K + 1) are sorted in full, a quarter
-    of the block at a time to bound memory. Places that hold -inf are no ranked items, so any item may fill them.
+    `topk` may take any of several equal scores. Rows where that matters (place K equals place
+    K + 1) are sorted in full, a quarter of the block at a time to bound memory. Places that hold
+    -inf are no ranked items, so any item may fill them.
 
     Shape:
         scores: [n, I] -> values [n, K], items [n, K].

@@ -1,6 +1,6 @@
-"""Fast versions of the engine's inner loops, and which one a device takes.
+"""Fast versions of the engine's inner loops, and which of them a device uses.
 
-Each stands beside a plain torch version, which is its fallback and its oracle: `trainer.engine=reference`.
+Each has a plain torch version as its fallback and its oracle: `trainer.engine=reference`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import torch
 
 
 class Engine(Enum):
-    """Who computes the inner loops: plain torch, numba on CPU cores, or compiled torch in a captured CUDA graph."""
+    """What computes the inner loops.
+
+    Plain torch, numba on CPU cores, or compiled torch in a captured CUDA graph.
+    """
 
     PLAIN = "reference"
     NUMBA = "numba"
@@ -22,23 +25,23 @@ class Engine(Enum):
 
 
 def pick_engine(name: str, device: torch.device) -> Engine:
-    """Turn `trainer.engine`, auto or reference, into the engine of a device."""
+    """Return the engine that `trainer.engine` (auto or reference) means on a device."""
     if name == "reference":
         return Engine.PLAIN
     return Engine.CUDA if device.type == "cuda" else Engine.NUMBA
 
 
-RECOMPILE_LIMIT = (
-    128  # variants of a function; torch runs it uncompiled for the rest of the process beyond that
-)
+# Variants of a function; beyond them torch runs it uncompiled for the rest of the process.
+RECOMPILE_LIMIT = 128
 
 
 @lru_cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a torch function for all shapes, so that its intermediate results are never written to memory.
+    """Compile a torch function for all shapes, so that no intermediate result goes to memory.
 
-    Torch still compiles one variant for each depth of a binary search, for T = 1 and M = 1 against more, for rows
-    with and without a bitmap, and for each size that was marked as static. Its own limit, 8, is too low for a sweep.
+    Torch still compiles a variant for each depth of a binary search, for T = 1 and M = 1, for rows
+    with and without a bitmap, and for each size marked as static. Its own limit, 8, is too low for
+    a sweep.
     """
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     return torch.compile(function, dynamic=True)

@@ -1,4 +1,4 @@
-"""The compiled loops as functions of tensors, with their gradients."""
+"""The compiled loops as functions of tensors; those with a gradient are in `gradients`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ ranks: Any = ranks_module
 propagation: Any = propagation_module
 config: Any = numba.config
 
-# Without passive waiting (see hapens_bench/__init__.py) numba's OpenMP threads and torch's would starve each other.
+# Without passive waiting (see hapens_bench/__init__.py) numba's OpenMP threads and torch's would
+# starve each other.
 passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
 config.THREADING_LAYER = "default" if passive else "workqueue"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -38,44 +39,47 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 @lru_cache(maxsize=1)
 def prepare() -> None:
-    """Load every loop from numba's cache; where it is not there, another process compiles it first (once, some seconds).
+    """Load every loop from numba's cache; another process compiles missing ones (seconds, once).
 
-    A process that compiles a function runs other machine code than those that load it (the body of a parallel loop is
-    optimised once more when it is stored), and sums that may be reordered then differ in their last bits: a run would
-    not be equal to its own resumption. Loading it afterwards in the same process does not help: the linker keeps the first.
+    A process that compiles a function runs other machine code than one that loads it (the body of a
+    parallel loop is optimised again when it is stored). Sums that may be reordered then differ in
+    their last bits, and a resumed run would not equal an uninterrupted one. Loading it afterwards
+    in the same process does not help: the linker keeps the first version.
     """
-    every = _loops()
-    if not all(map(_is_cached, every)):
+    cached = _loops()
+    if not all(map(_is_cached, cached)):
         home = Path(__file__).parents[2]
         paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-c", "from hapens_bench.kernels import cpu; cpu.call_all()"]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
     call_all()
-    if any(sum(loop.stats.cache_misses.values()) for loop in every):
+    if any(sum(loop.stats.cache_misses.values()) for loop in cached):
         LOG.warning(
-            "numba cannot keep what it compiled; equal runs in two processes may differ in their last bits"
+            "numba cannot keep what it compiled; "
+            "equal runs in two processes may differ in their last bits"
         )
 
 
 def _loops() -> list[Any]:
-    """Give the loops that numba stores."""
-    every = [
-        loop for module in (loops, membership, propagation, ranks) for loop in vars(module).values()
+    """Return the loops that numba caches."""
+    functions = [
+        value
+        for module in (loops, membership, propagation, ranks)
+        for value in vars(module).values()
     ]
-    return [loop for loop in every if getattr(loop, "stats", None) and loop.stats.cache_path]
+    return [loop for loop in functions if getattr(loop, "stats", None) and loop.stats.cache_path]
 
 
 def _is_cached(loop: Any) -> bool:
-    """Tell whether this numba has stored a loop, as its source is now, for this processor: what numba itself looks at."""
-    stored = (
-        loop._cache._cache_file._load_index()
-    )  # there is no public way to ask without compiling
+    """Return whether numba has cached a loop's current source for this version and processor."""
+    # This is what numba itself checks; there is no public way to ask without compiling.
+    stored = loop._cache._cache_file._load_index()
     here = cpu_target.target_context.codegen().magic_tuple()
     return any(processor == here for _, processor, _ in stored)
 
 
 def call_all() -> None:
-    """Call every loop once, on inputs of size one."""
+    """Call every loop once on inputs of size one."""
     f, i, b = (np.zeros(1, dtype=kind) for kind in (np.float32, np.int64, np.uint8))
     f2, f3, i2, i3 = f.reshape(1, 1), f.reshape(1, 1, 1), i.reshape(1, 1), i.reshape(1, 1, 1)
     rows, one = np.array([0, 0]), np.float32(1)
@@ -96,7 +100,10 @@ def call_all() -> None:
 
 
 def set_threads(n: int | None = None) -> int:
-    """Make the loops ready and let torch and numba use n threads, or all cores that this process may use; gives the number."""
+    """Load the loops and let torch and numba use n threads; return that number.
+
+    Without n, it is the number of cores that this process may use.
+    """
     prepare()
     keep_freed_blocks()
     n = n or len(os.sched_getaffinity(0))
@@ -106,10 +113,11 @@ def set_threads(n: int | None = None) -> int:
 
 
 def keep_freed_blocks() -> None:
-    """Let the C library hand out freed blocks of up to 256 MiB again, where it is glibc.
+    """Let glibc reuse freed blocks of up to 256 MiB.
 
-    By default it gives those over 32 MiB back to the system and asks for new ones, and a new page is filled with zeros at its first
-    use. The tables of a pack of 4 on Gowalla are such blocks, and half of a step's time went there (150,000 page faults).
+    By default it returns blocks over 32 MiB to the system and asks for new ones, and every new page
+    is zeroed at its first use. The tables of a pack of 4 on Gowalla are such blocks, and half of a
+    step's time went there (150,000 page faults).
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
@@ -117,8 +125,8 @@ def keep_freed_blocks() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _parts(T: int) -> int:
-    """Share each trial out over as many threads as there are more than trials."""
+def shares(T: int) -> int:
+    """Return how many threads share each of T trials, so that all threads have work."""
     return max(1, -(-numba.get_num_threads() // T))
 
 
@@ -128,10 +136,10 @@ Rows = tuple[Tensor, Tensor, Tensor | None, int]  # `samplers.pool.Positives.row
 def draw_pool(
     users: Tensor, M: int, keys: Tensor, counter: int, known: Rows, n_items: int, attempts: int
 ) -> Tensor:
-    """See `samplers.pool.draw_pool`; the draws are the same, item for item."""
+    """See `samplers.pool.draw_pool`; it draws the same items."""
     out = torch.empty(*users.shape, M, dtype=torch.int64)
     membership.draw_pool(
-        *_arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
+        *arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
     )
     return out
 
@@ -139,66 +147,12 @@ def draw_pool(
 def score(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
     """See `models.base.Encoded.score`."""
     out = torch.empty(items.shape)
-    loops.gather_dot(*_arrays(user_table, item_table, users, items), out.numpy())
+    loops.gather_dot(*arrays(user_table, item_table, users, items), out.numpy())
     return out
 
 
-class Pairs(torch.autograd.Function):
-    """See `models.base.Encoded.pairs`.
-
-    The gradient of a leaf table is added to its `.grad` in place, where `PackAdam` finds and clears it: autograd would fill
-    and add up a table of zeros for every use.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *tables_and_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score (users, positives, negatives) by two tables, with the norms of two more; gives positive, negative, squares."""
-        ctx.tables = tables_and_index[:4]
-        ctx.index = [part.contiguous() for part in tables_and_index[4:]]
-        users, _, negatives = ctx.index
-        out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
-        loops.scores(*_arrays(*ctx.tables, *ctx.index, *out))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Scatter the gradients of the three results into the tables."""
-        targets = {id(table): _gradient(table) for table in ctx.tables}
-        own = [targets[id(table)] for table in ctx.tables]
-        loops.scatter(*_arrays(*ctx.tables, *ctx.index, *grads, *own), _parts(len(grads[0])))
-        given = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
-        return (*given, None, None, None)
-
-
-class Lookup(torch.autograd.Function):
-    """See `models.base.rows`; the gradient goes where that of `Pairs` goes."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        """Copy the rows that an index names: [T, n, D], [T, ...] -> [T, ..., D]."""
-        ctx.table, ctx.index = table, index.flatten(1).contiguous()
-        found = torch.empty(*index.shape, table.shape[2])
-        for own, at, out in zip(table, ctx.index, found.flatten(1, -2), strict=True):
-            torch.index_select(own, 0, at, out=out)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None]:
-        """Add the gradients of the rows to the table's."""
-        target = _gradient(ctx.table)
-        loops.add_rows(*_arrays(target, ctx.index, grads[0].flatten(1, -2)), _parts(len(target)))
-        return None if ctx.table.is_leaf else target, None
-
-
-def _gradient(table: Tensor) -> Tensor:
-    if not table.is_leaf:
-        return torch.zeros_like(table)
-    if table.grad is None:
-        table.grad = torch.zeros_like(table)
-    return table.grad
-
-
-def _arrays(*tensors: Tensor) -> Any:
+def arrays(*tensors: Tensor) -> Any:
+    """Return contiguous numpy arrays of tensors, without their gradients."""
     return tuple((x.detach() if x.requires_grad else x).contiguous().numpy() for x in tensors)
 
 
@@ -215,58 +169,14 @@ def adam(
     assert param.grad is not None
     flat: Any = [x.detach().reshape(len(param), -1).numpy() for x in (param, param.grad, m, v)]
     numbers = [np.float32(x) for x in (1 / root, 1 - betas[0], betas[1], 1 - betas[1], eps)]
-    loops.adam(*flat, scale.flatten().numpy(), *numbers, _parts(len(param)))
+    loops.adam(*flat, scale.flatten().numpy(), *numbers, shares(len(param)))
 
 
 def multiply(indptr: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:
-    """Multiply a sparse matrix with T tables; see `models.graph.multiply`."""
+    """Return the product of a sparse matrix with T tables; see `models.graph.Graph.multiply`."""
     out = torch.empty(len(table), len(indptr) - 1, table.shape[2])
-    propagation.multiply(*_arrays(indptr, index, weight, table, out), 4 * _parts(len(table)))
+    propagation.multiply(*arrays(indptr, index, weight, table, out), 4 * shares(len(table)))
     return out
-
-
-class Drop(torch.autograd.Function):
-    """See `models.dropout.Noise.drop`; the mask is drawn again for the gradient, not kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
-        """Drop entries of x."""
-        ctx.where = (rate, keys, counter)
-        return _drop(x, rate, keys, counter)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Drop the same entries of the gradient."""
-        return _drop(grads[0], *ctx.where), None, None, None
-
-
-def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
-    out = torch.empty(x.shape)
-    x, rate, keys, flat = _arrays(x.flatten(1), rate.flatten(), keys, out.flatten(1))
-    propagation.drop(x, keys, counter, rate, flat, _parts(len(keys)))
-    return out
-
-
-class Unit(torch.autograd.Function):
-    """Rows divided by their lengths, as `torch.nn.functional.normalize` does it, whose gradient takes ten passes over the table."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Give each row, x[..., :], the length 1."""
-        ctx.save_for_backward(x)
-        out = torch.empty(x.shape)
-        propagation.unit(*_arrays(x.flatten(0, -2), out.flatten(0, -2)))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        """Take away what of the gradient lies along the row."""
-        (x,) = ctx.saved_tensors
-        out = torch.empty(x.shape)
-        propagation.unit_gradient(
-            *_arrays(x.flatten(0, -2), grads[0].flatten(0, -2), out.flatten(0, -2))
-        )
-        return out
 
 
 def mark_hits(
@@ -276,44 +186,46 @@ def mark_hits(
     targets: tuple[Tensor, Tensor],
     hits: Tensor,
 ) -> None:
-    """Mark the targets among the top K of a block of users, as `evaluation.ranking.FullRanking` defines it.
+    """Mark the targets in the top K of a block of users, as in `evaluation.ranking.FullRanking`.
 
     Shape:
-        scores: [n, I], overwritten; exclude, targets: rows of all ranked users as (start [users + 1], items); hits: [users, K].
+        scores: [n, I], overwritten; exclude, targets: rows of all ranked users as
+        (start [users + 1], items); hits: [users, K].
     """
-    ranks.mark_hits(scores.numpy(), begin, *_arrays(*exclude, *targets), hits.numpy())
+    ranks.mark_hits(scores.numpy(), begin, *arrays(*exclude, *targets), hits.numpy())
 
 
 def count_below(
     scores: Tensor, users: Tensor, items: Tensor, indptr: Tensor, known: Tensor, below: Tensor
 ) -> None:
-    """Count each negative's uninteracted items with a lower score, into `below`.
+    """Write to `below` how many uninteracted items score lower than each negative.
 
     Shape:
-        scores: [n, I]; users: [n]; items, below: [n, K]; indptr [U+1], known [N]: all users' train items.
+        scores: [n, I]; users: [n]; items, below: [n, K];
+        indptr [U+1], known [N]: all users' train items.
     """
-    ranks.count_below(*_arrays(scores, users, items, indptr, known), below.numpy())
+    ranks.count_below(*arrays(scores, users, items, indptr, known), below.numpy())
 
 
 def positives_below(
     scores: Tensor, users: Tensor, indptr: Tensor, known: Tensor, below: Tensor
 ) -> None:
-    """Count each train item's uninteracted items with a lower score, into `below`, for a block of users.
+    """Write to `below` how many uninteracted items score lower than each train item.
 
     Shape:
         scores: [n, I]; users: [n]; indptr [U+1], known, below [N]: of all users.
     """
-    ranks.positives_below(*_arrays(scores, users, indptr, known), below.numpy())
+    ranks.positives_below(*arrays(scores, users, indptr, known), below.numpy())
 
 
 def tally(
     users: Tensor, positive: Tensor, negative: Tensor, negatives: Tensor, truth: Rows, sums: Tensor
 ) -> None:
-    """See `training.hardness.HardnessMeter.add`; `truth` says which items count as false negatives."""
-    membership.tally(*_arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
+    """See `training.hardness.HardnessMeter.add`; items in `truth` count as false negatives."""
+    membership.tally(*arrays(users, positive, negative, negatives), *_known(truth), sums.numpy())
 
 
 def _known(rows: Rows) -> Any:
     indptr, items, bitmap, row_bytes = rows
     bits = np.empty(0, dtype=np.uint8) if bitmap is None else bitmap.numpy()
-    return *_arrays(indptr, items), bits, row_bytes
+    return *arrays(indptr, items), bits, row_bytes

@@ -1,9 +1,10 @@
 """The engine's inner loops on CPU cores, compiled by numba.
 
-Every function works on plain arrays whose first axis is the trial. Each output element is computed by one thread in a
-fixed order, so results depend neither on the number of threads nor on pack-mates. Only sums over D are reordered
-(vectorised), hence equal to the torch path up to float32 rounding; the pool and the ranking are equal to it exactly.
-`cpu.prepare` sees to it that every process runs the same machine code.
+Every function works on plain arrays whose first axis is the trial. Each output element is computed
+by one thread in a fixed order, so results depend neither on the number of threads nor on
+pack-mates. Only sums over D are reordered (vectorised), so they equal the torch path up to float32
+rounding; the pool and the ranking equal it exactly. `cpu.prepare` makes every process run the same
+machine code.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ from typing import Any
 import numba
 import numpy as np
 
-_SUMS = {
-    "reassoc",
-    "contract",
-    "nsz",
-}  # what a vectorised sum of products needs; nan and inf stay what they are
+# What a vectorised sum of products needs; nan and inf are preserved.
+_SUMS = {"reassoc", "contract", "nsz"}
 
 
 @numba.njit(inline="always")
@@ -30,7 +28,9 @@ def _dot(x: Any, y: Any, D: int) -> Any:
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def gather_dot(user_table: Any, item_table: Any, users: Any, items: Any, out: Any) -> None:
-    """Score items against their users, with nothing gathered: out[t, b, m] = <user_table[t, u_b], item_table[t, i_bm]>.
+    """Score items against their users without gathering rows.
+
+    out[t, b, m] = <user_table[t, u_b], item_table[t, i_bm]>.
 
     Shape:
         user_table: [T, U, D]; item_table: [T, I, D]; users: [T, B]; items, out: [T, B, M].
@@ -57,11 +57,13 @@ def scores(
     negative: Any,
     squares: Any,
 ) -> None:
-    """Score a batch, and take the half squared norm of its ego rows, (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+    """Score a batch and compute the half squared norms of its ego rows.
+
+    These are (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
 
     Shape:
-        user_table, user_ego: [T, U, D]; item_table, item_ego: [T, I, D]; users, positives, positive, squares: [T, B];
-        negatives, negative: [T, B, K].
+        user_table, user_ego: [T, U, D]; item_table, item_ego: [T, I, D];
+        users, positives, positive, squares: [T, B]; negatives, negative: [T, B, K].
     """
     T, B, K = negatives.shape
     D, n = user_table.shape[2], user_ego.shape[2]
@@ -104,7 +106,8 @@ def scatter(
 ) -> None:
     """Add the gradients of `scores` to the tables' gradients, each row's terms in batch order.
 
-    The rows of a trial are shared out over `parts` threads by row number; each goes through the batch and adds what is its own.
+    The rows of a trial are shared among `parts` threads by row number. Each thread goes through the
+    whole batch and adds the terms of its rows.
 
     Shape:
         as `scores`; d_positive, d_squares: [T, B]; d_negative: [T, B, K]; a gradient as its table.
@@ -133,7 +136,7 @@ def scatter(
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def add_rows(table: Any, index: Any, grad: Any, parts: int) -> None:
-    """Add rows to those of a table that an index names, in order: table[t, index[t, n]] += grad[t, n].
+    """Add rows to the indexed rows of a table, in order: table[t, index[t, n]] += grad[t, n].
 
     Shape:
         table: [T, rows, D]; index: [T, n]; grad: [T, n, D].
@@ -163,11 +166,12 @@ def adam(
     eps: Any,
     parts: int,
 ) -> None:
-    """Take Adam's step and set the gradient back to zero; see `PackAdam`.
+    """Take Adam's step and reset the gradient to zero; see `PackAdam`.
 
-    Slices of the rows, not indices into them, and multiplying by the inverse root: measured 7 times as fast as without, because
-    only then is the loop vectorised. Nothing may be contracted here: a slice's last elements, which no vector holds, would be
-    rounded otherwise than the rest, and slices depend on the number of threads.
+    Slices of the rows instead of indices into them, and multiplying by the inverse root, measured 7
+    times as fast, because only then is the loop vectorised. Nothing may be contracted here: the
+    last elements of a slice, which fill no vector, would be rounded differently from the rest, and
+    slices depend on the number of threads.
 
     Shape:
         param, grad, m, v: [T, n]; scale: [T]; c1 = 1 - b1 and c2 = 1 - b2, rounded once.

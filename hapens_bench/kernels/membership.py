@@ -1,6 +1,6 @@
-"""The loops that ask whether a user has interacted with an item: drawing candidates, and counting what was drawn.
+"""The loops that ask whether a user has interacted with an item: drawing and counting negatives.
 
-See `loops` for what holds of all of them.
+See `loops` for what holds for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MUL1 = np.uint64(0xBF58476D1CE4E5B9)
 _MUL2 = np.uint64(0x94D049BB133111EB)
 SHORT = 24  # measured against 0, 12, 48
-BLOCKS = 8  # of a batch, summed apart and then in order, so that sums do not depend on the number of threads
+# Blocks of a batch, summed separately and then in order: sums do not depend on the thread count.
+BLOCKS = 8
 
 
 @numba.njit(inline="always")
@@ -27,7 +28,10 @@ def _mix(x: Any) -> Any:
 
 @numba.njit(inline="always")
 def _count(items: Any, low: int, high: int, start: int, limit: Any, by_rank: bool) -> Any:
-    """Find the first place in a row whose item (less its place in the row, for ranks) is not before `limit`."""
+    """Return the first place in a row whose item is not before `limit`.
+
+    For ranks, an item counts minus its place in the row.
+    """
     while low < high:
         middle = (low + high) >> 1
         value = items[middle] - (middle - start) if by_rank else items[middle]
@@ -43,9 +47,10 @@ def _count(items: Any, low: int, high: int, start: int, limit: Any, by_rank: boo
 def _known(
     user: Any, item: Any, start: Any, stop: Any, items: Any, bitmap: Any, row_bytes: int
 ) -> Any:
-    """Tell whether the user has interacted with the item.
+    """Return whether the user has interacted with the item.
 
-    A short row is read from end to end: one or two cache lines, where the user's part of the bitmap would be twenty.
+    A short row is read from end to end: one or two cache lines, where the user's part of the bitmap
+    would take twenty.
     """
     if stop - start <= SHORT:
         found = False
@@ -74,7 +79,8 @@ def draw_pool(
     """Fill `out` with the candidates of `pool.draw_pool`.
 
     Shape:
-        users: [T, B]; keys: [T]; indptr: [U+1]; items: [N]; bitmap: [U * row_bytes] or empty; out: [T, B, M].
+        users: [T, B]; keys: [T]; indptr: [U+1]; items: [N]; bitmap: [U * row_bytes] or empty;
+        out: [T, B, M].
     """
     T, B, M = out.shape
     bits = 62
@@ -116,7 +122,8 @@ def tally(
     """Add a step to the sums of `training.hardness.HardnessMeter`, each trial's in batch order.
 
     Shape:
-        users, positive: [T, B]; negative, negatives: [T, B, K]; indptr, truth, bitmap: false negatives; sums: [5, T].
+        users, positive: [T, B]; negative, negatives: [T, B, K];
+        indptr, truth, bitmap: false negatives; sums: [5, T].
     """
     T, B, K = negatives.shape
     part = np.zeros((T, BLOCKS, 4))

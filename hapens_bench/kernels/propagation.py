@@ -1,4 +1,4 @@
-"""Propagation over a graph, dropout and rows of length 1, on CPU cores, compiled by numba as `loops` are."""
+"""Propagation over a graph, dropout and rows of length 1, compiled by numba like `loops`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from hapens_bench.kernels.membership import _GAMMA, _count, _mix
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def multiply(indptr: Any, index: Any, weight: Any, table: Any, out: Any, parts: int) -> None:
-    """Multiply a sparse matrix with T tables: out[t, n] = sum over the edges e of row n of weight[t, e] table[t, index[e]].
+    """Multiply a sparse matrix with T tables.
 
-    Each trial's rows are cut into parts of about equally many edges. Eight edges at a time, so that `out` is read and written an
-    eighth as often: measured 1.3-1.5 times as fast as one by one.
+    out[t, n] = sum over the edges e of row n of weight[t, e] table[t, index[e]].
+
+    Each trial's rows are cut into parts of about equally many edges. Eight edges are taken at a
+    time, so that `out` is read and written an eighth as often: measured 1.3-1.5 times as fast as
+    one by one.
 
     Shape:
         indptr: [n+1]; index: [E]; weight: [1 or T, E]; table: [T, m, D]; out: [T, n, D].
@@ -60,7 +63,7 @@ def multiply(indptr: Any, index: Any, weight: Any, table: Any, out: Any, parts: 
 
 @numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def drop(x: Any, keys: Any, counter: int, rate: Any, out: Any, parts: int) -> None:
-    """Set to zero with probability `rate`, divide the rest by 1 - rate; see `models.dropout.Noise.drop`.
+    """Zero entries with probability `rate`, divide the rest by 1 - rate; see `Noise.drop`.
 
     Shape:
         x, out: [T, n]; keys, rate: [T].
@@ -93,7 +96,7 @@ def unit(x: Any, out: Any) -> None:
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def unit_gradient(x: Any, grad: Any, out: Any) -> None:
-    """Give the gradient of `unit`: with y = x / |x|, (g - y <y, g>) / |x|.
+    """Write the gradient of `unit`: with y = x / |x|, (g - y <y, g>) / |x|.
 
     Shape:
         x, grad, out: [n, D].

@@ -1,4 +1,4 @@
-"""Ranks by counting, on CPU cores, compiled by numba as `loops` are; equal to the torch path exactly."""
+"""Ranks by counting, compiled by numba like `loops`; exactly equal to the torch path."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def mark_hits(
     targets: Any,
     hits: Any,
 ) -> None:
-    """Find each target's rank by counting what stands before it, and mark it among the first K.
+    """Count the items ranked before each target, and mark the targets in the top K.
 
-    The rank of target i is the number of items j that are not excluded with s_j > s_i, or s_j = s_i and j < i.
-    Targets are taken in the order of their ranks, so that those beyond K are not counted out.
+    The rank of target i is the number of items j that are not excluded with s_j > s_i, or s_j = s_i
+    and j < i. Targets are taken in the order of their ranks, so that counting stops beyond K.
 
     Shape:
-        scores: [n, I], overwritten, from user `begin` on; exclude_start, target_start: [users + 1]; hits: [users, K] bool.
+        scores: [n, I], overwritten, from user `begin` on; exclude_start, target_start: [users + 1];
+        hits: [users, K] bool.
     """
     K = hits.shape[1]
     lowest = np.float32(-np.inf)
@@ -55,7 +56,7 @@ def mark_hits(
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def count_below(scores: Any, users: Any, items: Any, indptr: Any, known: Any, below: Any) -> None:
-    """Count the items that score below each negative, less those that the user has interacted with.
+    """Count the items that score below each negative, without the user's own items.
 
     Shape:
         scores: [n, I]; users: [n]; items, below: [n, K]; indptr: [U+1]; known: [N].
@@ -77,7 +78,8 @@ def positives_below(scores: Any, users: Any, indptr: Any, known: Any, below: Any
     """Count, for each train item of some users, their uninteracted items that score below it.
 
     Shape:
-        scores: [n, I]; users: [n]; indptr: [U+1]; known, below: [N], of which the places of these users are written.
+        scores: [n, I]; users: [n]; indptr: [U+1];
+        known, below: [N], of which the places of these users are written.
     """
     for b in numba.prange(scores.shape[0]):
         row, user = scores[b], users[b]

@@ -22,7 +22,7 @@ from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.lock import RunBusy
 from hapens_bench.runs.provenance import git_sha, versions
-from hapens_bench.termination import Terminated, held
+from hapens_bench.termination import Terminated, deferred
 from hapens_bench.tracking.background import LimitedSink, worker_of
 from hapens_bench.tracking.console import ConsoleSink, PackLine
 from hapens_bench.tracking.sink import SafeSinks, Sink, describe
@@ -141,11 +141,11 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
         pack = [t for t in trials if (t.progress.stage, t.progress.next_epoch) == start]
         trainer = Trainer(pack, split, device, end, PackLine() if len(pack) > 1 else None)
         try:
-            with held():
+            with deferred():
                 trainer.run()
             continue
         except Terminated:
-            with held():
+            with deferred():
                 trainer.rescue()
             raise
         except Exception as error:

@@ -1,4 +1,7 @@
-"""What every recommender shares: T copies side by side, scored by the inner product of a query and an item vector."""
+"""What every recommender shares.
+
+T copies are trained side by side, and a score is the inner product of a query and an item vector.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.kernels import Engine, compiled, cpu
+from hapens_bench.kernels import Engine, compiled, cpu, gradients
 from hapens_bench.models.dropout import Noise
-from hapens_bench.rng import Purpose, Streams
+from hapens_bench.rng import Streams
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:
-    """Look up rows of T tables at once.
+    """Return rows of T tables.
 
     Shape:
         table: [T, n, D]; index: [T, ...] int64 -> [T, ..., D].
@@ -34,12 +37,13 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
 class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
-    A model with layers pools a vector from its layers' embeddings, as their mean or, with `concat`, end to end. A query is the user's
-    vector, or `factor` times that (GMF's w), which is worked out for the rows of a batch only.
+    A model with layers pools a vector from its layers' embeddings: their mean or, with `concat`,
+    their concatenation. A query is the user's vector, or `factor` times that (GMF's w), which is
+    computed for the rows of a batch only.
 
     Shape:
-        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; layers: L+1 tables of users and items, [T, U, D], [T, I, D];
-        factor: [T, 1, D].
+        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D;
+        layers: L+1 tables of users and items, [T, U, D], [T, I, D]; factor: [T, 1, D].
     """
 
     users: Tensor
@@ -56,25 +60,28 @@ class Encoded:
 
     @property
     def n_layers(self) -> int:
-        """The number of embeddings that a vector is pooled from, L + 1; one where there is nothing to pool."""
+        """The number of embeddings that a vector is pooled from: L + 1, or 1 without layers."""
         return len(self.layers) or 1
 
     def layer(self, l: int) -> Encoded:
-        """Give the tables of one layer."""
+        """Return the tables of one layer."""
         return Encoded(*self.layers[l], self.engine) if self.layers else self
 
     def pool(self, layers: Tensor) -> Tensor:
-        """Pool layer embeddings to a vector: [..., L+1, D] -> [..., D], with `concat` [..., (L+1) D]."""
+        """Pool layer embeddings: [..., L+1, D] -> [..., D], with `concat` [..., (L+1) D]."""
         return layers.flatten(-2) if self.concat else layers.mean(-2)
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
-        """Score the items' embeddings of one layer, as `score` does, against pooled user vectors; with `concat` the layer's own."""
+        """Return the scores of one layer's item embeddings; see `score`.
+
+        They are scored against pooled user vectors, with `concat` against the layer's own.
+        """
         table = self.layer(l)
         vectors = table.users if self.concat else self.users
         return Encoded(vectors, table.items, self.engine, factor=self.factor).score(users, items)
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
-        """Score items against their users, without a gradient.
+        """Return the scores of items against their users, without a gradient.
 
         Shape:
             users: [T, B]; items: [T, B, M] -> [T, B, M].
@@ -92,18 +99,22 @@ class Encoded:
     def pairs(
         self, users: Tensor, positives: Tensor, negatives: Tensor, ego: Encoded | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Score a batch, differentiably, and take half squared norms, (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2.
+        """Return differentiable scores of a batch, and half squared norms.
 
-        They are of the rows of `ego`, or of the scored ones.
+        The norms, (|q_u|^2 + |v_i|^2 + sum_k |v_jk|^2) / 2, are of the rows of `ego`, or of the
+        scored ones.
 
         Shape:
-            users, positives: [T, B]; negatives: [T, B, K] -> positive [T, B], negative [T, B, K], squares [T, B].
+            users, positives: [T, B]; negatives: [T, B, K]
+            -> positive [T, B], negative [T, B, K], squares [T, B].
         """
         ego = ego or self
         if self.engine is Engine.NUMBA:
-            own, at = self._query_table(users)
-            norms = own if ego is self else ego.users if at is users else ego.query(users)
-            return cpu.Pairs.apply(own, self.items, norms, ego.items, at, positives, negatives)
+            table, at = self._query_table(users)
+            norms = table if ego is self else ego.users if at is users else ego.query(users)
+            return gradients.Pairs.apply(
+                table, self.items, norms, ego.items, at, positives, negatives
+            )
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         normed = (
             (q, v, w)
@@ -118,9 +129,10 @@ class Encoded:
     def synthesised(
         self, users: Tensor, positives: Tensor, layers: Tensor, ego: Encoded
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Do what `pairs` does for negatives that are no items; the norms are of ego embeddings, the negatives' those of layer 0.
+        """Return what `pairs` returns, for negatives that are not items.
 
-        Where the pooled vectors are themselves the ego ones, norms are of them.
+        The norms are of ego embeddings, for negatives of layer 0. Where the pooled vectors are
+        themselves the ego embeddings, the norms are of them.
 
         Shape:
             users, positives: [T, B]; layers: [T, B, K, L+1, D].
@@ -131,19 +143,19 @@ class Encoded:
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
     def query(self, users: Tensor) -> Tensor:
-        """Look up query vectors: [T, ...] -> [T, ..., D]."""
-        found = self._rows(self.users, users)
+        """Return query vectors: [T, ...] -> [T, ..., D]."""
+        vectors = self._rows(self.users, users)
         if self.factor is None:
-            return found
-        # Looked up, because the bits of a broadcast factor's gradient would depend on the pack.
-        return self._rows(self.factor, torch.zeros_like(users)) * found
+            return vectors
+        # Looked up: the bits of a broadcast factor's gradient would depend on the pack.
+        return self._rows(self.factor, torch.zeros_like(users)) * vectors
 
     def item(self, items: Tensor) -> Tensor:
-        """Look up item vectors: [T, ...] -> [T, ..., D]."""
+        """Return item vectors: [T, ...] -> [T, ..., D]."""
         return self._rows(self.items, items)
 
     def _query_table(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Give a table with the queries of a batch, and where in it they are.
+        """Return a table with the queries of a batch, and their places in it.
 
         Shape:
             users: [T, B] -> [T, n, D], [T, B].
@@ -153,10 +165,14 @@ class Encoded:
         return self.query(users), torch.arange(users.shape[1], device=users.device).expand_as(users)
 
     def _rows(self, table: Tensor, index: Tensor) -> Tensor:
-        return cpu.Lookup.apply(table, index) if self.engine is Engine.NUMBA else rows(table, index)
+        return (
+            gradients.Lookup.apply(table, index)
+            if self.engine is Engine.NUMBA
+            else rows(table, index)
+        )
 
     def detach(self) -> Encoded:
-        """Give the same vectors, cut off from the gradient: what samplers look at."""
+        """Return the same vectors without gradient, for samplers."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
         return Encoded(
@@ -165,22 +181,22 @@ class Encoded:
 
 
 def _static_width(table: Tensor) -> Tensor:
-    """Return the table for a compiled function that knows D at compile time, and n and T only when it runs."""
+    """Return the table for a compiled function, with static D and dynamic n and T."""
     table = table.detach()  # torch compiles anew for each shape of a parameter
     torch._dynamo.mark_static(table, 2)
     return table
 
 
 def _gather_dot(user_table: Tensor, item_table: Tensor, users: Tensor, items: Tensor) -> Tensor:
-    """Multiply and add rows of the tables: what `Encoded.score` says."""
+    """Return the inner products of rows of the tables; see `Encoded.score`."""
     return (rows(item_table, items) * rows(user_table, users)[..., None, :]).sum(-1)
 
 
 class Model(nn.Module, ABC):
     """A recommender for T trials; every parameter has the leading axis T.
 
-    `keys` declares the YAML keys of the model beside `name` and `_target_`, with their allowed values. The constructor of one that
-    `uses_graph` gets the `graph` of the stage's train pairs.
+    `keys` declares the YAML keys of the model, except `name` and `_target_`, with their allowed
+    values. A model that `uses_graph` is constructed with the `graph` of the stage's train pairs.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
@@ -189,16 +205,22 @@ class Model(nn.Module, ABC):
 
     @classmethod
     def n_numbers(cls, section: Mapping[str, Any], n_users: int, n_items: int) -> int:
-        """Give how many numbers a trial's tables have at least, those of its layers among them: (U + I) D (L + 1)."""
+        """Return a lower bound on the numbers in a trial's tables and layers: (U + I) D (L + 1)."""
         return (n_users + n_items) * int(section["D"]) * (int(section.get("L", 0)) + 1)
 
     @abstractmethod
     def encode(self, noise: Noise | None = None) -> Encoded:
-        """Give the query and item vectors under the present parameters; `noise` is what a training step drops by."""
+        """Return the query and item vectors under the current parameters.
+
+        `noise` has the random numbers for the dropout of a training step.
+        """
 
     @abstractmethod
     def ego(self, encoded: Encoded) -> Encoded:
-        """Give the trained tables under the vectors, whose rows L2 is taken of; `encoded` itself where they are the same."""
+        """Return the trained tables that L2 applies to.
+
+        It is `encoded` itself where they are the vectors.
+        """
 
 
 def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Parameter:
@@ -223,18 +245,12 @@ def normal(streams: Streams, counter: int, n: int, D: int, std: float | Tensor) 
 
 
 def truncated_normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Parameter:
-    """Draw T tables from N(0, std^2) without what lies beyond two deviations, by the inverse of its distribution function.
+    """Draw T tables from N(0, std^2) truncated at two deviations, by inverting its distribution.
 
     Shape:
         -> [T, n, D], from the outputs counter .. counter + n*D - 1 of each trial's stream.
     """
     low = math.erfc(math.sqrt(2)) / 2  # P(z < -2)
-    u = (
-        streams.uniform(counter, n, D).double() + 2.0**-25
-    )  # the middles of the 2^24 cells, so that the mean is 0
+    # The centres of the 2^24 cells, so that the mean is 0.
+    u = streams.uniform(counter, n, D).double() + 2.0**-25
     return nn.Parameter((std * torch.special.ndtri(low + (1 - 2 * low) * u)).float())
-
-
-def init_streams(seeds: list[int]) -> Streams:
-    """Give the streams that parameters are initialised from."""
-    return Streams(seeds, Purpose.INIT)

@@ -1,4 +1,4 @@
-"""Dropout from the trial's own stream, so that neither pack nor resume changes what is dropped."""
+"""Dropout from the trial's own stream, so that neither pack nor resume changes it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hapens_bench.kernels import Engine, compiled, cpu
+from hapens_bench.kernels import Engine, compiled, gradients
 from hapens_bench.rng import Streams
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The random numbers of one training step; a model that is given none drops nothing.
+    """The random numbers of one training step; without them a model drops nothing.
 
     Shape:
         step: [] int64, counting over all epochs.
@@ -22,19 +22,22 @@ class Noise:
     step: Tensor
 
     def drop(self, x: Tensor, rate: Tensor, counter: Tensor, engine: Engine) -> Tensor:
-        """Set each entry to zero with probability p, divide the others by 1 - p (Srivastava et al., JMLR 2014).
+        """Zero each entry with probability p, divide the others by 1 - p.
+
+        As in Srivastava et al., JMLR 2014. Each entry uses one output of its trial's stream, from
+        `counter` on.
 
         Shape:
-            x: [T, ...]; rate: [T, 1, 1] of p -> [T, ...]. Uses an output of each trial's stream for each entry, from `counter` on.
+            x: [T, ...]; rate: [T, 1, 1] of p -> [T, ...].
         """
         if engine is Engine.NUMBA:
-            dropped: Tensor = cpu.Drop.apply(x, rate, self.streams.keys, int(counter))
+            dropped: Tensor = gradients.Drop.apply(x, rate, self.streams.keys, int(counter))
             return dropped
         mask = compiled(_mask) if engine is Engine.CUDA else _mask
         return x * mask(self.streams, counter, rate, x[0].numel()).view_as(x)
 
 
 def _mask(streams: Streams, counter: Tensor, rate: Tensor, n: int) -> Tensor:
-    """Draw what n entries of each trial are multiplied by, 0 or 1 / (1 - p): [T, n]."""
+    """Draw the factors of n entries of each trial, 0 or 1 / (1 - p): [T, n]."""
     rate = rate.flatten(1)
     return (streams.uniform(counter, n) >= rate) / (1 - rate)

@@ -1,4 +1,4 @@
-"""The bipartite graph of the train pairs, and the product of its matrix with T embedding tables."""
+"""The bipartite graph of the train pairs, and products of its matrix with T embedding tables."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWa
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges into one side of the graph, in rows by the node that receives (CSR).
+    """The edges into one side of the graph, in rows by receiving node (CSR).
 
     Shape:
-        indptr: [n+1] int32; index: [E] int32, the nodes that send; twin: [E] int64, where each edge stands in the other side's rows.
+        indptr: [n+1] int32; index: [E] int32, the sending nodes;
+        twin: [E] int64, the place of each edge in the other side's rows.
     """
 
     indptr: Tensor
@@ -31,7 +32,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Weights:
-    """What the edges carry, for the product and for its transpose.
+    """The weights of the edges, for the product and for its transpose.
 
     Shape:
         each [1, E], or [T, E] where trials differ; in the order of the rows of users or of items.
@@ -44,10 +45,10 @@ class Weights:
 
 
 class Graph:
-    """A node for every user and item, an edge for every train pair of a stage; built once for all its packs.
+    """A node per user and item, an edge per train pair of a stage; built once for all its packs.
 
-    Users have items as neighbours and items have users, so a product with the whole adjacency matrix is two with its halves.
-    `user_degree` and `item_degree` count the neighbours.
+    Users have items as neighbours and items have users, so a product with the whole adjacency
+    matrix is two products with its halves. `user_degree` and `item_degree` count the neighbours.
 
     Shape:
         user_degree: [U] float64; item_degree: [I] float64.
@@ -69,9 +70,9 @@ class Graph:
 
         def edges(index: IntArray, twin: IntArray, degree: IntArray) -> Edges:
             indptr = np.concatenate([[0], np.cumsum(degree)]).astype(np.int32)
-            parts = (indptr, index.astype(np.int32), twin)
+            arrays = (indptr, index.astype(np.int32), twin)
             return Edges(
-                *(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+                *(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays)
             )
 
         counts = np.bincount(users, minlength=n_users), np.bincount(items, minlength=n_items)
@@ -84,48 +85,52 @@ class Graph:
         )
 
     def weigh(self, into_users: Tensor, into_items: Tensor) -> Weights:
-        """Give weights of the edges into users and into items, each in the order of its own rows: [W, E]."""
+        """Return weights of the edges into users and items, in the order of their rows: [W, E]."""
         return Weights(
             into_users, into_items, into_items[:, self.users.twin], into_users[:, self.items.twin]
         )
 
     def symmetric(self) -> Weights:
-        """Give every edge 1 / sqrt(d_u d_i): the adjacency matrix D^-1/2 A D^-1/2."""
+        """Return the weights 1 / sqrt(d_u d_i): the adjacency matrix D^-1/2 A D^-1/2."""
         u, i = self.user_degree.rsqrt(), self.item_degree.rsqrt()
         return self._by_ends(u, i, i, u)
 
     def row_normalised(self) -> Weights:
-        """Give every edge 1 / (1 + d) of the node it goes into: D^-1 (A + I) less its diagonal, which is the same number."""
+        """Return the weights 1 / (1 + d) of the receiving node: D^-1 (A + I) without its diagonal.
+
+        The entries of that diagonal are the same numbers.
+        """
         u, i = 1 / (1 + self.user_degree), 1 / (1 + self.item_degree)
         return self._by_ends(u, torch.ones_like(i), i, torch.ones_like(u))
 
     def _by_ends(
         self, at_user: Tensor, from_item: Tensor, at_item: Tensor, from_user: Tensor
     ) -> Weights:
-        """Give every edge the product of a number of the node that receives and one of the node that sends."""
+        """Return weights that multiply a number of the receiving and one of the sending node."""
 
         def product(edges: Edges, receives: Tensor, sends: Tensor) -> Tensor:
             degree = edges.indptr.diff()
-            own = receives.repeat_interleave(degree, output_size=len(edges.index))
-            return (own * sends[edges.index.long()]).float()[None]
+            received = receives.repeat_interleave(degree, output_size=len(edges.index))
+            return (received * sends[edges.index.long()]).float()[None]
 
         return self.weigh(
             product(self.users, at_user, from_item), product(self.items, at_item, from_user)
         )
 
     def propagate(self, users: Tensor, items: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
-        """Give each node the weighted sum of its neighbours' vectors.
+        """Return the weighted sum of each node's neighbours' vectors.
 
         Shape:
             users: [T, U, D]; items: [T, I, D] -> the same.
         """
-        found: tuple[Tensor, Tensor] = _Product.apply(users, items, self, weights)
-        return found
+        sums: tuple[Tensor, Tensor] = _Product.apply(users, items, self, weights)
+        return sums
 
     def multiply(self, edges: Edges, weight: Tensor, table: Tensor) -> Tensor:
-        """Multiply one half of the matrix with T tables: [T, m, D] -> [T, n, D].
+        """Return the product of one half of the matrix with T tables: [T, m, D] -> [T, n, D].
 
-        Where all trials have the same weights, a GPU folds the trials into the features: one product with [m, T*D].
+        Where all trials have the same weights, a GPU folds the trials into the features, for one
+        product with [m, T*D].
         """
         if self.engine is Engine.NUMBA:
             return cpu.multiply(edges.indptr, edges.index, weight, table)
@@ -133,12 +138,12 @@ class Graph:
         if self.engine is Engine.CUDA and len(weight) == 1:
             folded = _sparse(edges, weight[0], m) @ table.transpose(0, 1).reshape(m, T * D)
             return folded.view(-1, T, D).transpose(0, 1).contiguous()
-        own = weight.expand(T, -1)
-        return torch.stack([_sparse(edges, w, m) @ x for w, x in zip(own, table, strict=True)])
+        weights = weight.expand(T, -1)
+        return torch.stack([_sparse(edges, w, m) @ x for w, x in zip(weights, table, strict=True)])
 
 
 def _sparse(edges: Edges, weight: Tensor, m: int) -> Tensor:
-    """Make a sparse matrix of one trial's weights: [n, m]."""
+    """Return the sparse matrix of one trial's weights: [n, m]."""
     size = (len(edges.indptr) - 1, m)
     return torch.sparse_csr_tensor(edges.indptr, edges.index, weight, size, check_invariants=False)
 

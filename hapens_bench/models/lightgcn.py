@@ -8,18 +8,21 @@ import torch
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, init_streams, normal, xavier_uniform
+from hapens_bench.models.base import Encoded, normal, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.propagation import Propagation, Tables
+from hapens_bench.rng import Purpose, Streams
 
 
 class LightGCN(Propagation):
-    """E^(l+1) = D^-1/2 A D^-1/2 E^l without self-loops; the vector of a node is the mean of its layers 0 .. L; s_ui = <e_u, e_i>.
+    """E^(l+1) = D^-1/2 A D^-1/2 E^l without self-loops; s_ui = <e_u, e_i>.
 
-    He et al., "LightGCN: Simplifying and powering graph convolution network for recommendation", SIGIR 2020. A has the train pairs of
-    the stage. L2 is taken of layer 0. L = 0 is MF. `init: xavier` is that of MixGCF's code (KDD 2021), `normal`, N(0, 0.1^2), that of
-    the authors' PyTorch code. Deviations from the latter: an epoch goes over the train pairs once, where it draws users uniformly and
-    one of each one's items; scores pass through no sigmoid.
+    The vector of a node is the mean of its layers 0 .. L. He et al., "LightGCN: Simplifying and
+    powering graph convolution network for recommendation", SIGIR 2020. A has the train pairs of the
+    stage. L2 applies to layer 0. L = 0 is MF. `init: xavier` is that of MixGCF's code (KDD 2021),
+    `normal`, N(0, 0.1^2), that of the authors' PyTorch code. Deviations from the latter: an epoch
+    goes over the train pairs once, where theirs draws users uniformly and one item of each; scores
+    do not pass through a sigmoid.
     """
 
     keys = {**Propagation.keys, "init": Key(str, choices=("xavier", "normal"), shared=True)}
@@ -37,7 +40,7 @@ class LightGCN(Propagation):
         graph: Graph,
     ) -> None:
         super().__init__(L, message_dropout, node_dropout, graph, graph.symmetric())
-        streams = init_streams(seeds)
+        streams = Streams(seeds, Purpose.INIT)
         if init == "normal":
             self.user = normal(streams, 0, n_users, D, 0.1)
             self.item = normal(streams, 2 * n_users * D, n_items, D, 0.1)
@@ -46,11 +49,11 @@ class LightGCN(Propagation):
             self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
-        """Take the sums as they are."""
+        """Return the sums as they are."""
         return sums
 
     def readout(self, layers: list[Tables]) -> Encoded:
-        """Take the mean of the layers."""
+        """Return the mean of the layers."""
         users, items = (
             reduce(torch.add, tables) / len(layers) for tables in zip(*layers, strict=True)
         )

@@ -12,8 +12,9 @@ from hapens_bench.rng import Purpose, Streams
 class Linear(nn.Module):
     """x -> W x + b for each trial.
 
-    One matrix product a trial rather than a batched one, so that a trial's bits do not depend on its pack-mates. That holds where D is
-    a multiple of 8: for others the tables of later trials begin at addresses for which the library sums in another order.
+    One matrix product per trial rather than a batched one, so that a trial's bits do not depend on
+    its pack-mates. That holds where D is a multiple of 8. For other D the tables of later trials
+    begin at addresses for which the library sums in another order.
 
     Shape:
         weight: [T, D_out, D]; bias: [T, 1, D_out].
@@ -33,7 +34,7 @@ class Linear(nn.Module):
 
 
 class Gate(Linear):
-    """The linear map number `place` of a sampler, W Xavier-uniform and b zero."""
+    """Linear map number `place` of a sampler, with W Xavier-uniform and b zero."""
 
     def __init__(self, seeds: list[int], place: int, D: int, D_out: int) -> None:
         weight = xavier_uniform(Streams(seeds, Purpose.GATES), place * D * D, D_out, D)

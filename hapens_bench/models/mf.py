@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, Model, init_streams, normal, xavier_uniform
+from hapens_bench.models.base import Encoded, Model, normal, xavier_uniform
 from hapens_bench.models.dropout import Noise
+from hapens_bench.rng import Purpose, Streams
 
 
 class MF(Model):
@@ -40,7 +41,7 @@ class MF(Model):
     ) -> None:
         super().__init__()
         self.cosine = similarity == "cosine"
-        streams = init_streams(seeds)
+        streams = Streams(seeds, Purpose.INIT)
         if init == "normal":
             self.user = normal(streams, 0, n_users, D, std)
             self.item = normal(streams, 2 * n_users * D, n_items, D, std)
@@ -49,7 +50,7 @@ class MF(Model):
             self.item = xavier_uniform(streams, n_users * D, n_items, D)
 
     def encode(self, noise: Noise | None = None) -> Encoded:
-        """Give the two tables, for cosine with rows of length 1."""
+        """Return the two tables, for cosine with rows of length 1."""
         if self.cosine:
             return Encoded(
                 F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine

@@ -7,23 +7,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.kernels import Engine, cpu
-from hapens_bench.models.base import Encoded, init_streams, xavier_uniform
+from hapens_bench.kernels import Engine, gradients
+from hapens_bench.models.base import Encoded, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.linear import Linear
 from hapens_bench.models.propagation import Propagation, Tables
+from hapens_bench.rng import Purpose, Streams
 
 SLOPE = 0.2  # of LeakyReLU below 0
 
 
 class NGCF(Propagation):
-    """Layers with a linear and a product term; the vector of a node is its layers end to end; s_ui = <e_u, e_i>.
+    """Layers with a linear and a product term, concatenated to a node's vector; s_ui = <e_u, e_i>.
 
-    Wang et al., "Neural graph collaborative filtering", SIGIR 2019. Two codes differ, and `variant` says which is followed:
-    `mixgcf` (Huang et al., KDD 2021, the family's) has Â = D^-1/2 A D^-1/2, E' = LReLU(ÂE W1 + b1 + (E * ÂE) W2 + b2) and L2 of
-    layer 0; `authors` has Â = D^-1 (A + I), E' = LReLU(ÂE W1 + b1) + LReLU((E * ÂE) W2 + b2) and L2 of the pooled vectors. In both,
-    what is pooled of layer l > 0 is E' after message dropout with rows of length 1, and what goes on to the next layer is E' itself.
-    All parameters, biases too, are Xavier-uniform. Deviation: node dropout leaves self-loops alone.
+    Wang et al., "Neural graph collaborative filtering", SIGIR 2019. Two codes differ, and `variant`
+    selects one: `mixgcf` (Huang et al., KDD 2021, the family's) has Â = D^-1/2 A D^-1/2,
+    E' = LReLU(ÂE W1 + b1 + (E * ÂE) W2 + b2) and L2 on layer 0; `authors` has Â = D^-1 (A + I),
+    E' = LReLU(ÂE W1 + b1) + LReLU((E * ÂE) W2 + b2) and L2 on the pooled vectors. In both, layer
+    l > 0 is pooled as E' after message dropout with rows of length 1, and E' itself goes on to the
+    next layer. All parameters, biases included, are Xavier-uniform. Deviation: node dropout keeps
+    self-loops.
     """
 
     keys = {**Propagation.keys, "variant": Key(str, choices=("mixgcf", "authors"), shared=True)}
@@ -47,7 +50,7 @@ class NGCF(Propagation):
         self.loops = tuple(
             (1 / (1 + d)).float()[:, None] for d in (graph.user_degree, graph.item_degree)
         )
-        streams, counter = init_streams(seeds), (n_users + n_items) * D
+        streams, counter = Streams(seeds, Purpose.INIT), (n_users + n_items) * D
         self.user = xavier_uniform(streams, 0, n_users, D)
         self.item = xavier_uniform(streams, n_users * D, n_items, D)
         maps = []
@@ -61,12 +64,12 @@ class NGCF(Propagation):
         self.sums, self.products = nn.ModuleList(maps[0::2]), nn.ModuleList(maps[1::2])
 
     def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
-        """Map the sums, and their products with the node's own embedding."""
+        """Return the mapped sums and products of the sums with the node's own embedding."""
         users, items = (self._map(l, *side) for side in zip(tables, sums, self.loops, strict=True))
         return users, items
 
     def _map(self, l: int, table: Tensor, total: Tensor, loop: Tensor) -> Tensor:
-        """Make one side's layer l + 1: [T, n, D] -> [T, n, D]."""
+        """Return layer l + 1 of one side: [T, n, D] -> [T, n, D]."""
         if self.authors:
             total = total + loop * table
         linear, product = self.sums[l](total), self.products[l](table * total)
@@ -75,18 +78,18 @@ class NGCF(Propagation):
         return F.leaky_relu(linear + product, SLOPE)
 
     def readout(self, layers: list[Tables]) -> Encoded:
-        """Put the layers end to end, those above 0 with rows of length 1."""
+        """Return the concatenated layers, those above 0 with rows of length 1."""
         read = [layers[0], *((self._unit(users), self._unit(items)) for users, items in layers[1:])]
         users, items = (torch.cat(tables, -1) for tables in zip(*read, strict=True))
         return Encoded(users, items, self.engine, tuple(read), concat=True)
 
     def _unit(self, x: Tensor) -> Tensor:
-        """Divide rows by their lengths: [T, n, D] -> [T, n, D]."""
+        """Return rows divided by their lengths: [T, n, D] -> [T, n, D]."""
         if self.graph.engine is Engine.NUMBA:
-            unit: Tensor = cpu.Unit.apply(x)
+            unit: Tensor = gradients.Unit.apply(x)
             return unit
         return F.normalize(x, dim=-1)
 
     def ego(self, encoded: Encoded) -> Encoded:
-        """Give layer 0, or in the authors' variant the vectors themselves."""
+        """Return layer 0, or in the authors' variant the vectors themselves."""
         return encoded if self.authors else super().ego(encoded)

@@ -15,10 +15,11 @@ Tables = tuple[Tensor, Tensor]  # of users [T, U, D] and of items [T, I, D]
 
 
 class Propagation(Model):
-    """E^0 are trained tables, E^(l+1) = layer(E^l, Â E^l), and a vector pools its node's embeddings of layers 0 .. L.
+    """E^0 are trained tables, E^(l+1) = layer(E^l, Â E^l), and a vector pools layers 0 .. L.
 
-    Dropout, off where its rate is 0: of messages, on the entries of each E^(l+1); of nodes (NGCF's name for it), on the edges of
-    Â, each direction by itself, one draw a step for all layers. What is kept is divided by 1 - rate.
+    Message dropout applies to the entries of each E^(l+1). Node dropout (NGCF's name) applies to
+    the edges of Â, each direction separately, with one draw per step for all layers. What is kept
+    is divided by 1 - rate; a rate of 0 turns dropout off.
 
     Shape:
         user: [T, U, D]; item: [T, I, D]; message_dropout, node_dropout: [T, 1, 1].
@@ -48,22 +49,22 @@ class Propagation(Model):
 
     @abstractmethod
     def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
-        """Make layer l + 1 of layer l and of the weighted sums over its neighbours."""
+        """Return layer l + 1, given layer l and the weighted sums over its neighbours."""
 
     @abstractmethod
     def readout(self, layers: list[Tables]) -> Encoded:
-        """Pool the embeddings of layers 0 .. L."""
+        """Return the vectors pooled from layers 0 .. L."""
 
     def encode(self, noise: Noise | None = None) -> Encoded:
-        """Propagate through L layers."""
+        """Return the vectors after L layers of propagation."""
         tables: Tables = self.user, self.item
         layers, weights = [tables], self.weights
         E, sizes = weights.into_users.shape[1], [table[0].numel() for table in tables]
         if noise:
             counter = noise.step * (2 * E + self.L * sum(sizes))
             if self.drops_edges:
-                parts = weights.into_users, weights.into_items
-                dropped = self._drop(noise, parts, self.node_dropout, counter)
+                edges = weights.into_users, weights.into_items
+                dropped = self._drop(noise, edges, self.node_dropout, counter)
                 weights = self.graph.weigh(*dropped)
         for l in range(self.L):
             tables = self.layer(l, tables, self.graph.propagate(*tables, weights))
@@ -75,7 +76,7 @@ class Propagation(Model):
         return self.readout(layers)
 
     def _drop(self, noise: Noise, tables: Tables, rate: Tensor, counter: Tensor) -> Tables:
-        """Drop entries of two tensors, the one's numbers after the other's."""
+        """Drop entries of two tensors, with consecutive numbers of the streams."""
         users, items = (table.expand(len(rate), *table.shape[1:]) for table in tables)
         first = noise.drop(users, rate, counter, self.graph.engine)
         return first, noise.drop(items, rate, counter + users[0].numel(), self.graph.engine)

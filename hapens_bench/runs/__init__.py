@@ -1,1 +1,1 @@
-"""What is true of runs: folders, files, locks, the ledger of all, and where numbers come from."""
+"""Runs on disk: their folders, files, locks, the ledger of all of them, and provenance."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and known again when read."""
+"""Files that are written whole or not at all, and verified when read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DamagedRun(Exception):
 
 
 class Files:
-    """The files of a folder. A kill at any instant leaves each old or new, never half."""
+    """The files of a folder. A kill at any instant leaves each file old or new, never half."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -35,14 +35,14 @@ class Files:
         self._write(name, (json.dumps(_strict(value), indent=1, allow_nan=False) + "\n").encode())
 
     def _checksums(self) -> Mapping[str, int]:
-        """Give the CRC-32 of files, by name, where they are known."""
+        """Return the known CRC-32 of files, by name."""
         return {}
 
     def _read(self, name: str) -> bytes:
-        """Read a file.
+        """Return the content of a file.
 
         Raises:
-            DamagedRun: when there is none, or it is not what was written.
+            DamagedRun: when there is none, or its content has changed.
         """
         try:
             content = (self.path / name).read_bytes()
@@ -58,7 +58,7 @@ class Files:
         except ValueError as error:
             raise DamagedRun(f"{name} cannot be read: {error}") from error
         if not isinstance(value, dict):
-            raise DamagedRun(f"{name} holds no object")
+            raise DamagedRun(f"{name} is not an object")
         return value
 
     def _write(self, name: str, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
@@ -81,7 +81,7 @@ class Files:
 
 
 def _strict(value: Any) -> Any:
-    """Turn numpy scalars into plain values, and replace numbers that JSON does not know (nan, inf) by null."""
+    """Return the value with plain scalars for numpy's, and None for nan and inf."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):

@@ -1,4 +1,7 @@
-"""The files of one trial: the truth about it. A kill at any instant leaves each file old or new, never half."""
+"""The files of one trial, which are the truth about it.
+
+A kill at any instant leaves each file old or new, never half.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from hapens_bench.runs.lock import hold
 
 LOG = logging.getLogger("hapens_bench.tracking")
 SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
-# The arrays that a key of the trainer leaves for others:
+# The arrays that a key of the trainer writes for other trials and figures:
 ARTEFACTS = {"user_hardness": "hardness", "best_model": "model"}
 FOUND = (
     *("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet"),
@@ -39,15 +42,15 @@ FOUND = (
 class RunFolder(Files):
     """The files of one run.
 
-    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet hardness.npz model.npz
-    checkpoint.pt pushed.json`
+    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet
+    hardness.npz model.npz checkpoint.pt pushed.json`
     """
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run until the end of the block, or until this process dies, however it does (see `tracking.lock`).
+        """Hold the run until the end of the block or of this process (see `runs.lock`).
 
-        Half-written temporary files that a killed holder left are removed.
+        Half-written temporary files of a killed holder are removed.
 
         Raises:
             RunBusy: when another live process holds it.
@@ -63,7 +66,7 @@ class RunFolder(Files):
         self._write("config.yaml", text.encode())
 
     def config_sections(self) -> list[str]:
-        """Read the text of the resolved config, a piece for each section.
+        """Return the text of the resolved config, one string per section.
 
         Raises:
             DamagedRun: when there is none, it cannot be read, or its end is missing.
@@ -77,7 +80,7 @@ class RunFolder(Files):
         return SECTION.split(text)
 
     def read_config(self) -> dict[str, Any]:
-        """Read the resolved config.
+        """Return the resolved config.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.
@@ -85,16 +88,19 @@ class RunFolder(Files):
         return parse_config(self.config_sections())
 
     def write_status(self, state: str, reason: str | None = None) -> None:
-        """Write `running`, `done` or `failed`, with the reason of a failure; of a done run with the checksums of what it found."""
+        """Write `running`, `done` or `failed`, with the reason of a failure.
+
+        The status of a finished run has the checksums of its results.
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         status: dict[str, Any] = {"state": state, "reason": reason, "time": now, "pid": os.getpid()}
         if state == "done":
-            there = [self.path / name for name in FOUND if (self.path / name).exists()]
-            status["crc32"] = {path.name: zlib.crc32(path.read_bytes()) for path in there}
+            paths = [self.path / name for name in FOUND if (self.path / name).exists()]
+            status["crc32"] = {path.name: zlib.crc32(path.read_bytes()) for path in paths}
         self._write_json("status.json", status)
 
     def read_status(self) -> dict[str, Any] | None:
-        """Read the status; None where there is none.
+        """Return the status, or None where there is none.
 
         Raises:
             DamagedRun: when it cannot be read.
@@ -102,30 +108,30 @@ class RunFolder(Files):
         return self._read_json("status.json") if (self.path / "status.json").exists() else None
 
     def state(self) -> str | None:
-        """Give the state that the status names; None where there is none, or it cannot be read."""
+        """Return the state in the status, or None where there is none or it cannot be read."""
         try:
             return (self.read_status() or {}).get("state")
         except DamagedRun:
             return None
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the history, a row an epoch."""
+        """Write the history, one row per epoch."""
         self._write_parquet("history.parquet", pd.DataFrame(list(rows)))
 
     def write_users(self, frame: pd.DataFrame) -> None:
-        """Write the per-user metrics of each selection's reported epoch."""
+        """Write the per-user metrics at the reported epoch of each selection."""
         self._write_parquet("users.parquet", frame)
 
     def write_indicators(self, frame: pd.DataFrame) -> None:
-        """Write what the sampler remembered of watched pairs, a row a pair."""
+        """Write the sampler's state for pairs with known relevance, one row per pair."""
         self._write_parquet("indicators.parquet", frame)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write what the run found."""
+        """Write the results of the run."""
         self._write_json("summary.json", summary)
 
     def read_summary(self) -> dict[str, Any]:
-        """Read what the run found.
+        """Return the results of the run.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.
@@ -133,7 +139,7 @@ class RunFolder(Files):
         return self._read_json("summary.json")
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """Read `history`, `users` or `indicators`.
+        """Return `history`, `users` or `indicators`.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.
@@ -146,13 +152,13 @@ class RunFolder(Files):
             raise DamagedRun(f"{name}.parquet cannot be read: {error}") from error
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write arrays under a name."""
+        """Write arrays to <name>.npz."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         self._write(f"{name}.npz", buffer.getbuffer())
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Read arrays by name.
+        """Return the arrays of <name>.npz.
 
         Raises:
             DamagedRun: when there are none or they cannot be read.
@@ -166,11 +172,11 @@ class RunFolder(Files):
             raise DamagedRun(f"{name}.npz cannot be read: {error}") from error
 
     def write_pushed(self, pushed: Mapping[str, Any]) -> None:
-        """Write what `hapens push` has told to which tracker."""
+        """Write what `hapens push` has sent to each tracker."""
         self._write_json("pushed.json", pushed)
 
     def read_pushed(self) -> dict[str, Any]:
-        """Read what was told to which tracker; nothing where there is no record of it.
+        """Return what was sent to each tracker; empty where there is no record.
 
         Raises:
             DamagedRun: when it cannot be read.
@@ -178,7 +184,7 @@ class RunFolder(Files):
         return self._read_json("pushed.json") if (self.path / "pushed.json").exists() else {}
 
     def is_done(self) -> bool:
-        """Tell whether the run is finished and everything that it found is as it was written."""
+        """Return whether the run is finished and its results are undamaged."""
         try:
             if self.state() != "done":
                 return False
@@ -189,27 +195,26 @@ class RunFolder(Files):
             return False
 
     def _checksums(self) -> Mapping[str, int]:
-        """Give the checksums of what a finished run found; none where it is not finished, or older than checksums."""
+        """Return the checksums of a finished run's results; none for older or unfinished runs."""
         try:
-            found = json.loads((self.path / "status.json").read_bytes()).get("crc32", {})
+            checksums = json.loads((self.path / "status.json").read_bytes()).get("crc32", {})
         except (OSError, ValueError, AttributeError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return checksums if isinstance(checksums, dict) else {}
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write what a resume needs: tensors and plain values only."""
-        # Gigabytes, where a sampler remembers pairs: so straight into the file.
+        """Write the state that a resume needs: tensors and plain values only."""
+        # Straight into the file: gigabytes, where a sampler remembers pairs.
         self._write("checkpoint.pt", lambda file: torch.save(dict(state), file))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Read the checkpoint; one that cannot be read is put aside with a warning and counts as none."""
+        """Return the checkpoint, if any; an unreadable one is set aside with a warning."""
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
         try:
-            with zipfile.ZipFile(
-                path
-            ) as archive:  # which has the checksums that torch.load does not look at
+            # torch.load does not verify the checksums of the archive.
+            with zipfile.ZipFile(path) as archive:
                 if (damaged := archive.testzip()) is not None:
                     raise DamagedRun(f"the checksum of {damaged} is wrong")
             state = torch.load(path, weights_only=True, map_location="cpu")
@@ -218,23 +223,23 @@ class RunFolder(Files):
             return state
         except Exception as error:
             LOG.warning(
-                "%s cannot be read (%s); it is put aside and the run starts again", path, error
+                "%s cannot be read (%s); it is set aside and the run starts over", path, error
             )
             os.replace(path, self.path / "checkpoint.corrupt")
             return None
 
     def remove_checkpoint(self) -> None:
-        """Remove the checkpoint, where there is one."""
+        """Remove the checkpoint, if there is one."""
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def parse_config(sections: Sequence[str]) -> dict[str, Any]:
-    """Read a config from the text of its sections; they are shared by all runs that have them, so look, do not change.
+    """Return the config whose sections have these texts; read it, do not change it.
 
-    Thousands of runs have few different sections, and each is parsed once.
+    Thousands of runs have few different sections. Each is parsed once and shared by all of them.
 
     Raises:
-        DamagedRun: when it is not YAML, or no mapping.
+        DamagedRun: when it is not YAML or not a mapping.
     """
     return {key: value for section in sections for key, value in _parse(section).items()}
 
@@ -242,19 +247,19 @@ def parse_config(sections: Sequence[str]) -> dict[str, Any]:
 @cache
 def _parse(section: str) -> dict[str, Any]:
     try:
-        found = OmegaConf.to_container(OmegaConf.load(io.StringIO(section)))
-    except Exception as error:  # whatever a cut-off or foreign file brings about
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(section)))
+    except Exception as error:  # a truncated or foreign file can raise anything
         raise DamagedRun(f"config.yaml cannot be read: {type(error).__name__}: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedRun("config.yaml holds no mapping")
-    return {str(key): value for key, value in found.items()}
+    if not isinstance(content, dict):
+        raise DamagedRun("config.yaml is not a mapping")
+    return {str(key): value for key, value in content.items()}
 
 
 def run_folder(config: Mapping[str, Any]) -> RunFolder:
-    """Give the folder of a config's run, runs/<dataset>/<model>/<sampler>/<run_id>."""
+    """Return the folder of a config's run, runs/<dataset>/<model>/<sampler>/<run_id>."""
     path = Path(config["paths"]["runs"]).expanduser()
     return RunFolder(
         path.joinpath(
-            *(config[part]["name"] for part in ("dataset", "model", "sampler")), run_id(config)
+            *(config[key]["name"] for key in ("dataset", "model", "sampler")), run_id(config)
         )
     )

@@ -1,4 +1,4 @@
-"""All run folders, read as one table; an index makes the second look at thousands of them quick."""
+"""All run folders as one table; an index makes reading thousands of them again fast."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Ledger:
-    """What stands below a folder of runs.
+    """The runs below a folder.
 
-    `runs` are the summaries of finished runs, each with its `folder`; `unfinished` the folder, state (running, failed, pruned),
-    reason and time of the others; `skipped` names what could not be read, and why.
+    `runs` are the summaries of finished runs, each with its `folder`. `unfinished` has the folder,
+    state (running, failed, pruned), reason and time of the others. `skipped` names the runs that
+    could not be read, and why.
     """
 
     runs: list[dict[str, Any]]
@@ -44,7 +45,10 @@ class Ledger:
     skipped: list[str]
 
     def frame(self) -> pd.DataFrame:
-        """Give a row for each finished run, selection and metric; values are fractions, as in summary.json."""
+        """Return a row for each finished run, selection and metric.
+
+        Values are fractions, as in summary.json.
+        """
         rows = [
             {
                 **{
@@ -65,11 +69,11 @@ class Ledger:
 
 
 def load(root: Path) -> Ledger:
-    """Read all run folders below `root`, <dataset>/<model>/<sampler>/<run_id> each.
+    """Return the ledger of all run folders <dataset>/<model>/<sampler>/<run_id> below `root`.
 
-    What was read is remembered in <root>/.ledger.json with the inode, size and time of the files it came from; run files are only
-    ever replaced whole, so an entry is used exactly as long as nothing has changed. An index that cannot be read or written costs
-    no more than time.
+    The index <root>/.ledger.json keeps what was read, with the inode, size and time of its files.
+    Run files are only ever replaced whole, so an entry is valid as long as nothing has changed. An
+    index that cannot be read or written only costs time.
     """
     known = _read_index(root / INDEX)
     entries: dict[str, dict[str, Any]] = {}
@@ -96,12 +100,15 @@ def load(root: Path) -> Ledger:
 
 
 def epochs(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Give the histories of runs as one table: a row an epoch, with the run's id, data set, model, sampler and seed."""
+    """Return the histories of runs as one table, one row per epoch.
+
+    Each row has the run's id, data set, model, sampler and seed.
+    """
     return _together(runs, "history")
 
 
 def users(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Give the per-user test metrics of runs as one table: a row for each run, selection and user."""
+    """Return the per-user test metrics of runs, one row per run, selection and user."""
     return _together(runs, "users")
 
 
@@ -138,13 +145,16 @@ def _read(path: Path) -> dict[str, Any]:
         wrong.append("selection")
     if wrong:
         raise DamagedRun(
-            f"summary.json is no trial's: {', '.join(wrong)} cannot be what a trial writes"
+            f"summary.json is not a trial's: a trial writes other values of {', '.join(wrong)}"
         )
     return {"status": status, "summary": summary}
 
 
 def _is_report(report: Any) -> bool:
-    """Tell whether a selection's entry has an epoch, whether it converged, and test metrics (null: not a number)."""
+    """Return whether a selection's entry is complete.
+
+    It has an epoch, whether it converged, and test metrics (null: not a number).
+    """
     if (
         not isinstance(report, dict)
         or type(report.get("epoch")) is not int
@@ -158,27 +168,27 @@ def _is_report(report: Any) -> bool:
 
 
 def _stamp(path: Path) -> list[list[int]]:
-    """Give inode, size and time of the two files an entry is made of; zeros where one is missing."""
-    found = []
+    """Return inode, size and time of the two files of an entry; zeros where one is missing."""
+    stamps = []
     for name in ("status.json", "summary.json"):
         try:
             stat = os.stat(path / name)
-            found.append([stat.st_ino, stat.st_size, stat.st_mtime_ns])
+            stamps.append([stat.st_ino, stat.st_size, stat.st_mtime_ns])
         except OSError:
-            found.append([0, 0, 0])
-    return found
+            stamps.append([0, 0, 0])
+    return stamps
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Find the run folders in a stable order."""
+    """Return the run folders in a stable order."""
     return (path.parent for path in sorted(root.glob("*/*/*/*/status.json")))
 
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        whole = all({"stamp", "status", "summary"} <= set(entry) for entry in found.values())
-        return found if whole else {}
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        whole = all({"stamp", "status", "summary"} <= set(entry) for entry in entries.values())
+        return entries if whole else {}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

@@ -1,4 +1,4 @@
-"""Who is at a run: one process at a time, on one machine or on several that share a file system."""
+"""Locks of runs: one process at a time, on one machine or several that share a file system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 BEAT_SECONDS = 15.0  # between signs of life
-STALE_SECONDS = 60.0  # without one a lease counts as left behind: as long as NFS may keep a file's time in its cache
+STALE_SECONDS = 60.0  # age of a dead owner's lease: NFS may cache the time of a file that long
 NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 _beating: set[Path] = set()
@@ -30,9 +30,11 @@ class RunBusy(Exception):
 def hold(folder: Path) -> Iterator[None]:
     """Hold a folder, by two files in it.
 
-    `.lock` carries a lock of the operating system (flock), which falls with its process, however that dies. Many shared file systems
-    pass it on to all machines, but some keep it to one, or have none. So `.lease` says which machine is here, and is touched every
-    15 seconds: a lease of another machine that is younger than 60 seconds keeps out, whatever the lock says.
+    `.lock` carries a lock of the operating system (flock), which ends with its process, however
+    that dies. Many shared file systems pass it on to all machines, but some keep it to one machine
+    or have none. So `.lease` names the machine that holds the folder and is touched every 15
+    seconds. A lease of another machine that is younger than 60 seconds is respected, whatever the
+    lock says.
 
     Raises:
         RunBusy: when another live process holds it.
@@ -43,7 +45,7 @@ def hold(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Take the system's lock; gives whether there is such a thing here."""
+    """Take the system's lock; yield whether this file system has locks."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
@@ -87,18 +89,19 @@ def _leased(path: Path, clock: Path, locked: bool) -> Iterator[None]:
     finally:
         _beating.discard(path)
         with contextlib.suppress(OSError):
-            if path.read_text() == mine:  # else this process was taken for dead
+            if path.read_text() == mine:  # otherwise this process was taken for dead
                 path.unlink()
 
 
 def _left_behind(path: Path, clock: Path, locked: bool) -> bool:
-    """Tell whether a lease is of nobody who lives.
+    """Return whether the lease's owner is dead.
 
-    One of this machine is, where the system's lock was free. Others are when they are old, by the clock of the file system, so
-    that clocks of machines may differ.
+    An owner on this machine is dead if the system's lock was free. An owner on another machine
+    counts as dead when the lease is old by the clock of the file system; the clocks of machines may
+    differ.
     """
     try:
-        with open(path) as file:  # opening makes NFS look at the server
+        with open(path) as file:  # opening makes NFS ask the server
             text, seen = file.read(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return True
@@ -110,7 +113,10 @@ def _left_behind(path: Path, clock: Path, locked: bool) -> bool:
 
 @lru_cache(maxsize=1)
 def machine() -> str:
-    """Name this machine since it was started: containers on it have the same kernel, and so the same locks."""
+    """Return the id of this machine's boot.
+
+    Containers on it have the same kernel, and so the same locks.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -119,7 +125,7 @@ def machine() -> str:
 
 @lru_cache(maxsize=1)
 def _heart() -> None:
-    """Start a thread that keeps the leases of this process fresh, and ends with it."""
+    """Start a thread that keeps the leases of this process fresh until it ends."""
 
     def live() -> None:
         while True:

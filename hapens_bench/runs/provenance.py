@@ -1,4 +1,4 @@
-"""Where numbers come from."""
+"""Where numbers come from: command, commit, versions, data and runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import hapens_bench
 
 
 def program(path: str) -> str:
-    """Name what was typed: a script of ours by its path in the checkout, anything else is `hapens`."""
+    """Return what was typed: the path in the checkout of a script of ours, else `hapens`."""
     parts = Path(path).parts
     if "scripts" not in parts or not path.endswith(".py"):
         return "hapens"
@@ -28,11 +28,12 @@ def program(path: str) -> str:
 
 
 def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
-    """Give, as JSON, what stands beside the files of a result made of these runs (summaries): command, commits, data, seeds, ids.
+    """Return as JSON the provenance of a result made from these runs (summaries).
 
-    It is worked out before any file is written, because it notes a changed checkout.
+    It has command, commits, data, seeds and ids. Call it before any file is written, because it
+    records a changed checkout.
     """
-    found = {
+    content = {
         "files": list(files),
         "command": " ".join([program(sys.argv[0]), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -50,14 +51,14 @@ def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
             for run in used
         ],
     }
-    return json.dumps(found, indent=1) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 @lru_cache(maxsize=1)
 def git_sha() -> str:
-    """Return the commit of the checkout the package runs from, with `-dirty` for changes, or its version.
+    """Return the commit of the checkout, with `-dirty` for changes, or the package's version.
 
-    Where the files came without their history, HAPENS_COMMIT may name the commit.
+    Where there is no history, HAPENS_COMMIT may name the commit.
     """
     home = Path(hapens_bench.__file__).parent.parent
     try:
@@ -77,7 +78,7 @@ def git_sha() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions that a result may depend on."""
+    """Return the versions that a result may depend on."""
     return {
         "hapens_bench": hapens_bench.__version__,
         "python": sys.version.split()[0],

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, and the trackers that mirror it."""
+"""Trackers that mirror a run: W&B, Trackio and the console."""

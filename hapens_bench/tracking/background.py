@@ -1,4 +1,4 @@
-"""Trackers at arm's length: training does not wait for a log, and a tracker that hangs is given up."""
+"""Trackers on threads: training does not wait for a log, and a hanging tracker is given up."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ LIMIT = 10.0  # seconds that one call may take, and that the start and the end o
 
 
 class Worker:
-    """Does calls in their order on a thread of its own, which cannot hold the process at its exit.
+    """Does calls in order on its own thread, which cannot delay the exit of the process.
 
-    Once it was too late with one, it is given up: nobody waits for it again, though it does what it has still to do.
+    Once a call has exceeded the limit, the worker is given up: nothing waits for it again, but it
+    still does its remaining calls.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.begun: float | None = None  # when the present call began
+        self.begun: float | None = None  # when the current call began
         self.given_up = False
         threading.Thread(target=self._work, daemon=True).start()
 
     def check(self) -> None:
-        """Look at the present call.
+        """Check the current call.
 
         Raises:
-            TimeoutError: when it takes longer than the limit, or one has done so before.
+            TimeoutError: when it exceeds the limit, or an earlier call has.
         """
         begun = self.begun
         if begun is not None and time.monotonic() - begun > self.limit:
@@ -41,10 +42,10 @@ class Worker:
             raise TimeoutError(f"no answer within {self.limit:g} s")
 
     def wait(self) -> None:
-        """Wait until what was asked for so far is done.
+        """Wait until all calls so far are done.
 
         Raises:
-            TimeoutError: when it takes longer than the limit, or a call has done so before.
+            TimeoutError: when that exceeds the limit, or an earlier call has.
         """
         self.check()
         done = threading.Event()
@@ -62,15 +63,18 @@ class Worker:
 
 @cache
 def worker_of(label: str) -> Worker:
-    """Give the thread of a tracker: one for all trials of a process, so that one that hangs is waited for once."""
+    """Return the worker of a tracker.
+
+    All trials of a process share it, so that a hanging tracker is waited for only once.
+    """
     return Worker(LIMIT)
 
 
 class LimitedSink:
-    """Makes a sink and tells it everything on a worker's thread; `label` is what a warning calls it.
+    """Makes a sink and calls it on a worker's thread; `label` is its name in warnings.
 
-    `start`, `finish` and `fail` wait for it, `log` does not. What goes wrong on the thread is raised by the call that waits for it
-    or, for a log, by a later one.
+    `start`, `finish` and `fail` wait for the thread, `log` does not. An error on the thread is
+    raised by the call that waits for it or, after a log, by a later call.
     """
 
     def __init__(self, label: str, make: Callable[[], Sink], worker: Worker) -> None:
@@ -92,13 +96,13 @@ class LimitedSink:
         self._put(partial(self.sink.log, stage, epoch, row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """See `Sink.finish`; a sink that is late is told all the same."""
+        """See `Sink.finish`; a late sink is called all the same."""
         self.ended = True
         self._put(partial(self.sink.finish, summary))
         self._wait()
 
     def fail(self, reason: str) -> None:
-        """See `Sink.fail`; a sink that is broken itself is told too, but not waited for, and one that has ended is left alone."""
+        """See `Sink.fail`; a broken sink is not waited for, an ended one is not called."""
         if self.ended:
             return
         self.ended = True
@@ -124,7 +128,7 @@ class LimitedSink:
             raise self.error
 
     def _do(self, call: Callable[[], None]) -> None:
-        """On the thread: do a call, unless an earlier one has failed."""
+        """Do a call on the thread, unless an earlier one has failed."""
         if self.error is None:
             try:
                 call()
@@ -132,6 +136,6 @@ class LimitedSink:
                 self.error = error
 
     def _close(self, reason: str) -> None:
-        """On the thread: close a sink that is broken."""
+        """Close a broken sink on the thread."""
         with contextlib.suppress(Exception):
             self.sink.fail(reason)

@@ -1,4 +1,4 @@
-"""What a person sees while a trial trains: a progress bar on a terminal, plain lines elsewhere."""
+"""Progress of a trial in training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hapens_bench.tracking.sink import RunInfo
 
 
 class ConsoleSink:
-    """A bar for one job on a terminal; else a line for each evaluation."""
+    """A bar for a single job on a terminal, else a line per evaluation."""
 
     def __init__(self, epochs: int, single: bool) -> None:
         self.epochs = epochs
@@ -45,40 +45,37 @@ class ConsoleSink:
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
         """Show the loss and, after an evaluation, the monitored metric."""
-        found = [
-            (part, row[f"{part}/{self.monitor}"])
-            for part in ("valid", "test")
-            if f"{part}/{self.monitor}" in row
-        ]
+        names = [f"{part}/{self.monitor}" for part in ("valid", "test")]
+        metrics = {name: row[name] for name in names if name in row}
         news = f"loss {row['train/loss']:.4f}"
-        news += "".join(f"  {part}/{self.monitor} {value:.4f}" for part, value in found)
+        news += "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
         if self.bar:
             if stage not in self.tasks:
                 self.tasks[stage] = self.bar.add_task(
                     f"{self.name} {stage}", total=self.epochs, news=""
                 )
             self.bar.update(self.tasks[stage], completed=epoch + 1)
-            if found:
+            if metrics:
                 self.bar.update(self.tasks[stage], news=news)
-        elif found:
+        elif metrics:
             self.console.print(
                 f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True
             )
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar:
             self.bar.stop()
 
     def fail(self, reason: str) -> None:
-        """Take the bar away and say why."""
+        """Remove the bar and print the reason."""
         if self.bar:
             self.bar.stop()
         self.console.print(f"{self.name} stopped: {reason}", highlight=False, soft_wrap=True)
 
 
 class PackLine:
-    """A line for each evaluation of a pack, with the range of its trials' losses and metrics."""
+    """A line per evaluation of a pack, with the range of its trials' losses and metrics."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)

@@ -15,7 +15,9 @@ from hapens_bench.tracking.sink import Sink, describe
 
 
 def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: bool) -> bool:
-    """Tell a tracker what a finished run's files hold, unless it was told before with the same options; tell whether it was done now.
+    """Send a finished run's files to a tracker; return whether they were sent.
+
+    They are not if the tracker has them already with the same options, unless `again` is set.
 
     Raises:
         DamagedRun: when a file cannot be read. Exception: whatever the tracker raises.

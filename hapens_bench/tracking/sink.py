@@ -1,4 +1,4 @@
-"""What is told while a trial runs, and to whom; the run folder is the truth, sinks only mirror it."""
+"""Sinks mirror a running trial elsewhere; the run folder is the truth."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LOG = logging.getLogger("hapens_bench.tracking")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a sink is told of a run: its id, a readable name, its group, folder, config, and the flat keys to filter by.
+    """What a sink gets of a run: id, readable name, group, folder, config, flat keys to filter by.
 
-    `rows` is the history that there is already: of a checkpoint, or of a finished run.
+    `rows` is the existing history, of a checkpoint or of a finished run.
     """
 
     run_id: str
@@ -32,38 +32,41 @@ class RunInfo:
 def describe(
     config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()
 ) -> RunInfo:
-    """Name a run for the sinks; its folder is named by its id."""
-    parts = [config[section]["name"] for section in ("dataset", "model", "sampler")]
+    """Return what the sinks get of a run, whose id is the name of its folder."""
+    sections = ("dataset", "model", "sampler")
+    names = [config[section]["name"] for section in sections]
     return RunInfo(
         run_id=folder.name,
-        name="-".join([*parts, f"s{config['seed']}"]),
-        group=f"{parts[0]}-{parts[1]}-{config['protocol']['name']}",
+        name="-".join([*names, f"s{config['seed']}"]),
+        group=f"{names[0]}-{names[1]}-{config['protocol']['name']}",
         folder=folder,
         config=dict(config),
-        flat=dict(zip(("dataset", "model", "sampler"), parts, strict=True))
-        | {"seed": config["seed"]},
+        flat=dict(zip(sections, names, strict=True)) | {"seed": config["seed"]},
         rows=tuple(rows),
     )
 
 
 class Sink(Protocol):
-    """A place that wants to know how a trial goes."""
+    """A tracker that mirrors a trial."""
 
     def start(self, run: RunInfo) -> None:
-        """Begin a run with the rows that it has; what was there under its id is replaced."""
+        """Begin a run with its existing rows; it replaces what the tracker had under its id."""
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
-        """Take the history row of an epoch."""
+        """Log the history row of an epoch."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Take the summary of a run that is done."""
+        """Log the summary of a finished run."""
 
     def fail(self, reason: str) -> None:
-        """Take the reason why a run ended early."""
+        """Log why a run ended early."""
 
 
 class SafeSinks:
-    """Several sinks as one; a sink that throws is told to `fail`, dropped with a warning, and never costs a run."""
+    """Several sinks as one.
+
+    A sink that raises is told to `fail` and dropped with a warning; it never costs a run.
+    """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = list(sinks)
@@ -99,28 +102,31 @@ class SafeSinks:
 
 @cache
 def warn_once(text: str) -> None:
-    """Warn, but not again for each trial that loses the same tracker for the same reason."""
+    """Warn once, not for each trial that loses the same tracker for the same reason."""
     LOG.warning(text)
 
 
 def curves(stage: str, epoch: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what trackers draw of an epoch; each stage has its own epoch axis."""
+    """Return what trackers plot of an epoch; each stage has its own epoch axis.
+
+    The stages are `held` (trains without the validation part) and `full` (trains on all of train).
+    """
     return {f"{stage}/epoch": epoch} | {
         f"{stage}/{key}": value for key, value in row.items() if "/" in key
     }
 
 
 def results(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Give each selection's epoch and test metrics under flat names."""
-    found = {}
+    """Return each selection's epoch and test metrics under flat names."""
+    flat = {}
     for selection, report in summary["selection"].items():
-        found[f"{selection}/epoch"] = report["epoch"]
-        found |= {f"{selection}/test/{metric}": value for metric, value in report["test"].items()}
-    return found
+        flat[f"{selection}/epoch"] = report["epoch"]
+        flat |= {f"{selection}/test/{metric}": value for metric, value in report["test"].items()}
+    return flat
 
 
 def results_table(summary: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Give the header and the rows of a run's final table, a row a selection."""
+    """Return the header and the rows of a run's final table, one row per selection."""
     reports = summary["selection"]
     metrics = list(next(iter(reports.values()))["test"])
     rows = [

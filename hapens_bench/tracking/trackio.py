@@ -1,4 +1,4 @@
-"""Trackio as a sink: a local dashboard beside the run folders, without any account."""
+"""Trackio as a sink: a local dashboard beside the run folders, without an account."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 class TrackioSink:
     """Mirrors a run's history, test results and final table to Trackio's files in a folder.
 
-    The trials of a pack are open at the same time, so every run is an object of its own: `trackio.init` would close the run before.
-    The package is imported when a run starts; it takes its folder from the environment then, one for the whole process.
+    The trials of a pack are open at the same time, so every run is its own object: `trackio.init`
+    would close the run before. The package is imported when a run starts; it then takes its folder
+    from the environment, one for the whole process.
     """
 
     def __init__(self, project: str, folder: str, group: str | None) -> None:
@@ -24,16 +25,16 @@ class TrackioSink:
         self.run: Any = None
 
     def start(self, run: RunInfo) -> None:
-        """Open a run under our run id, in the place of one that has this id already.
+        """Open a run under our run id, replacing one with the same id.
 
         Raises:
-            RuntimeError: when this process writes to another folder already. OSError: when the folder cannot be made.
+            RuntimeError: when this process already writes to another folder.
+            OSError: when the folder cannot be made.
         """
         self.folder.mkdir(parents=True, exist_ok=True)  # Trackio would only warn
         os.environ["TRACKIO_DIR"] = str(self.folder)
-        os.environ.setdefault(
-            "HF_HUB_OFFLINE", "1"
-        )  # else a saved token makes it ask the hub for a user's name
+        # Otherwise a saved token makes it ask the hub for the user's name.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import trackio
 
         if self.folder != trackio.TRACKIO_DIR:
@@ -59,7 +60,7 @@ class TrackioSink:
         self.run.log(curves(stage, epoch, row), step=epoch)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Log each selection's test metrics, and all of them as the table `results`, after the last epoch; then close."""
+        """Log each selection's test metrics, also as the table `results`, and close."""
         import trackio
 
         columns, rows = results_table(summary)
@@ -67,7 +68,7 @@ class TrackioSink:
         self.run.finish()
 
     def fail(self, reason: str) -> None:
-        """Leave an alert with the reason and close; a run that was never opened is left alone."""
+        """Leave an alert with the reason and close, if the run was opened."""
         if self.run is None:
             return
         import trackio
@@ -78,7 +79,8 @@ class TrackioSink:
 
 @cache
 def tell(folder: Path, project: str) -> None:
-    """Say, once, how to look at the runs."""
+    """Print the command that shows the runs, once."""
     print(
-        f"to look at the runs: TRACKIO_DIR={shlex.quote(str(folder))} trackio show --project {shlex.quote(project)}"
+        f"to look at the runs: TRACKIO_DIR={shlex.quote(str(folder))} "
+        f"trackio show --project {shlex.quote(project)}"
     )

@@ -1,4 +1,4 @@
-"""Weights & Biases as a sink: offline unless asked, one W&B run a trial, always closed."""
+"""Weights & Biases as a sink: offline by default, one W&B run per trial, always closed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any, Literal
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 Mode = Literal["online", "offline"]
-PATIENCE = 12  # seconds W&B waits for its server, also at the exit of the process; more than a call may take
+# Seconds that W&B waits for its server, also at the exit of the process; more than a call may take.
+PATIENCE = 12
 
 
 class WandbSink:
-    """Mirrors a run's history, and its test results as summary values and a table, to W&B.
+    """Mirrors to W&B a run's history, and its test results as summary values and a table.
 
-    The trials of a pack are open at the same time, so every run is one of its own (`reinit="create_new"`) and nothing goes through the
-    module's current run. The package is imported when a run starts, so `logger=none` needs none of it.
+    The trials of a pack are open at the same time, so every run is created anew
+    (`reinit="create_new"`) and nothing uses the module's current run. The package is imported when
+    a run starts, so `logger=none` does not need it. Its axes are those of the two stages: `held`
+    (trains without the validation part) and `full` (trains on all of train).
     """
 
     def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
@@ -25,7 +28,7 @@ class WandbSink:
         self.run: Any = None
 
     def start(self, run: RunInfo) -> None:
-        """Open a W&B run under our run id, inside the run folder; W&B puts it in the place of one that has this id already."""
+        """Open a W&B run under our run id in the run folder; it replaces one with the same id."""
         os.environ.setdefault("WANDB_SILENT", "true")  # read at import
         import wandb
 
@@ -61,7 +64,7 @@ class WandbSink:
         self.run.log(curves(stage, epoch, row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Put each selection's test metrics into the summary, and all of them into the table `results`; then close."""
+        """Write each selection's test metrics to the summary and the table `results`, and close."""
         import wandb
 
         columns, rows = results_table(summary)
@@ -71,7 +74,7 @@ class WandbSink:
         self._close(0)
 
     def fail(self, reason: str) -> None:
-        """Note the reason and close as failed."""
+        """Record the reason and close as failed."""
         self.run.summary["failure"] = reason
         self._close(1)
 

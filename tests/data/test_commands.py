@@ -5,7 +5,7 @@ from hapens_bench.cli import data, main
 
 @pytest.fixture
 def hapens(tmp_path, monkeypatch, capsys):
-    """Run `hapens data ...` on an empty cache; gives exit code and what was printed."""
+    """Run `hapens data ...` on an empty cache; return the exit code and the output."""
     monkeypatch.setenv("HAPENS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(data.CONSOLE, "width", 300)
 

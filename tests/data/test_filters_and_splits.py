@@ -23,8 +23,8 @@ def pairs(found: Interactions) -> list[tuple[int, int]]:
 
 
 def test_rating_threshold_keeps_equal_ratings():
-    found = filters.at_least_rating(log([(0, 0), (0, 1), (1, 0)], ratings=[3.5, 4, 5]), 4)
-    assert pairs(found) == [(0, 1), (1, 0)] and found.rating.tolist() == [4, 5]
+    kept = filters.at_least_rating(log([(0, 0), (0, 1), (1, 0)], ratings=[3.5, 4, 5]), 4)
+    assert pairs(kept) == [(0, 1), (1, 0)] and kept.rating.tolist() == [4, 5]
 
 
 def test_rating_threshold_without_ratings_is_refused():
@@ -33,8 +33,8 @@ def test_rating_threshold_without_ratings_is_refused():
 
 
 def test_distinct_keeps_the_earliest_and_the_order_of_the_source():
-    found = filters.distinct(log([(0, 1), (1, 0), (0, 1), (0, 0), (0, 1)], times=[5, 1, 3, 9, 3]))
-    assert pairs(found) == [(1, 0), (0, 1), (0, 0)] and found.time.tolist() == [1, 3, 9]
+    kept = filters.distinct(log([(0, 1), (1, 0), (0, 1), (0, 0), (0, 1)], times=[5, 1, 3, 9, 3]))
+    assert pairs(kept) == [(1, 0), (0, 1), (0, 0)] and kept.time.tolist() == [1, 3, 9]
     assert pairs(filters.distinct(log([(0, 1), (0, 0), (0, 1)]))) == [(0, 1), (0, 0)]
 
 
@@ -56,8 +56,8 @@ def test_minimum_per_user_is_one_pass():
 
 
 def test_renumber_closes_gaps_in_order():
-    found = filters.renumber(log([(7, 3), (2, 9), (7, 9)]))
-    assert pairs(found) == [(1, 0), (0, 1), (1, 1)] and (found.n_users, found.n_items) == (2, 2)
+    kept = filters.renumber(log([(7, 3), (2, 9), (7, 9)]))
+    assert pairs(kept) == [(1, 0), (0, 1), (1, 1)] and (kept.n_users, kept.n_items) == (2, 2)
 
 
 def test_random_split_has_the_share_of_each_user_and_spares_single_rows():
@@ -79,9 +79,9 @@ def test_random_split_is_uniform_over_a_users_rows():
 
 def test_random_users_are_whole_reproducible_and_uniform():
     rows = log([(u, i) for u in (0, 2, 3, 5) for i in range(3)])
-    found = filters.random_users(rows, 2, seed=4)
-    assert len(found) == 6 and len(set(found.user)) == 2
-    assert pairs(found) == pairs(filters.random_users(rows, 2, seed=4))
+    kept = filters.random_users(rows, 2, seed=4)
+    assert len(kept) == 6 and len(set(kept.user)) == 2
+    assert pairs(kept) == pairs(filters.random_users(rows, 2, seed=4))
     assert (
         pairs(filters.random_users(rows, 4, seed=0))
         == pairs(filters.random_users(rows, 9, seed=0))

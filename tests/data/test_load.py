@@ -134,7 +134,7 @@ def test_a_download_without_a_published_checksum_must_stay_what_it_was(
         fetch_file(file, tmp_path, None)
     monkeypatch.setattr(
         sources.pooch, "HTTPDownloader", Served(TEST)
-    )  # the publisher has another file by now
+    )  # the publisher has changed the file
     assert fetch_file(file, tmp_path, None).read_bytes() == TEST
 
 
@@ -220,7 +220,7 @@ def test_only_https_is_downloaded_from(tmp_path):
 
 
 class Served:
-    """A downloader in pooch's place that delivers `content`."""
+    """A downloader in place of pooch's that delivers `content`."""
 
     def __init__(self, content):
         self.content = content
@@ -319,7 +319,7 @@ def test_chronological_split_of_a_log_with_times(mirror, tmp_path):
 
 @pytest.fixture
 def sdns(tmp_path):
-    """The sdns protocol, and a function that gives its split of a UserBehavior log."""
+    """A function that returns the split of a UserBehavior log under the sdns protocol."""
     protocol = make_config("dataset=tmall", "protocol=sdns")["protocol"]
     files = {"log": {"name": "log.csv", "mirror": "log.csv"}}
     raw = {"reader": "user_behavior", "licence": "none", "files": files}
@@ -426,11 +426,17 @@ def test_a_split_by_time_of_ml_1m_in_order(mirror, tmp_path):
     with np.load(mirror / "ml1m_order" / "ml1m_order.npz", allow_pickle=False) as arrays:
         user, item = arrays["user"], arrays["item"].tolist()
         items = list(dict.fromkeys(item))  # by first appearance, as they are numbered
-        first = [items.index(i) for i, own in zip(item, user == user[0], strict=True) if own]
-    own = [part[part[:, 0] == 0, 1].tolist() for part in (split.train, split.valid, split.test)]
+        first = [
+            items.index(i)
+            for i, items_of_user in zip(item, user == user[0], strict=True)
+            if items_of_user
+        ]
+    items_of_user = [
+        part[part[:, 0] == 0, 1].tolist() for part in (split.train, split.valid, split.test)
+    ]
     n = len(first)
-    assert [len(part) for part in own] == [n - 10, 5, 5] and n == 53
-    assert own == [sorted(first[:-10]), sorted(first[-10:-5]), sorted(first[-5:])]
+    assert [len(part) for part in items_of_user] == [n - 10, 5, 5] and n == 53
+    assert items_of_user == [sorted(first[:-10]), sorted(first[-10:-5]), sorted(first[-5:])]
     assert (split.n_users, split.n_items) == (6040, 3706)
 
 

@@ -29,10 +29,10 @@ def test_it_is_what_its_docstring_says():
     assert len(sort_pairs(pairs)) == len(pairs), "no pair twice"
     counts = np.bincount(log.user, minlength=3000)
     assert counts.min() == 3 and abs(counts.mean() - 20) < 1
-    own = [
+    own_shares = [
         np.bincount(log.item[log.user == u] % 5, minlength=5).max() / counts[u] for u in range(300)
     ]
-    assert abs(np.mean(own) - 0.96) < 0.02, (
+    assert abs(np.mean(own_shares) - 0.96) < 0.02, (
         "noise=0.05, of which a fifth falls into the own cluster"
     )
     popularity = np.bincount(log.item // 5, minlength=400)

@@ -42,20 +42,12 @@ def test_amazon_json_lines_gzipped(tmp_path):
     assert rows(readers.amazon({"log": path})) == [(0, 0, 30), (1, 0, 20), (0, 1, 10)]
 
 
-def test_ncf_ratings_and_negatives(tmp_path):
+def test_ncf_ratings(tmp_path):
     train = write(tmp_path / "a.train.rating", "0\t32\t4\t978824330\n1\t3\t1\t5\n")
     test = write(tmp_path / "a.test.rating", "0\t25\t5\t978824351\n")
     read = readers.ncf({"train": train, "test": test})
     assert read.train.tolist() == [[0, 32], [1, 3]] and read.test.tolist() == [[0, 25]]
     assert (read.n_users, read.n_items) == (2, 33)
-    negatives = write(tmp_path / "a.test.negative", "(0,25)\t1064\t174\n(1,133)\t1072\t3154\n")
-    positives, drawn = readers.ncf_negatives(negatives)
-    assert positives.tolist() == [[0, 25], [1, 133]] and drawn.tolist() == [
-        [1064, 174],
-        [1072, 3154],
-    ]
-    with pytest.raises(UserError, match="line 2: 1 negatives where line 1 has 2"):
-        readers.ncf_negatives(write(tmp_path / "b", "(0,25)\t1064\t174\n(1,133)\t1072\n"))
 
 
 def test_adjacency_keeps_ids_and_allows_users_without_items(tmp_path):
@@ -67,7 +59,11 @@ def test_adjacency_keeps_ids_and_allows_users_without_items(tmp_path):
 
 
 def test_user_behavior_counts_every_behaviour(tmp_path):
-    text = "100,2268318,2520377,pv,1511544070\n100,2333346,2520771,buy,1511561733\n115,2268318,149192,fav,1511572885\n"
+    text = (
+        "100,2268318,2520377,pv,1511544070\n"
+        "100,2333346,2520771,buy,1511561733\n"
+        "115,2268318,149192,fav,1511572885\n"
+    )
     log = readers.user_behavior({"log": write(tmp_path / "UserBehavior.csv", text)})
     assert rows(log) == [(0, 0, 1511544070), (0, 1, 1511561733), (1, 0, 1511572885)]
 

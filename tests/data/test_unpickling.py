@@ -1,6 +1,6 @@
-"""Pickles from strangers: what is no `defaultdict(list)` of whole numbers runs nothing.
+"""Untrusted pickles: only a `defaultdict(list)` of whole numbers is read, and nothing is run.
 
-It is refused in one sentence.
+Anything else is refused in one sentence.
 """
 
 import copyreg
@@ -40,7 +40,7 @@ def lists(content: dict | None = None) -> defaultdict:
 
 
 class Calls:
-    """Calls something where it is unpickled."""
+    """Calls something when it is unpickled."""
 
     def __init__(self, function, *arguments, state=None) -> None:
         self.reduced = (function, arguments) if state is None else (function, arguments, state)
@@ -50,7 +50,7 @@ class Calls:
 
 
 class Named:
-    """Has a persistent id where it is pickled by `WithIds`."""
+    """Has a persistent id when `WithIds` pickles it."""
 
 
 class WithIds(pickle.Pickler):
@@ -149,7 +149,7 @@ OTHER = {
 
 
 def refused(content: bytes, folder: Path) -> str:
-    """Give the sentence by which the bytes are refused."""
+    """Return the sentence that refuses the bytes."""
     (folder / "file.pkl").write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_lists(folder / "file.pkl")
@@ -161,9 +161,9 @@ def refused(content: bytes, folder: Path) -> str:
 
 def test_lists_become_pairs_in_their_order(tmp_path):
     (tmp_path / "file.pkl").write_bytes(dumped(lists()))
-    found = read_lists(tmp_path / "file.pkl")
-    assert found.dtype == np.int64
-    assert found.tolist() == [[0, 5], [0, 300], [2, 70_000], [1, 0], [1, 255]]
+    array = read_lists(tmp_path / "file.pkl")
+    assert array.dtype == np.int64
+    assert array.tolist() == [[0, 5], [0, 300], [2, 70_000], [1, 0], [1, 255]]
     many = {user: list(range(user % 7)) for user in range(3000)}  # places beyond 255
     (tmp_path / "file.pkl").write_bytes(dumped(lists(many)))
     pairs = [[user, item] for user, items in many.items() for item in items]
@@ -202,7 +202,7 @@ def test_hostile_pickles_take_no_memory(tmp_path):
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Change, cut, put in or repeat some bytes of a pickle; or give any bytes after its head."""
+    """Change, cut, insert or repeat some bytes of a pickle, or draw any bytes after its head."""
     small = [content for content in HOSTILE.values() if len(content) < 999]
     content = draw(st.sampled_from([dumped(lists()), *small]))
     opcodes = st.sampled_from(sorted([*unpickling.SIZES, pickle.GLOBAL]))
@@ -223,11 +223,11 @@ def test_damaged_bytes_are_read_or_refused_in_one_sentence(n, tmp_path, monkeypa
     def fuzz(content: bytes) -> None:
         Path("file.pkl").write_bytes(content)
         try:
-            found = read_lists(Path("file.pkl"))
+            pairs = read_lists(Path("file.pkl"))
         except UserError as error:
             assert str(error).isprintable() and "file.pkl" in str(error)
         else:
-            assert found.min() >= 0 and found.shape[1] == 2
+            assert pairs.min() >= 0 and pairs.shape[1] == 2
 
     fuzz()
     assert os.listdir(tmp_path) == ["file.pkl"]

@@ -13,7 +13,7 @@ def engine(request):
 def random_vectors(
     generator: np.random.Generator, shape: tuple[int, ...], levels: int | None
 ) -> torch.Tensor:
-    """Normal vectors, or coarse ones with few levels, which give ties."""
+    """Return normal vectors, or coarse ones with few levels, which give ties."""
     vectors = (
         generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape)
     )

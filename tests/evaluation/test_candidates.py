@@ -14,7 +14,10 @@ METRICS = ["NDCG@1", "NDCG@3", "Recall@3", "MRR@10", "HitRate@30"]
 
 
 def case(seed: int, levels: int | None):
-    """Vectors (coarse ones give ties), a target of all users but every seventh, and lists with duplicates."""
+    """Vectors (coarse ones give ties), targets and lists with duplicates.
+
+    Every seventh user has no target.
+    """
     generator = np.random.default_rng(seed)
     vectors = random_vectors(generator, (3, U + I, D), levels)
     targets = np.array([(u, generator.integers(I)) for u in range(U) if u % 7])

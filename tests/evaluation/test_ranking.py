@@ -18,7 +18,10 @@ U, I, D = 70, 50, 3
 
 
 def case(seed: int, levels: int | None):
-    """Random vectors (coarse ones give ties), train and test pairs with empty users and users with many test items."""
+    """Random vectors (coarse ones give ties), and train and test pairs.
+
+    Some users have no pairs, and some have many test items.
+    """
     generator = np.random.default_rng(seed)
     vectors = random_vectors(generator, (3, U + I, D), levels)
     known = generator.random((U, I)) < 0.2
@@ -44,10 +47,10 @@ def slow(scores: np.ndarray, known: set, targets: set, name: str) -> float:
 
 
 def by_user(pairs):
-    found = {}
+    items_by_user = {}
     for user, item in pairs.tolist():
-        found.setdefault(user, set()).add(item)
-    return found
+        items_by_user.setdefault(user, set()).add(item)
+    return items_by_user
 
 
 @pytest.mark.parametrize("levels", [None, 2, 4])
@@ -55,9 +58,9 @@ def test_equal_to_a_slow_loop_and_to_trec_eval_with_and_without_ties(levels, eng
     users, items, known, targets = case(1, levels)
     results = FullRanking(known, targets, U, I, METRICS, CPU, 1, engine).evaluate(users, items)
     excluded, wanted = by_user(known), by_user(targets)
-    # trec_eval breaks ties by document id, descending: ids that fall as items rise make its rule ours
+    # trec_eval breaks ties by descending document id: ids that fall as items rise match our rule
     name = {i: f"{I - i:04d}" for i in range(I)}
-    qrels = {str(u): {name[i]: 1 for i in found} for u, found in wanted.items()}
+    qrels = {str(u): {name[i]: 1 for i in items_by_user} for u, items_by_user in wanted.items()}
     oracle = {
         f"{ours}@{K}": ir_measures.parse_measure(theirs.format(K=K))
         for ours, theirs in (

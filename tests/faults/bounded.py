@@ -1,4 +1,4 @@
-"""A process that does one thing after another for a fuzz test, with a bound on its memory and on the time for each."""
+"""A process that runs the cases of a fuzz test, with bounds on memory and on time per case."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 60  # of a case; on an idle machine a case takes a fraction of one
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended: an exit code, or the traceback of what nobody caught, and what was printed."""
+    """How a case ended: its exit code or the traceback of an uncaught error, and its output."""
 
     code: int | None
     printed: str
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def cases(n: int) -> settings:
-    """Give the settings of a fuzz of n cases, the same ones every time."""
+    """Return the settings of a fuzz test of n cases, the same ones every time."""
     quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
     return settings(
         max_examples=n, deadline=None, derandomize=True, database=None, suppress_health_check=quiet
@@ -38,7 +38,7 @@ def cases(n: int) -> settings:
 
 
 class Bounded:
-    """Calls `function` in a process of its own, in a folder of its own; one that hangs is ended and told as such."""
+    """Calls `function` in its own process and folder; a call that hangs is ended and reported."""
 
     def __init__(self, function: Callable[[Any], int], place: Path) -> None:
         self.function, self.place = function, place
@@ -90,7 +90,8 @@ def _serve(pipe: Connection, function: Callable[[Any], int], place: Path) -> Non
         "HAPENS_MIRROR": "",
         "https_proxy": "http://127.0.0.1:9",
     }
-    import hapens_bench.launch.sweep  # noqa: F401 - with torch and the compiled loops, before memory is bounded
+    # Import torch and the compiled loops before memory is bounded.
+    import hapens_bench.launch.sweep  # noqa: F401
     from hapens_bench.kernels import cpu
 
     cpu.prepare()

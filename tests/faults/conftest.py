@@ -1,4 +1,4 @@
-"""A sweep that is disturbed, the same sweep left in peace, and the table of what was tried, what it took and what it cost."""
+"""A disturbed sweep, the same sweep undisturbed, and a table of the faults and their costs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIXED = ["trainer.device=cpu", "trainer.checkpoint_seconds=0", "hydra.launcher.m
 
 @dataclass
 class Sweep:
-    """Twenty trials below a folder of their own."""
+    """Twenty trials in their own folder."""
 
     place: Path
     more: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Sweep:
         paths = [f"paths.runs={self.runs}", f"paths.cache={self.place / 'cache'}"]
         typed = [*SWEEP, *SMALL, *FIXED, *paths, *self.more, *overrides]
         last = {
-            one.split("=")[0]: one for one in typed
+            override.split("=")[0]: override for override in typed
         }  # what is said later replaces what was said before
         command = [sys.executable, "-m", "hapens_bench", "-m", *last.values()]
         quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -56,26 +56,26 @@ class Sweep:
         )
 
     def finish(self, *overrides: str) -> str:
-        """Type the sweep again and wait for its end; give what it printed."""
+        """Run the sweep again, wait for its end, and return its output."""
         process = self.start(*overrides)
         said, _ = process.communicate(timeout=600)
         assert process.returncode == 0, said
         return said
 
     def done(self) -> dict[str, bytes]:
-        """Give what the finished trials found, by run id."""
-        found = {}
+        """Return the summaries of the finished trials, by run id."""
+        summaries = {}
         for path in self.runs.glob("*/*/*/*/status.json"):
             if json.loads(path.read_bytes()).get("state") == "done":
-                found[path.parent.name] = (path.parent / "summary.json").read_bytes()
-        return found
+                summaries[path.parent.name] = (path.parent / "summary.json").read_bytes()
+        return summaries
 
     def metrics(self) -> dict[str, dict]:
         return {name: json.loads(text)["selection"] for name, text in self.done().items()}
 
 
 def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
-    """Send a signal to a launcher and everything that it started."""
+    """Send a signal to a launcher and all its processes."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
@@ -84,7 +84,7 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
 
 
 def workers(process: subprocess.Popen) -> list[int]:
-    """Give the process ids of a launcher's workers."""
+    """Return the process ids of a launcher's workers."""
     try:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         return [
@@ -98,7 +98,7 @@ def workers(process: subprocess.Popen) -> list[int]:
 
 @dataclass(frozen=True)
 class Calm:
-    """The sweep left in peace: its metrics, and the seconds until it began to train and until its end."""
+    """The undisturbed sweep: its metrics, and the seconds until training began and it ended."""
 
     place: Path
     metrics: dict[str, dict]
@@ -129,9 +129,10 @@ ROWS: list[tuple[str, ...]] = []
 
 @pytest.fixture
 def survived(calm):
-    """Check that a sweep ended with the undisturbed metrics, and enter it into the table.
+    """Check that a sweep ended with the undisturbed metrics, and add it to the table.
 
-    Seconds lost are those beyond one undisturbed run of the sweep; results lost the finished trials that had to be trained again.
+    Seconds lost are those beyond one undisturbed run of the sweep. Results lost are the finished
+    trials that had to be trained again.
     """
 
     def check(

@@ -1,4 +1,7 @@
-"""Overrides of all kinds: each command either trains or ends in one sentence and exit code 2, within bounds of memory and time."""
+"""Overrides of all kinds, within bounds of memory and time.
+
+Each command either trains or ends in one sentence and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ SWEEPS = ["1,2", "range(2)", "choice(1,2)", "interval(0,1)", "glob(*)", "sort(2,
 
 
 def leaves(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the dotted names of a config's values, and the values, sections among them."""
+    """Return the values of a config by dotted name, sections included."""
     for name, value in section.items():
         yield f"{path}{name}", value
         if isinstance(value, Mapping):
@@ -137,14 +140,14 @@ def options(group: str) -> list[str]:
 
 @lru_cache
 def keys(group: str, option: str) -> dict[str, Any]:
-    """Give the keys of the composed config, with one option of a group, and their values."""
+    """Return the values of the config composed with one option of a group, by key."""
     more = ["loss=worst_case"] if option == "worst_case" else []
-    found = leaves(make_config("tuned=none", f"{group}={option}", *more))
-    return {key: value for key, value in sorted(found, key=str) if key not in NOT_FUZZED}
+    pairs = leaves(make_config("tuned=none", f"{group}={option}", *more))
+    return {key: value for key, value in sorted(pairs, key=str) if key not in NOT_FUZZED}
 
 
 def near(value: Any) -> list[str]:
-    """Give values of the same kind, of which most are allowed."""
+    """Return values of the same kind, most of them allowed."""
     if isinstance(value, bool):
         return ["true", "false"]
     if isinstance(value, (int, float)):
@@ -168,7 +171,10 @@ def values() -> st.SearchStrategy[str]:
 
 @st.composite
 def commands(draw: st.DrawFn) -> list[str]:
-    """Draw what is typed after `hapens train`: a component, one to three keys of it or of anything else, and the tiny sizes."""
+    """Draw the arguments of `hapens train`.
+
+    They are a component, one to three keys of it or of anything else, and tiny sizes.
+    """
     group = draw(st.sampled_from(["model", "sampler", "loss", "protocol"]))
     option = draw(st.sampled_from(options(group)))
     typed = [f"{group}={option}"]
@@ -199,7 +205,7 @@ def commands(draw: st.DrawFn) -> list[str]:
 
 
 def as_it_should_be(outcome: Outcome) -> bool:
-    """Tell whether it trained, diverged, or was refused in one sentence."""
+    """Return whether it trained, diverged, or was refused in one sentence."""
     said = [line for line in outcome.printed.splitlines() if line.startswith("error: ")]
     if outcome.uncaught or "Traceback" in outcome.printed or "Error:" in outcome.printed:
         return False

@@ -1,4 +1,7 @@
-"""Damaged raw files of every format: each is parsed or refused in one sentence, within bounds of memory and time."""
+"""Damaged raw files of every format, within bounds of memory and time.
+
+Each is parsed or refused in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from hypothesis import strategies as st
 
 from hapens_bench.cli.errors import guarded
 from hapens_bench.data.load import load
-from hapens_bench.data.readers import READERS, ncf_negatives
+from hapens_bench.data.readers import READERS
 from tests.conftest import make_config
 from tests.faults.bounded import Bounded, cases
 
@@ -98,7 +101,6 @@ VALID: dict[str, list[Files]] = {
         {"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}
     ],
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
-    "ncf_negatives": [{"log": lines("({u},{i})\t1\t2\t3\n")}],
     "adjacency": [{"train": ADJACENCY, "test": ADJACENCY}],
     "consumed": [CONSUMED],
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
@@ -117,7 +119,10 @@ VALID: dict[str, list[Files]] = {
 
 
 def arrays() -> st.SearchStrategy[object]:
-    """Draw arrays that a reader does not expect: objects, texts, dates, other shapes, numbers out of range."""
+    """Draw arrays that a reader does not expect.
+
+    They hold objects, texts, dates, numbers out of range, or have other shapes.
+    """
     numbers = [-1, 0, 3, 2**31, 2**62, 10**9, 0.5, float("nan"), float("inf")]
     flat = st.lists(st.sampled_from(numbers), max_size=6).map(np.array)
     shaped = st.sampled_from(
@@ -145,7 +150,7 @@ def arrays() -> st.SearchStrategy[object]:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """Damage bytes, or lines, or fields of them; or pack them."""
+    """Damage bytes, lines or fields, or compress the file."""
     kind = draw(
         st.sampled_from(
             ["flip", "cut", "drop", "field", "insert", "repeat", "code", "gzip", "gzip cut"]
@@ -183,7 +188,10 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def commands(draw: st.DrawFn) -> tuple[str, Files]:
-    """Draw a reader and its files, one of them damaged once or twice, or an archive with arrays that it does not expect."""
+    """Draw a reader and its files.
+
+    One file is damaged once or twice, or is an archive with unexpected arrays.
+    """
     reader = draw(st.sampled_from(sorted(VALID)))
     files = dict(draw(st.sampled_from(VALID[reader])))
     name = draw(st.sampled_from(sorted(files)))
@@ -199,12 +207,10 @@ def commands(draw: st.DrawFn) -> tuple[str, Files]:
 
 
 def read(case: tuple[str, Files]) -> int:
-    """Read the files as a run does: parsed, split, and checked."""
+    """Parse, split and check the files, as a run does."""
     reader, files = case
     for name, content in files.items():
         Path(name).write_bytes(content)
-    if reader == "ncf_negatives":
-        return guarded(lambda: ncf_negatives(Path("log")) and 0)
     assert reader in READERS
     sources = {
         "raw": {"reader": reader, "files": {name: {"name": name, "mirror": name} for name in files}}
@@ -244,5 +250,5 @@ def test_every_file_is_parsed_or_refused_in_one_sentence(n, tmp_path):
 
 
 def test_the_readers_are_all_fuzzed():
-    assert set(VALID) == {*READERS, "ncf_negatives"}
+    assert set(VALID) == set(READERS)
     assert set(VALID["ncf"][0]) == {"train", "test"}

@@ -1,4 +1,7 @@
-"""What can happen to a sweep of 20 trials. Typed again after each fault, it ends with the metrics of the undisturbed one."""
+"""Faults during a sweep of 20 trials.
+
+Run again after each fault, it ends with the metrics of the undisturbed sweep.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +162,7 @@ def test_bits_flip_in_checkpoints_and_in_the_parsed_data(calm, sweep, survived):
 
 @pytest.mark.parametrize("year", [1971, 2200])
 def test_the_clock_jumps(calm, sweep, survived, year):
-    """The clock is what files are stamped by: half of a sweep has been run when it jumps."""
+    """The clock that stamps files jumps when half of a sweep has been run."""
     begun = time.monotonic()
     shutil.copytree(calm.place, sweep.place, dirs_exist_ok=True)
     folders = sorted(path.parent for path in sweep.runs.glob("*/*/*/*/status.json"))

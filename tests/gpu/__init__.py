@@ -1,4 +1,7 @@
-"""What only a CUDA device can show. HAPENS_TEST_DEVICE=cpu rehearses it: `bash scripts/gpu/rehearse.sh`."""
+"""Tests that need a CUDA device.
+
+HAPENS_TEST_DEVICE=cpu rehearses them: `bash scripts/gpu/rehearse.sh`.
+"""
 
 import os
 

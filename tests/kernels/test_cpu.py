@@ -30,7 +30,7 @@ def tables(D: int):
 
 
 def results(engine, D, leaf):
-    """Scores and the gradients of a function of them, on leaf tables or on tables that were computed from others."""
+    """Return scores and gradients of a function of them, on leaf or computed tables."""
     users, items = (nn.Parameter(table) for table in tables(D))
     encoded = Encoded(users, items, engine) if leaf else Encoded(2 * users, 2 * items, engine)
     index = batch()
@@ -49,7 +49,7 @@ def test_pairs_and_their_gradients_equal_the_plain_path(D, leaf):
 
 
 @pytest.mark.parametrize("leaf", [True, False])
-def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+def test_rows_and_their_gradients_equal_the_plain_path_and_keep_their_bits_alone(leaf):
     users, negatives = batch()[0], batch()[2]
 
     def looked_up(engine, trials):
@@ -69,11 +69,11 @@ def test_rows_and_their_gradients_equal_the_plain_path_and_have_the_same_bits_al
 
 
 @pytest.mark.parametrize("leaf", [True, False])
-def test_a_factor_and_norms_of_other_tables_equal_the_plain_path_and_have_the_same_bits_alone(leaf):
+def test_factors_and_norms_of_other_tables_equal_the_plain_path_and_keep_their_bits(leaf):
     factors, index = torch.randn(T, 1, 7, generator=torch.Generator().manual_seed(1)), batch()
 
     def found(engine, trials):
-        """GMF's: queries have a factor, the norms are of vectors without it."""
+        """As in GMF: queries have a factor, and the norms are of vectors without it."""
         factor, users, items = (nn.Parameter(x[trials]) for x in (factors, *tables(7)))
         own, at = (users, items) if leaf else (2 * users, 2 * items), [x[trials] for x in index]
         encoded = Encoded(*own, engine, factor=factor)
@@ -110,11 +110,11 @@ def test_gradients_of_two_uses_add_up():
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    found = []
+    by_threads = []
     for threads in (1, 2):
         cpu.set_threads(threads)
-        found.append(results(Engine.NUMBA, 64, leaf=True))
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+        by_threads.append(results(Engine.NUMBA, 64, leaf=True))
+    assert all(torch.equal(one, two) for one, two in zip(*by_threads, strict=True))
 
 
 def test_a_trial_has_the_same_bits_alone():
@@ -122,9 +122,9 @@ def test_a_trial_has_the_same_bits_alone():
     index = batch()
     packed = Encoded(users, items, Engine.NUMBA).pairs(*index)
     for t in range(T):
-        one = slice(t, t + 1)
-        alone = Encoded(users[one], items[one], Engine.NUMBA).pairs(*[x[one] for x in index])
-        assert all(torch.equal(a, p[one]) for a, p in zip(alone, packed, strict=True))
+        trial = slice(t, t + 1)
+        alone = Encoded(users[trial], items[trial], Engine.NUMBA).pairs(*[x[trial] for x in index])
+        assert all(torch.equal(a, p[trial]) for a, p in zip(alone, packed, strict=True))
 
 
 def test_adam_clears_the_gradient_and_moves_rows_without_one():

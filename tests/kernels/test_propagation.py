@@ -1,4 +1,4 @@
-"""The compiled product, dropout and rows of length 1 against plain torch, in float64 where sums are taken."""
+"""The compiled product, dropout and rows of length 1 against plain torch (sums in float64)."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hapens_bench.kernels import Engine, cpu
+from hapens_bench.kernels import Engine, cpu, gradients
 from hapens_bench.models.dropout import Noise
 from hapens_bench.rng import Purpose, Streams
 
@@ -42,27 +42,25 @@ def dense(indptr, index, weight, m: int = 50):
 
 @pytest.mark.parametrize("D", [1, 5, 64])
 @pytest.mark.parametrize("own", [False, True])
-def test_products_equal_dense_ones_and_have_the_same_bits_for_any_pack_and_number_of_threads(
-    D, own
-):
+def test_products_equal_dense_ones_with_the_same_bits_for_any_pack_and_thread_count(D, own):
     generator = torch.Generator().manual_seed(D)
     indptr, index = matrix()
     table, weight = (
         torch.randn(3, 50, D, generator=generator),
         torch.randn(3 if own else 1, len(index), generator=generator),
     )
-    found = []
+    outputs = []
     for threads in (1, 2):
         cpu.set_threads(threads)
-        found.append(cpu.multiply(indptr, index, weight, table))
+        outputs.append(cpu.multiply(indptr, index, weight, table))
         for t in range(3):
             w = weight[t : t + 1] if own else weight
-            assert torch.equal(cpu.multiply(indptr, index, w, table[t : t + 1])[0], found[0][t])
-    assert torch.equal(*found)
+            assert torch.equal(cpu.multiply(indptr, index, w, table[t : t + 1])[0], outputs[0][t])
+    assert torch.equal(*outputs)
     for t in range(3):
         expected = dense(indptr, index, weight[t % len(weight)]) @ table[t].double()
-        assert torch.allclose(found[0][t].double(), expected, atol=1e-5)
-    assert not found[0][:, [0, 5, 10]].any(), "a row without edges gets nothing"
+        assert torch.allclose(outputs[0][t].double(), expected, atol=1e-5)
+    assert not outputs[0][:, [0, 5, 10]].any(), "a row without edges gets nothing"
 
 
 def noise(seeds=(1, 2, 3)) -> Noise:
@@ -70,14 +68,14 @@ def noise(seeds=(1, 2, 3)) -> Noise:
 
 
 def test_both_engines_drop_the_same_entries_and_the_gradient_of_the_same():
-    rate, found = torch.tensor([0.0, 0.25, 0.9]).view(-1, 1, 1), []
+    rate, outputs = torch.tensor([0.0, 0.25, 0.9]).view(-1, 1, 1), []
     for engine in (Engine.PLAIN, Engine.NUMBA):
         x = nn.Parameter(torch.randn(3, 6, 7, generator=torch.Generator().manual_seed(0)))
         dropped = noise().drop(x, rate, torch.tensor(1000), engine)
         (dropped * torch.arange(42.0).view(6, 7)).sum().backward()
-        found.append((dropped, x.grad))
+        outputs.append((dropped, x.grad))
         assert torch.equal(dropped[0], x[0]), "nothing is dropped at rate 0"
-    assert all(torch.equal(mine, plain) for mine, plain in zip(*found, strict=True))
+    assert all(torch.equal(mine, plain) for mine, plain in zip(*outputs, strict=True))
 
 
 def test_dropout_drops_its_share_keeps_the_mean_and_goes_on_in_the_stream():
@@ -94,15 +92,15 @@ def test_dropout_drops_its_share_keeps_the_mean_and_goes_on_in_the_stream():
 
 
 def test_rows_of_length_one_and_their_gradients_equal_those_of_torch():
-    found = []
-    for function in (cpu.Unit.apply, lambda x: F.normalize(x, dim=-1)):
+    outputs = []
+    for function in (gradients.Unit.apply, lambda x: F.normalize(x, dim=-1)):
         table = torch.randn(2, 9, 13, generator=torch.Generator().manual_seed(0))
         table[0, 3] = 0
         x = nn.Parameter(table)
         unit = function(x)
         (unit * torch.arange(13.0)).sum().backward()
-        found.append((unit.detach(), x.grad))
-    (unit, gradient), (expected, theirs) = found
+        outputs.append((unit.detach(), x.grad))
+    (unit, gradient), (expected, theirs) = outputs
     assert torch.allclose(unit, expected, atol=1e-6)
     inside = [row for row in range(9) if row != 3]
     assert (

@@ -1,4 +1,7 @@
-"""How many variants of each compiled function a plausible sweep asks torch for; it gives up compiling at a limit."""
+"""How many variants of each compiled function a plausible sweep needs.
+
+Torch stops compiling a function at a limit.
+"""
 
 import collections
 import contextlib
@@ -29,12 +32,12 @@ MODELS = {
 
 @pytest.fixture
 def counts(monkeypatch):
-    """Compile without generating code, count the variants, and train on a CPU as if it were a GPU."""
-    found, made = collections.Counter(), {}
+    """Count the variants compiled (without code generation) when a CPU trains like a GPU."""
+    variants, made = collections.Counter(), {}
 
     def compile_once(function):
         def backend(graph, inputs):
-            found[function.__name__] += 1
+            variants[function.__name__] += 1
             return graph.forward
 
         if function not in made:
@@ -51,12 +54,12 @@ def counts(monkeypatch):
     monkeypatch.setattr(epoch, "warm_up", lambda step, device: step())
     monkeypatch.setattr(epoch, "record", record)
     torch._dynamo.reset()
-    yield found
+    yield variants
     torch._dynamo.reset()
 
 
 def sweep():
-    """All samplers on MF, and one on models that compile more, on each shape, alone and in a pack."""
+    """Yield all samplers on MF, and DNS on models that compile more: each shape, T = 1 and 8."""
     ways = [[f"sampler={name}", *SCRATCH.get(name, [])] for name in SAMPLERS]
     ways += [["sampler=dns", f"model={model}", *how] for model, how in MODELS.items()]
     for shape in SHAPES.values():

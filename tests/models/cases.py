@@ -1,4 +1,4 @@
-"""The contract of each model: how it is configured, and a slow, dense, obvious version of its vectors in float64."""
+"""The case of each model: its configuration, and a slow, dense version of it in float64."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from hapens_bench.rng import Purpose, Streams
 
 @dataclass
 class Toy:
-    """One trial on a small data set: its parameters, the train pairs, and the step whose dropout is on (None: none is)."""
+    """One trial on a small data set.
+
+    It has its parameters, the train pairs, and the step whose dropout is on (None: no dropout).
+    """
 
     parameters: dict[str, Tensor]
     pairs: np.ndarray
@@ -43,7 +46,11 @@ class Toy:
         return A
 
     def drop_edges(self, matrix: Tensor) -> Tensor:
-        """Drop the edges into users in the order of (user, item), then those into items in the order of (item, user)."""
+        """Drop edges of both directions.
+
+        Edges into users come first, ordered by (user, item), then those into items, ordered by
+        (item, user).
+        """
         rate, U = self.keys["node_dropout"], self.n_users
         if self.step is None or not rate:
             return matrix
@@ -130,7 +137,7 @@ def ngcf(toy: Toy) -> Layers:
     return torch.cat(read, 1), read
 
 
-# name: (model's YAML, the slow version, values of its keys; a list gives each of three trials its own)
+# name: (YAML of the model, the slow version, values of its keys; a list has one per trial)
 CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
     "mf": ("mf", mf, {}),
     "mf from a normal": ("mf", mf, {"init": "normal", "std": [1.0, 0.1, 0.5]}),

@@ -1,4 +1,4 @@
-"""Every model is under this contract; `cases.py` holds what each one needs for it."""
+"""The contract of every model; `cases.py` has the case of each one."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SEEDS = [11, 12, 13]
 
 
 def toy_pairs() -> np.ndarray:
-    """Of users 0 .. U - 2 and items 0 .. I - 2: the last of each has no neighbour."""
+    """Pairs of users 0 .. U - 2 and items 0 .. I - 2: the last of each has no neighbour."""
     return np.argwhere(np.random.default_rng(0).random((U - 1, I - 1)) < 0.35).astype(np.int64)
 
 
@@ -58,13 +58,16 @@ def case(request):
 
 
 def everything(encoded):
-    """All that a model gives: the pooled vectors and each layer's, users above items."""
+    """Return all vectors of a model: pooled and of each layer, users above items."""
     tables = [(encoded.queries, encoded.items), *encoded.layers]
     return [torch.cat(pair, 1) for pair in tables]
 
 
 def objective(tables):
-    """Something that every entry matters for, with its own coefficient; made of products, which round alike anywhere."""
+    """Return a sum in which every entry has its own coefficient.
+
+    It is made of products, which round alike everywhere.
+    """
     generator, total = torch.Generator().manual_seed(1), 0
     for table in tables:
         coefficient = torch.randn(table.shape[-2:], generator=generator).to(table.dtype)
@@ -109,10 +112,10 @@ def test_a_trial_has_the_same_bits_alone_as_in_a_pack(case):
     name, engine = case
     packed, gradients = run(make(name, engine), noise())
     for t in range(T):
-        one = slice(t, t + 1)
-        alone, own = run(make(name, engine, one), noise(one))
-        assert all(torch.equal(a, p[one]) for a, p in zip(alone, packed, strict=True))
-        assert all(torch.equal(own[key], gradients[key][one]) for key in gradients)
+        trial = slice(t, t + 1)
+        alone, own = run(make(name, engine, trial), noise(trial))
+        assert all(torch.equal(a, p[trial]) for a, p in zip(alone, packed, strict=True))
+        assert all(torch.equal(own[key], gradients[key][trial]) for key in gradients)
 
 
 def test_parameters_come_from_the_seed_and_have_the_trial_axis(case):
@@ -145,7 +148,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(name):
         cpu.set_threads(threads)
         found.append(run(make(name, Engine.NUMBA, size=(900, 700), pairs=pairs), noise()))
     (tables, gradients), (others, theirs) = found
-    assert all(torch.equal(one, two) for one, two in zip(tables, others, strict=True))
+    assert all(torch.equal(trial, two) for trial, two in zip(tables, others, strict=True))
     assert all(torch.equal(gradients[key], theirs[key]) for key in gradients)
 
 
@@ -179,7 +182,7 @@ def test_lightgcn_without_layers_is_mf():
 
 
 def test_trials_folded_into_features_give_the_products_of_each():
-    """The way of a GPU, on a CPU."""
+    """The path of a GPU, on a CPU."""
     graph, plain = Graph(PAIRS, U, I, engine=Engine.CUDA), Graph(PAIRS, U, I)
     users, items = torch.randn(T, U, D), torch.randn(T, I, D)
     for weights in (graph.symmetric(), graph.row_normalised()):

@@ -5,7 +5,7 @@ from hapens_bench.tracking import background, sink, trackio
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
-    """What a process says or makes once is said and made for each test."""
+    """Reset what a process prints or makes only once."""
     for memory in (background.worker_of, sink.warn_once, trackio.tell):
         memory.cache_clear()
 

@@ -35,7 +35,7 @@ def info(folder: Path, seed: int, rows=()) -> RunInfo:
 
 
 def trackio_runs(folder: Path, project: str) -> dict:
-    """Ask Trackio, in a process of its own, for all that it has of a project."""
+    """Return all that Trackio has of a project, read in a separate process."""
     call = [sys.executable, "-c", ASK_TRACKIO, project]
     variables = {**os.environ, "TRACKIO_DIR": str(folder)}
     return json.loads(
@@ -48,7 +48,7 @@ def curve(logs: list[dict], name: str) -> list:
 
 
 class WandbServer(BaseHTTPRequestHandler):
-    """As much of a W&B server as `wandb sync` needs; keeps what it is sent."""
+    """As much of a W&B server as `wandb sync` needs; it keeps what it receives."""
 
     def do_POST(self):
         body = self._body()
@@ -104,8 +104,11 @@ class WandbServer(BaseHTTPRequestHandler):
 
 
 def wandb_synced(place: Path) -> dict:
-    """Have `wandb sync` read an offline run and upload it to a server here; give what came: run, history, summary, table."""
-    wandb.teardown()  # its own process writes the last of a run a moment after `finish` has returned
+    """Have `wandb sync` upload an offline run to a local server.
+
+    Return what the server received: run, history, summary, table.
+    """
+    wandb.teardown()  # W&B's process writes the end of a run shortly after `finish` returned
     server = ThreadingHTTPServer(("127.0.0.1", 0), WandbServer)
     server.run, server.lines, server.files = {}, {}, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -17,7 +17,7 @@ from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two finished runs of RNS and one of DNS, that no tracker has seen."""
+    """Two finished runs of RNS and one of DNS that no tracker has seen."""
     runs = tmp_path_factory.mktemp("trained") / "runs"
     tiny = [
         "dataset.users=60",
@@ -56,11 +56,11 @@ def test_trackio_is_filled_once_from_finished_runs(runs, trackio_folder, capsys)
     ):
         assert push(runs, "trackio", "--set", "project=once", *again) == 0
         assert capsys.readouterr().out.endswith(count)
-        found = trackio_runs(trackio_folder, "once")
+        logged = trackio_runs(trackio_folder, "once")
         folders = {path.parent.name: path.parent for path in runs.glob("*/*/*/*/summary.json")}
-        assert set(found) == set(folders) and len(found) == 3
+        assert set(logged) == set(folders) and len(logged) == 3
         for name, folder in folders.items():
-            logs = found[name]["logs"]
+            logs = logged[name]["logs"]
             assert (curve(logs, "full/train/loss"), curve(logs, "full/test/Recall@20")) == expected(
                 folder
             )
@@ -77,17 +77,17 @@ def test_wandb_is_filled_once_from_finished_runs(runs, capsys, monkeypatch):
     places = list(runs.glob("*/*/*/*/wandb/offline-run-*"))
     assert len(places) == 3
     for place in places[:2]:
-        folder, found = place.parent.parent, wandb_synced(place)
-        assert found["run"]["name"] == folder.name
-        history = found["history"]
+        folder, logged = place.parent.parent, wandb_synced(place)
+        assert logged["run"]["name"] == folder.name
+        history = logged["history"]
         assert (
             curve(history, "full/train/loss"),
             curve(history, "full/test/Recall@20"),
         ) == expected(folder)
         reports = json.loads((folder / "summary.json").read_text())["selection"]
-        assert [row[0] for row in found["table"]["data"]] == list(reports)
+        assert [row[0] for row in logged["table"]["data"]] == list(reports)
         for selection, report in reports.items():
-            assert found["summary"][f"{selection}/test/Recall@20"] == report["test"]["Recall@20"]
+            assert logged["summary"][f"{selection}/test/Recall@20"] == report["test"]["Recall@20"]
 
 
 def test_what_changed_since_is_pushed_again(runs, trackio_folder, capsys):

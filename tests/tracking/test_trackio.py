@@ -31,10 +31,10 @@ def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_fo
         sink.finish(summary(0.25 + seed))
     line = f"TRACKIO_DIR={trackio_folder} trackio show --project apart\n"
     assert capsys.readouterr().out.count(line) == 1, "how to look at it is said once"
-    found = trackio_runs(trackio_folder, "apart")
-    assert set(found) == {"id0", "id1"}
+    runs = trackio_runs(trackio_folder, "apart")
+    assert set(runs) == {"id0", "id1"}
     for seed in (0, 1):
-        run = found[f"id{seed}"]
+        run = runs[f"id{seed}"]
         assert run["name"] == f"planted-mf-rns-s{seed}" and run["config"]["_Group"] == "g"
         assert [run["config"][key] for key in ("dataset", "model", "sampler", "seed")] == [
             "planted",

@@ -53,8 +53,8 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
     assert len(places) == 2
     for seed, place in enumerate(places):
         assert Path(place).is_relative_to(tmp_path / str(seed))
-        found = wandb_synced(place)
-        run, config, history = found["run"], found["config"], found["history"]
+        synced = wandb_synced(place)
+        run, config, history = synced["run"], synced["config"], synced["history"]
         names = run["name"], run["project"], run["groupName"], run["jobType"], run["displayName"]
         assert names == (f"id{seed}", "hapens_bench", "g", "train", f"planted-mf-rns-s{seed}")
         flat = [config[key]["value"] for key in ("dataset", "model", "sampler", "seed")]
@@ -65,16 +65,16 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
         assert curve(history, "full/hardness/ratio") == [0.0, 0.1, 0.2]
         assert curve(history, "full/hardness/ratio_q90") == [0.9] * 3
         assert curve(history, "full/seconds") == []
-        assert found["summary"]["test_peak/test/Recall@20"] == 0.25 + seed
-        assert "full/hardness/ratio" not in found["summary"]
-        assert found["table"]["columns"] == [
+        assert synced["summary"]["test_peak/test/Recall@20"] == 0.25 + seed
+        assert "full/hardness/ratio" not in synced["summary"]
+        assert synced["table"]["columns"] == [
             "selection",
             "epoch",
             "converged",
             "Recall@20",
             "NDCG@20",
         ]
-        assert found["table"]["data"] == [["test_peak", 2, True, 0.25 + seed, 0.5]]
+        assert synced["table"]["data"] == [["test_peak", 2, True, 0.25 + seed, 0.5]]
 
 
 def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
@@ -86,16 +86,18 @@ def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
     sink.start(info(tmp_path, 0, rows))
     sink.log("full", 1, {"train/loss": 0.5})
     sink.finish(summary(0.25))
-    found = wandb_synced(capsys.readouterr().out.split()[-1])
-    assert found["run"]["groupName"] == "mine"
-    assert curve(found["history"], "held/train/loss") == [0.7], (
+    synced = wandb_synced(capsys.readouterr().out.split()[-1])
+    assert synced["run"]["groupName"] == "mine"
+    assert curve(synced["history"], "held/train/loss") == [0.7], (
         "rows that there were before are told first"
     )
-    assert curve(found["history"], "full/train/loss") == [0.6, 0.5]
+    assert curve(synced["history"], "full/train/loss") == [0.6, 0.5]
     defined = {}
-    for one in found["config"]["_wandb"]["value"]["m"]:
-        defined[one.get("1") or one.get("2")] = one
-    names = [one.get("1") or one.get("2") for one in found["config"]["_wandb"]["value"]["m"]]
+    for metric in synced["config"]["_wandb"]["value"]["m"]:
+        defined[metric.get("1") or metric.get("2")] = metric
+    names = [
+        metric.get("1") or metric.get("2") for metric in synced["config"]["_wandb"]["value"]["m"]
+    ]
     for stage in ("held", "full"):
         for part in ("train", "hardness"):
             axis = defined[f"{stage}/{part}/*"]["5"]  # counted from 1

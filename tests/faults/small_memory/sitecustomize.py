@@ -1,4 +1,7 @@
-"""A machine whose memory holds the step of two trials, not of four: each pack runs out of it in its third epoch."""
+"""A machine whose memory holds the step of two trials, not of four.
+
+Each pack runs out of memory in its third epoch.
+"""
 
 import importlib.abc
 import importlib.util

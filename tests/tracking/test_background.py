@@ -20,7 +20,7 @@ from tests.tracking.readers import info
 
 
 class Noting:
-    """Notes what it is told, and in which thread; hangs at one of the calls until it is let go, or throws there."""
+    """Records its calls and their threads; hangs at a call until released, or raises there."""
 
     made = []
 
@@ -52,7 +52,7 @@ class Noting:
 
 
 class Missing(Noting):
-    """Needs a package that is not there."""
+    """Needs a package that is not installed."""
 
     def start(self, run):
         import no_such_package  # noqa: F401
@@ -145,8 +145,9 @@ def test_a_tracker_that_is_not_installed_costs_one_warning(
 def test_a_tracker_that_hangs_cannot_hold_the_process_at_its_exit(tmp_path):
     code = (
         "import threading; from hapens_bench.tracking.background import LimitedSink, Worker\n"
-        "from tests.tracking.test_limited import Noting\n"
-        "try:\n    LimitedSink('noting', lambda: Noting(hangs_at='start'), Worker(0.1)).start(None)\n"
+        "from tests.tracking.test_background import Noting\n"
+        "sink = LimitedSink('noting', lambda: Noting(hangs_at='start'), Worker(0.1))\n"
+        "try:\n    sink.start(None)\n"
         "except TimeoutError:\n    print('given up')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -160,15 +161,15 @@ def jobs(folder, *loggers):
         "trainer.batch_size=128",
         "trainer.epochs=3",
     ]
-    found = []
+    folders = []
     for seed in (0, 1):
         config = make_config(*overrides, f"seed={seed}", f"paths.runs={folder / 'runs'}")
         here = f"{__name__}."
         config["logger"] = {
             str(k): {"_target_": here + name, **given} for k, (name, given) in enumerate(loggers)
         }
-        found.append(Job(config, []))
-    return found
+        folders.append(Job(config, []))
+    return folders
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Locks of runs on file systems that several machines share, as far as one machine can tell."""
+"""Locks of runs on file systems that several machines share, tested on one machine."""
 
 import errno
 import fcntl
@@ -21,8 +21,8 @@ def leave_lease(folder, machine, age):
 def test_the_lease_lies_there_while_the_run_is_held_and_is_kept_fresh(tmp_path):
     with hold(tmp_path):
         path = tmp_path / ".lease"
-        found = json.loads(path.read_text())
-        assert (found["machine"], found["pid"]) == (lock.machine(), os.getpid())
+        lease = json.loads(path.read_text())
+        assert (lease["machine"], lease["pid"]) == (lock.machine(), os.getpid())
         os.utime(path, (0, 0))
         lock.beat()
         assert time.time() - path.stat().st_mtime < 10
