@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import gammaln
 
-from hapens_bench.analysis.figures.drawing import (
+from hapens_bench.analysis.figures.layout import (
     entitle,
     finish,
     lines_of,

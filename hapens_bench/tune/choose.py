@@ -11,12 +11,11 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis.figures.drawing import save
+from hapens_bench.analysis.result import Content, picture, write_result
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned, planned
-from hapens_bench.runs.provenance import provenance
 from hapens_bench.tune.budget_curves import budget_curves, draw_budget_curves
 from hapens_bench.tune.gaps import answers, gaps
 
@@ -149,24 +148,20 @@ def write_evidence(
     Of every data set: <folder>/<dataset>.csv (all trials), _budget.csv, .svg and .png (budget curves), _gaps.csv (all pairs of
     samplers, see `gaps`) and .provenance.json.
     """
-    parts = dict(iter(frame.groupby("dataset", sort=False)))
-    origins = {
-        name: provenance([one for one in summaries if one["dataset"] == name], _files(name))
-        for name in parts
-    }
     curves = budget_curves(frame, in_order)
     said = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for dataset, part in parts.items():
-        stem = folder / str(dataset)
-        stem.with_suffix(".provenance.json").write_text(origins[dataset], encoding="utf-8")
-        part.to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g")
+    for dataset, trials in frame.groupby("dataset", sort=False):
         curve = curves[curves["dataset"] == dataset]
-        curve.to_csv(f"{stem}_budget.csv", index=False, float_format="%.6g")
-        pairs = gaps(part, curve, in_order)
-        pairs.to_csv(f"{stem}_gaps.csv", index=False, float_format="%.6g")
+        pairs = gaps(trials, curve, in_order)
+        contents: dict[str, Content] = {
+            ".csv": trials,
+            "_budget.csv": curve,
+            **picture(draw_budget_curves(curve, monitor), "_budget"),
+            "_gaps.csv": pairs,
+        }
+        used = [summary for summary in summaries if summary["dataset"] == dataset]
+        write_result(folder / str(dataset), used, contents)
         said += answers(pairs, baseline, monitor)
-        save(draw_budget_curves(curve, monitor), Path(f"{stem}_budget"))
     return said
 
 
@@ -192,10 +187,3 @@ def write_tuned(
     path.parent.mkdir(parents=True, exist_ok=True)
     body = OmegaConf.to_yaml(OmegaConf.create(changed(config, base)))
     path.write_text("\n".join([*head, body]), encoding="utf-8")
-
-
-def _files(dataset: object) -> list[str]:
-    return [
-        f"{dataset}{end}"
-        for end in (".csv", "_budget.csv", "_budget.svg", "_budget.png", "_gaps.csv")
-    ]

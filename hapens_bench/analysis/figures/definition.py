@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators
+from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators, layout
 from hapens_bench.analysis.figures.lines import Definition, lines
 from hapens_bench.analysis.query import Finished, Where, from_experiment, from_ledger
+from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.config.paths import conf_file
 from hapens_bench.errors import UserError
-from hapens_bench.runs.provenance import provenance
 
 CHOICES = {"band": ("seeds", "negatives"), "stage": drawing.STAGES, "selection": drawing.SELECTIONS}
 
@@ -138,13 +138,8 @@ def write_figure(
     kept, left_out = frames.usable(definition, found)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)
-    origin = provenance(
-        [run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")]
-    )
     figure = kind.draw(definition, frame)
-    drawing.entitle(figure, definition["title"], frame)
-    out.mkdir(parents=True, exist_ok=True)
-    drawing.save(figure, out / name)
-    frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
+    layout.entitle(figure, definition["title"], frame)
+    used = [run.summary for run in kept]
+    write_result(out / name, used, {".csv": frame, **picture(figure)})
     return frame, [*notes, *left_out, *missing]

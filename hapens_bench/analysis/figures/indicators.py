@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from hapens_bench.analysis.figures.drawing import add_caption, name_of, tidy
+from hapens_bench.analysis.figures.layout import add_caption, name_of, tidy
 from hapens_bench.analysis.figures.lines import KEYS, Definition, Line
 from hapens_bench.errors import UserError
 from hapens_bench.training.known_pairs import KINDS
