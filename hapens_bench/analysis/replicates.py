@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users
@@ -36,6 +37,18 @@ class Replicates:
         }
         return {
             seed: 100 * float("nan" if value is None else value) for seed, value in found.items()
+        }
+
+    def summary(self, selection: str, metric: str) -> dict[str, Any] | None:
+        """Return n, mean, sample deviation (nan for n = 1) and convergence; None without a score."""
+        scores = list(self.by_seed(selection, metric).values())
+        if not scores:
+            return None
+        return {
+            "n": len(scores),
+            "mean": float(np.mean(scores)),
+            "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan"),
+            "converged": all(report["converged"] for report in self.reports(selection)),
         }
 
     def by_user(self, selection: str, metric: str, seeds: Sequence[int]) -> pd.Series:
@@ -70,6 +83,32 @@ def compare(a: Replicates, b: Replicates, selection: str, metric: str) -> tuple[
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A setting's paired tests against another one.
+
+    `p_seeds` and `p_users` are Holm-corrected over all contrasts that were made together.
+    """
+
+    seeds: Paired
+    users: Paired
+    p_seeds: float
+    p_users: float
+
+
+def contrasts(
+    mine: Replicates, others: Mapping[str, Replicates], selection: str, metric: str
+) -> dict[str, Contrast]:
+    """Compare a setting with each of the others, with Holm's correction over them."""
+    pairs = {name: compare(mine, other, selection, metric) for name, other in others.items()}
+    p_seeds = holm([seeds.p for seeds, _ in pairs.values()])
+    p_users = holm([users.p for _, users in pairs.values()])
+    return {
+        name: Contrast(seeds, users, *corrected)
+        for (name, (seeds, users)), *corrected in zip(pairs.items(), p_seeds, p_users, strict=True)
+    }
+
+
+@dataclass(frozen=True)
 class Standing:
     """Who is best and second, by how much (`gain`, percent of the second), and whether the best beats every other one.
 
@@ -96,12 +135,16 @@ def standing(settings: Mapping[str, Replicates], selection: str, metric: str) ->
         return Standing(
             first, None, float("nan"), float("nan"), float("nan"), "nothing to compare with"
         )
-    pairs = [compare(settings[first], settings[name], selection, metric) for name in rest]
-    words = "; ".join(dict.fromkeys(test.words for pair in pairs for test in pair if test.words))
-    p_seeds, p_users = (max(holm([pair[k].p for pair in pairs]), key=_nan_first) for k in (0, 1))
+    others = {name: settings[name] for name in rest}
+    tests = contrasts(settings[first], others, selection, metric).values()
+    words = dict.fromkeys(
+        words for test in tests for words in (test.seeds.words, test.users.words) if words
+    )
+    p_seeds = max((test.p_seeds for test in tests), key=_nan_first)
+    p_users = max((test.p_users for test in tests), key=_nan_first)
     runner_up = means[rest[0]]
     gain = 100 * (means[first] - runner_up) / runner_up if runner_up else float("nan")
-    return Standing(first, rest[0], gain, p_seeds, p_users, words)
+    return Standing(first, rest[0], gain, p_seeds, p_users, "; ".join(words))
 
 
 def _nan_first(p: float) -> float:

@@ -11,15 +11,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from hapens_bench.analysis.figures.drawing import add_caption, save, tidy
+from hapens_bench.analysis.figures.layout import add_caption, row_of_panels, tidy
 from hapens_bench.analysis.figures.style import line
 from hapens_bench.analysis.replicates import common_seeds
+from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.analysis.statistics import holm, over_users
 from hapens_bench.analysis.tables.definition import Cell
 from hapens_bench.config.compose import compose_config
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
-from hapens_bench.runs.provenance import provenance
 
 
 def deciles(values: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
     """
     mine, selection, rows = definition["compare"], definition["honest_selection"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
-    for dataset in definition["paper"]:
+    for dataset in definition["datasets"]:
         others = [
             name for name in definition["samplers"] if name != mine and (dataset, name) in run
         ]
@@ -106,10 +106,8 @@ def span(low: int, high: int) -> str:
 def draw_activity(frame: pd.DataFrame) -> Figure:
     """Draw the differences of one metric over deciles, a panel for each data set and a line for each method compared with."""
     datasets = list(frame["dataset"].unique())
-    figure = Figure(figsize=(3.6 * len(datasets) + 0.6, 3.2), layout="constrained")
-    for axis, dataset in zip(
-        figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
-    ):
+    figure, axes = row_of_panels(len(datasets), 3.6, 3.2, more=0.6)
+    for axis, dataset in zip(axes, datasets, strict=True):
         part = frame[frame["dataset"] == dataset]
         others = part.groupby("against", sort=False)
         for k, (other, rows) in enumerate(others):
@@ -161,10 +159,6 @@ def write_activity(
         )
     compared = set(frame["dataset"])
     used = [run for cell in filled if cell.dataset in compared for run in cell.runs]
-    stem = f"{name}_activity"
-    out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(out / f"{stem}.csv", index=False, float_format="%.6g")
-    save(draw_activity(frame[frame["metric"] == definition["metrics"][0]]), out / stem)
-    origin = provenance(used, [f"{stem}{end}" for end in (".csv", ".svg", ".png")])
-    (out / f"{stem}.provenance.json").write_text(origin, encoding="utf-8")
+    figure = draw_activity(frame[frame["metric"] == definition["metrics"][0]])
+    write_result(out / f"{name}_activity", used, {".csv": frame, **picture(figure)})
     return frame

@@ -10,8 +10,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from hapens_bench.analysis.formats import markdown_rows
-from hapens_bench.analysis.replicates import compare
-from hapens_bench.analysis.statistics import Paired, holm
+from hapens_bench.analysis.replicates import Contrast, contrasts
 from hapens_bench.analysis.tables.definition import Cell
 
 
@@ -47,46 +46,37 @@ def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame
     mine, rows = definition["compare"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
     for dataset, selection, metric in product(
-        definition["paper"], definition["selections"], definition["metrics"]
+        definition["datasets"], definition["selections"], definition["metrics"]
     ):
-        part = []
-        for other in definition["samplers"]:
-            if other == mine or not {(dataset, mine), (dataset, other)} <= set(run):
-                continue
-            seeds, users = compare(run[dataset, mine], run[dataset, other], selection, metric)
-            if seeds.n:
-                key = {
-                    "dataset": dataset,
-                    "metric": metric,
-                    "selection": selection,
-                    "sampler": mine,
-                    "against": other,
-                }
-                part.append((key, seeds, users))
-        p_seeds, p_users = holm([s.p for _, s, _ in part]), holm([u.p for _, _, u in part])
-        rows += [
-            _test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)
-        ]
+        if (dataset, mine) not in run:
+            continue
+        others = {
+            sampler: run[dataset, sampler]
+            for sampler in definition["samplers"]
+            if sampler != mine and (dataset, sampler) in run
+        }
+        key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine}
+        for other, test in contrasts(run[dataset, mine], others, selection, metric).items():
+            if test.seeds.n:
+                rows.append({**key, "against": other, **_test_columns(test)})
     return pd.DataFrame(rows)
 
 
-def _test_row(
-    key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_users: float
-) -> dict[str, Any]:
+def _test_columns(test: Contrast) -> dict[str, Any]:
+    seeds, users = test.seeds, test.users
     return {
-        **key,
-        "seeds": s.n,
-        "difference": s.difference,
-        "seeds_low": s.low,
-        "seeds_high": s.high,
-        "p_t_holm": p_seeds,
-        "p_wilcoxon": s.p_wilcoxon,
-        "p_wilcoxon_least": s.p_least,
-        "users": u.n,
-        "users_low": u.low,
-        "users_high": u.high,
-        "p_users_holm": p_users,
-        "words": "; ".join(dict.fromkeys(w for w in (s.words, u.words) if w)),
+        "seeds": seeds.n,
+        "difference": seeds.difference,
+        "seeds_low": seeds.low,
+        "seeds_high": seeds.high,
+        "p_t_holm": test.p_seeds,
+        "p_wilcoxon": seeds.p_wilcoxon,
+        "p_wilcoxon_least": seeds.p_least,
+        "users": users.n,
+        "users_low": users.low,
+        "users_high": users.high,
+        "p_users_holm": test.p_users,
+        "words": "; ".join(dict.fromkeys(words for words in (seeds.words, users.words) if words)),
     }
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Replicates, Run, standing
+from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.paper import NOTES, show
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
-from hapens_bench.runs.provenance import provenance
 
 NAMES = (
     "dataset",
@@ -131,18 +131,14 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
         UserError: as `crosstab`.
     """
     found = crosstab(layout, runs)
-    origin = provenance(found.used, [f"{name}{end}" for end in (".csv", ".md", ".tex")])
     title = f"{layout.rows} by {', '.join(layout.columns)}"
-    out.mkdir(parents=True, exist_ok=True)
-    found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(
-        to_markdown(title, found.header, found.lines, [*NOTES, *uncaptured(found.used)]),
-        encoding="utf-8",
-    )
-    (out / f"{name}.tex").write_text(
-        to_latex(title, found.header, found.lines, n_names=1), encoding="utf-8"
-    )
-    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
+    notes = [*NOTES, *uncaptured(found.used)]
+    contents: dict[str, Content] = {
+        ".csv": found.long,
+        ".md": to_markdown(title, found.header, found.lines, notes),
+        ".tex": to_latex(title, found.header, found.lines, n_names=1),
+    }
+    write_result(out / name, found.used, contents)
     return found
 
 
@@ -171,17 +167,11 @@ def _choose(cell: Sequence[str], runs: list[Run]) -> Replicates:
     )
 
 
-def _summarise(one: Replicates | None, column: Mapping[str, str]) -> dict[str, Any] | None:
-    scores = list(one.by_seed(column["selection"], column["metric"]).values()) if one else []
-    if one is None or not scores:
+def _summarise(setting: Replicates | None, column: Mapping[str, str]) -> dict[str, Any] | None:
+    summary = setting.summary(column["selection"], column["metric"]) if setting else None
+    if setting is None or summary is None:
         return None
-    return {
-        "n": len(scores),
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
-        "converged": all(report["converged"] for report in one.reports(column["selection"])),
-        "config_id": one.runs[0]["config_id"],
-    }
+    return {**summary, "config_id": setting.runs[0]["config_id"]}
 
 
 def _some_metrics(runs: Sequence[Run]) -> list[str]:

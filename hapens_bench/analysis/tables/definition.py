@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,24 +26,22 @@ class Cell(Replicates):
 
 
 def read_definition(name: str) -> dict[str, Any]:
-    """Read conf/table/<name>.yaml; what it does not say, the table that `like` names says.
+    """Read conf/table/<name>.yaml; keys that it lacks are taken from the table that `like` names.
 
-    Where `paper` names another table, its printed numbers of `datasets` stand here too. A table without `paper` gets nan for its
-    `datasets`.
+    `paper` holds the printed numbers by data set and sampler; where it names another table, it
+    becomes that table's numbers for `datasets`. A table without printed numbers has no `paper`.
+    `datasets` is always there.
 
     Raises:
         UserError: when there is no such table.
     """
     definition = _written(name)
-    if "paper" not in definition:
-        nothing = [math.nan] * len(definition["metrics"])
-        definition["paper"] = {
-            dataset: dict.fromkeys(definition["samplers"], nothing)
-            for dataset in definition["datasets"]
-        }
-    elif isinstance(definition["paper"], str):
-        printed = read_definition(definition["paper"])["paper"]
+    paper = definition.get("paper")
+    if isinstance(paper, str):
+        printed = read_definition(paper)["paper"]
         definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
+    elif paper is not None:
+        definition["datasets"] = list(paper)
     return definition
 
 
@@ -61,7 +58,7 @@ def cells(definition: Mapping[str, Any]) -> list[Cell]:
     A cell whose tuned file is required and missing has no id, so no run fits it.
     """
     found = []
-    for dataset in definition["paper"]:
+    for dataset in definition["datasets"]:
         for sampler, overrides in definition["samplers"].items():
             full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
             config = compose_config(full)
