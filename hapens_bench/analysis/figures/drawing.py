@@ -1,4 +1,4 @@
-"""Pictures of the frames of `tabulating`: a sampler looks the same in all of them, and nothing lies over the data."""
+"""Pictures of the frames of `frames`: a sampler looks the same in all, nothing hides the data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hapens_bench.analysis.figures.layout import (
 from hapens_bench.analysis.figures.lines import KEYS, PLACE, Definition
 from hapens_bench.analysis.figures.style import colour
 
-FAR = 0.5  # times the settled range
+FAR = 0.5  # beyond the settled range, as a share of it
 STAGES = {
     "held": "trained without the validation part",
     "full": "trained on all of train",
@@ -37,16 +37,16 @@ SELECTIONS = {
 
 
 def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw a panel for each column and place, over epochs."""
+    """Draw a panel for each history column and place, over epochs."""
     panels = {
         name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
     }
     figure, axes = make_panels(frame, panels)
     looks = looks_of(frame)
     for (place, panel), axis in axes.items():
-        part = rows_at(frame, place)
-        part = part[part["panel"] == panel]
-        for name, rows in lines_of(part):
+        here = rows_at(frame, place)
+        here = here[here["panel"] == panel]
+        for name, rows in lines_of(here):
             axis.plot(rows["epoch"], rows["mean"], **looks[name])
             axis.fill_between(
                 rows["epoch"],
@@ -57,7 +57,7 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
                 lw=0,
             )
         if panel in definition.get("noisy", []):
-            axis.set_ylim(_settled(part))
+            axis.set_ylim(_settled(here))
     band = "an epoch's negatives" if definition["band"] == "negatives" else "seeds"
     finish(figure, axes, "epoch", looks, [_seeds(frame, band), STAGES[definition.get("stage")]])
     return figure
@@ -65,8 +65,8 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a path through the epochs for each line, a panel for each place."""
-    judged = {"held": "validation", "full": "test"}[definition["stage"]]
-    figure, axes = make_panels(frame, {"": f"{judged} {definition['metric']}, percent"})
+    measured_on = {"held": "validation", "full": "test"}[definition["stage"]]
+    figure, axes = make_panels(frame, {"": f"{measured_on} {definition['metric']}, percent"})
     looks = looks_of(frame)
     for (place, _), axis in axes.items():
         for name, rows in lines_of(rows_at(frame, place)):
@@ -86,7 +86,10 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
                 edgecolor="black",
                 **mark,
             )
-    ends = f"white mark: epoch {frame['epoch'].min()}; mark with a black edge: the last epoch that all seeds reached"
+    ends = (
+        f"white mark: epoch {frame['epoch'].min()}; "
+        "mark with a black edge: the last epoch that all seeds reached"
+    )
     finish(
         figure, axes, definition["label"], looks, [ends, _seeds(frame), STAGES[definition["stage"]]]
     )
@@ -94,7 +97,7 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw metrics over the size of the pool; a sampler without a pool is a level line."""
+    """Draw metrics over the pool size; a sampler without a pool is a level line."""
     panels = {
         name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
     }
@@ -134,7 +137,7 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw a heat map for each line, its values written in."""
+    """Draw a heat map for each line, with its values."""
     maps = list(frame.groupby(KEYS, sort=False))
     figure, axes = row_of_panels(len(maps), 4.2, 3.8, more=0.4)
     for (key, part), axis in zip(maps, axes, strict=True):
@@ -167,7 +170,7 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw times as multiples of the base's, a panel for each place; the thin line is the band over epochs."""
+    """Draw times as multiples of the base's, a panel for each place, with the band over epochs."""
     places = places_of(frame)
     tall = frame.groupby(PLACE).size().max()
     figure, axes = row_of_panels(len(places), 3.6, 0.24 * tall + 1.2, more=0.4)
@@ -193,7 +196,10 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def _settled(part: pd.DataFrame) -> tuple[float, float]:
-    """Give the vertical range of a noisy column: of the bands of the second halves, less outliers, and what is near it."""
+    """Return the vertical range of a noisy column.
+
+    It covers the bands of the second half of training, without outliers, and all values near it.
+    """
     late = part["epoch"] >= part.groupby(["sampler", "setting"])["epoch"].transform("max") / 2
     low, high = part.loc[late, "low"].quantile(0.02), part.loc[late, "high"].quantile(0.98)
     reach = FAR * (high - low)

@@ -22,7 +22,7 @@ Looks = Mapping[tuple[str, str], Mapping[str, Any]]  # of a sampler and a settin
 
 
 def row_of_panels(n: int, width: float, height: float, more: float = 0.0) -> tuple[Figure, Any]:
-    """Lay out n panels side by side, `width` x `height` inches each, with `more` room beside them."""
+    """Lay out n panels of `width` x `height` inches in a row, with `more` room beside them."""
     figure = Figure(figsize=(width * n + more, height), layout="constrained")
     return figure, figure.subplots(1, n, squeeze=False)[0]
 
@@ -30,7 +30,10 @@ def row_of_panels(n: int, width: float, height: float, more: float = 0.0) -> tup
 def make_panels(
     frame: pd.DataFrame, panels: Mapping[str, str]
 ) -> tuple[Figure, dict[tuple[Place, str], Axes]]:
-    """Lay out a row for each panel and a column for each place; the panels of a single place are wrapped."""
+    """Lay out a row for each panel and a column for each place.
+
+    The panels of a single place are wrapped into up to three columns.
+    """
     places, n = places_of(frame), len(panels)
     columns = len(places) if len(places) > 1 else next(c for c in (3, 2, 1) if n % c == 0)
     rows = n * len(places) // columns
@@ -47,12 +50,14 @@ def make_panels(
 
 
 def looks_of(frame: pd.DataFrame) -> Looks:
-    """Give how each line is drawn; several settings of a sampler share its dash, and have markers."""
+    """Return how each line is drawn; settings of a sampler share its dash and have markers."""
     names = list(dict.fromkeys(name for name, _ in lines_of(frame)))
-    own = {sampler: [setting for one, setting in names if one == sampler] for sampler, _ in names}
+    settings: dict[str, list[str]] = {}
+    for sampler, setting in names:
+        settings.setdefault(sampler, []).append(setting)
     return {
         (sampler, setting): {
-            **line(sampler, own[sampler].index(setting), len(own[sampler])),
+            **line(sampler, settings[sampler].index(setting), len(settings[sampler])),
             "label": name_of(sampler, setting),
         }
         for sampler, setting in names
@@ -69,9 +74,9 @@ def rows_at(frame: pd.DataFrame, place: Place) -> pd.DataFrame:
     return frame[(frame[PLACE] == list(place)).all(axis=1)]
 
 
-def lines_of(part: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+def lines_of(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """Yield the rows of each line, by its sampler and setting."""
-    for name, rows in part.groupby(["sampler", "setting"], sort=False):
+    for name, rows in frame.groupby(["sampler", "setting"], sort=False):
         yield (str(name[0]), str(name[1])), rows
 
 
@@ -81,14 +86,14 @@ def places_of(frame: pd.DataFrame) -> list[Place]:
 
 
 def title_of(frame: pd.DataFrame, place: Sequence[str]) -> str:
-    """Name a place by what not all have in common; the figure's title names a single one."""
+    """Name a place by what differs between places; a single one is in the figure's title."""
     return " ".join(
         value for key, value in zip(PLACE, place, strict=True) if frame[key].nunique() > 1
     )
 
 
 def tidy(axis: Axes, title: str, label: str) -> None:
-    """Give an axis its title and label, without a frame above and to the right."""
+    """Set an axis's title and label, and remove its upper and right spines."""
     axis.set_title(title, fontsize=9)
     axis.set_ylabel(label, fontsize=8)
     axis.tick_params(labelsize=7)
@@ -98,7 +103,7 @@ def tidy(axis: Axes, title: str, label: str) -> None:
 def finish(
     figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, caption: Sequence[str]
 ) -> None:
-    """Add the legend beside the panels, the name of the horizontal axis and the caption."""
+    """Add the legend beside the panels, the label of the horizontal axis, and the caption."""
     for axis in axes.values():
         place = axis.get_subplotspec()
         if place is not None and place.is_last_row():
@@ -111,12 +116,12 @@ def finish(
 def add_caption(figure: Figure, parts: Sequence[str]) -> None:
     """Write a caption under a figure."""
     text = textwrap.fill(
-        "; ".join(part for part in parts if part), int(figure.get_figwidth() / 0.06)
+        "; ".join(text for text in parts if text), int(figure.get_figwidth() / 0.06)
     )
     figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
 
 
 def entitle(figure: Figure, title: str, frame: pd.DataFrame) -> None:
-    """Write the title over a figure, with the data set where there is one alone."""
+    """Write the title above a figure, with the data set if there is only one."""
     common = [str(frame["dataset"].iloc[0])] if frame["dataset"].nunique() == 1 else []
     figure.suptitle(": ".join([title, *common]), fontsize=10, x=0.01, ha="left")

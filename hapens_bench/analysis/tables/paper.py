@@ -1,4 +1,4 @@
-"""A paper's table, beside ours."""
+"""A paper's table beside ours."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ COLUMNS = [
 
 
 NOTES = [
-    "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, trained on all of train (what some "
-    "authors' code reports); `valid` is the best epoch on a held-out validation part, trained on the rest; `valid_refit` is "
-    "that epoch, trained on all of train. Bold: the best of a data set and selection; underlined: the second. †: the best beats "
-    "every other at 5% over seeds (paired t test, Holm-corrected); ‡: over users (sign-flip permutation test on each user's mean "
-    "over the seeds, Holm-corrected); n = 1: no test over seeds. `!`: a run was best in its last epoch (not converged).",
+    "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, "
+    "trained on all of train (what some authors' code reports); `valid` is the best epoch on a "
+    "held-out validation part, trained on the rest; `valid_refit` is that epoch, trained on all of "
+    "train. Bold: the best of a data set and selection; underlined: the second. †: the best beats "
+    "every other at 5% over seeds (paired t test, Holm-corrected); ‡: the same over users "
+    "(sign-flip permutation test on each user's mean over the seeds, Holm-corrected); n = 1: no "
+    "test over seeds. `!`: the best epoch of a run was its last (not converged).",
 ]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_table` wrote, for the screen: the table's lines, and Kendall's tau of its orders; and what it was made of."""
+    """What `write_table` wrote: the table's lines, its orders, and the cells behind them."""
 
     definition: Mapping[str, Any]
     filled: Sequence[Cell]
@@ -58,8 +60,9 @@ class Written:
 def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
     """Summarise the runs of each cell, a row for each metric and selection.
 
-    Values are in the paper's unit (percent); std is the sample standard deviation over seeds, empty for n = 1.
-    delta_pct = 100 (mean - paper) / paper. `converged` is false where a run's best epoch was its last.
+    Values are in percent; std is the sample standard deviation over seeds, empty for n = 1.
+    delta_pct = 100 (mean - paper) / paper; both are empty where the paper printed no numbers.
+    `converged` is false where a run's best epoch was its last.
     """
     paper, rows = definition.get("paper"), []
     for cell in filled:
@@ -133,7 +136,7 @@ def wide_rows(
 
 
 def _printed_gain(paper: Mapping[str, Any], settings: Mapping[str, Cell], k: int) -> str:
-    """Return the paper's gain of the best over the second; they need not be the best two of ours."""
+    """Return the paper's gain of its best over its second; ours may be other methods."""
     printed = sorted(paper[name][k] for name, cell in settings.items() if cell.runs)
     second, first = printed[-2:]
     return f"{100 * (first - second) / second:+.1f} %"
@@ -144,7 +147,7 @@ def _shown(row: Mapping[Hashable, Any], best: Standing | None) -> Entry:
 
 
 def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
-    """Write a mean with its marks."""
+    """Return a mean with its marks."""
     text = (
         f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
     )
@@ -158,7 +161,7 @@ def show(mean: float, std: float, converged: bool, name: str, best: Standing | N
 
 
 def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
-    """Give the command of every cell that has not been run, as Markdown."""
+    """Return Markdown lines with the command of every cell that has not been run."""
     commands = [
         f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'"
         for c in filled
@@ -168,7 +171,7 @@ def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
 
 
 def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
-    """Write <out>/<name>.{csv,md,tex,provenance.json} and, of the tests, <name>_tests.csv.
+    """Write <out>/<name>.{csv,md,tex,provenance.json} and the tests, <name>_tests.csv.
 
     Raises:
         UserError: when no run belongs to the table.
@@ -178,7 +181,8 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     used = [run for cell in filled for run in cell.runs]
     if not used:
         raise UserError(
-            f"no finished run belongs to table {name!r}; conf/table/{name}.yaml holds the command that makes them"
+            f"no finished run belongs to table {name!r}; "
+            f"conf/table/{name}.yaml holds the command that makes them"
         )
     table = long_table(definition, filled)
     header, lines = wide_rows(definition, filled, table)
