@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and for the screen."""
+"""Tables as Markdown, as LaTeX, and on the screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Entry:
-    """A table's entry; `place` 1 is the best of its column and part (bold), 2 the second (underlined)."""
+    """A table's entry; `place` 1 is the best of its column (bold), 2 the second (underlined)."""
 
     text: str
     place: int = 0
@@ -25,12 +25,12 @@ Line = Sequence[str | Entry]
 def to_markdown(
     title: str, header: Sequence[str], lines: Sequence[Line], below: Sequence[str]
 ) -> str:
-    """Write a Markdown page: a title, a table, and what stands below it."""
+    """Return a Markdown page: a title, a table, and the lines below it."""
     return "\n".join([f"# {title}", "", *markdown_rows(header, lines), "", *below, ""])
 
 
 def markdown_rows(header: Sequence[str], lines: Sequence[Line]) -> list[str]:
-    """Write the rows of a Markdown table."""
+    """Return the rows of a Markdown table."""
     around = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}
 
     def show(entry: str | Entry) -> str:
@@ -46,7 +46,7 @@ def markdown_rows(header: Sequence[str], lines: Sequence[Line]) -> list[str]:
 
 
 def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: int) -> str:
-    """Write a LaTeX table for the booktabs package; the first `n_names` columns are text."""
+    """Return a LaTeX table for booktabs; the first `n_names` columns hold text."""
     around = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
 
     def show(entry: str | Entry) -> str:
@@ -73,7 +73,10 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: 
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
-    """Print a table, or nothing where it has no lines; numbers are never cut off, a narrow terminal wraps the lines."""
+    """Print a table, or nothing if it has no lines.
+
+    Numbers are never cut off: a narrow terminal wraps the lines instead.
+    """
     if not lines:
         return
     table = Table(*header, title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -1,4 +1,4 @@
-"""What tells settings apart: the keys in which their configs differ, and a short name for each."""
+"""What tells settings apart: the keys in which they differ, and a short name for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Values = Mapping[str, str]
 
 
 def values(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, str]:
-    """Give what identifies a setting, by dotted keys: all that can change its result, less the seed and the keys `without`."""
+    """Return what identifies a setting, by dotted key.
+
+    That is everything that can change its result, except the seed and the keys in `without`.
+    """
     return {
         k: as_text(v)
         for k, v in sorted(flat(identity(config)).items())
@@ -21,38 +24,45 @@ def values(config: Mapping[str, Any], without: Collection[str] = ()) -> dict[str
 
 
 def differing(settings: Sequence[Values]) -> list[str]:
-    """Give the keys in which settings differ.
+    """Return the keys in which settings differ.
 
-    A class stands for itself only where its name does not, and the selections that were asked for only where nothing else tells two
-    settings apart: what each selection reports stands in a row of its own.
+    A class is listed only where its name does not already differ. The requested selections are
+    listed only where nothing else tells two settings apart, because each selection is reported in
+    a row of its own.
     """
-    keys = dict.fromkeys(key for one in settings for key in one)
-    found = [key for key in keys if len({one.get(key) for one in settings}) > 1]
-    found = [
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    varying = [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
+    varying = [
         key
-        for key in found
-        if not (key.endswith("._target_") and key.replace("_target_", "name") in found)
+        for key in varying
+        if not (key.endswith("._target_") and key.replace("_target_", "name") in varying)
     ]
-    others = [key for key in found if key != "protocol.selection"]
-    told, all_told = (
-        len({tuple(one.get(key) for key in part) for one in settings}) for part in (others, found)
+    others = [key for key in varying if key != "protocol.selection"]
+    told_apart, most = (
+        len({tuple(setting.get(key) for key in subset) for setting in settings})
+        for subset in (others, varying)
     )
-    return others if told == all_told else found
+    return others if told_apart == most else varying
 
 
 def names(settings: Sequence[Values], keys: Sequence[str]) -> list[str]:
-    """Name settings by the keys in which they differ, `M=16, lr=0.002`; numbers get as many digits as tell them apart."""
+    """Name settings by the keys in which they differ, such as `M=16, lr=0.002`.
+
+    Numbers get as many digits as it takes to tell them apart.
+    """
     ends = [key.removesuffix(".name").rpartition(".")[2] for key in keys]
     short = [end if ends.count(end) == 1 else key for end, key in zip(ends, keys, strict=True)]
     for digits in (3, 6, 17):
-        rows = [[_rounded(one.get(key, "unset"), digits) for key in keys] for one in settings]
-        found = [
+        rows = [
+            [_rounded(setting.get(key, "unset"), digits) for key in keys] for setting in settings
+        ]
+        labels = [
             ", ".join(f"{key}={value}" for key, value in zip(short, row, strict=True))
             for row in rows
         ]
-        if len(set(found)) == len(found):
+        if len(set(labels)) == len(labels):
             break
-    return found
+    return labels
 
 
 def _rounded(text: str, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""Which finished runs a figure is made of: those of an experiment or of a folder of runs, filtered by what their configs say."""
+"""The finished runs behind a figure: those of an experiment or a folder, filtered by config."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load
 
 Where = Mapping[str, Sequence[str]]
-NAMES = {  # what the short keys of a filter stand for
+NAMES = {  # the short keys of a filter
     "dataset": "dataset.name",
     "model": "model.name",
     "protocol": "protocol.name",
@@ -31,7 +31,7 @@ IN_SUMMARY = ("dataset", "model", "protocol", "sampler", "seed")
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished run; its config and history are read when they are first asked for."""
+    """A finished run; its config and history are read on first use."""
 
     summary: Mapping[str, Any]
     folder: RunFolder
@@ -43,12 +43,12 @@ class Finished:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """A row an epoch."""
+        """A row for each epoch."""
         return self._read(lambda: self.folder.read_frame("history"))
 
     @cached_property
     def indicators(self) -> pd.DataFrame:
-        """A row a pair whose truth is known, with what the sampler remembered of it."""
+        """A row for each pair of known relevance, with the sampler's state for it."""
         return self._read(lambda: self.folder.read_frame("indicators"))
 
     def _read(self, read: Callable[[], Any]) -> Any:
@@ -61,12 +61,12 @@ class Finished:
 
 
 def finished(runs: Sequence[Mapping[str, Any]]) -> list[Finished]:
-    """Give a ledger's runs as finished runs."""
+    """Return a ledger's runs as finished runs."""
     return [Finished(run, RunFolder(Path(run["folder"]))) for run in runs]
 
 
 class Configured(Protocol):
-    """Whatever has a resolved config: a run, or a job that has not been run."""
+    """Anything with a resolved config: a run, or a job that has not been run."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -77,22 +77,22 @@ C = TypeVar("C", bound=Configured)
 
 
 def parse_where(words: Sequence[str]) -> dict[str, list[str]]:
-    """Read `key=value[,value]` words; a key that is typed twice takes the values of both.
+    """Parse `key=value[,value]` words; a key typed twice takes the values of both.
 
     Raises:
-        UserError: for a word that is not of this form.
+        UserError: for a word in any other form.
     """
-    found: dict[str, list[str]] = {}
+    where: dict[str, list[str]] = {}
     for word in words:
         key, _, values = word.partition("=")
         if not key or not values:
             raise UserError(f"--where takes key=value[,value], as sampler.M=8,16, and not {word!r}")
-        found.setdefault(key, []).extend(values.split(","))
-    return found
+        where.setdefault(key, []).extend(values.split(","))
+    return where
 
 
 def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
-    """Give the finished runs below a folder that pass the filter, and what could not be read.
+    """Return the finished runs below a folder that pass the filter, and notes on skipped ones.
 
     Raises:
         UserError: when there are none.
@@ -103,24 +103,26 @@ def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
         raise UserError("; ".join([f"there is no finished run below {runs}", *notes[:1]]))
     short = [key for key in where if key in IN_SUMMARY]
     passing = [run for run in ledger.runs if all(_holds(run[key], where[key]) for key in short)]
-    found = (
-        passing or ledger.runs
-    )  # so that fewer configs are read; where none passes, `narrow` says why
-    return narrow(finished(found), where), notes
+    # Filtering by summary first reads fewer configs; if no run passes, `narrow` says why.
+    return narrow(finished(passing or ledger.runs), where), notes
 
 
 def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
-    """Give the finished runs of an experiment that pass the filter, and the commands of those that have not been run.
+    """Return the finished runs of an experiment that pass the filter.
+
+    The notes hold the commands of the trials that have not been run.
+
 
     Raises:
         UserError: when there is no such experiment, or no finished run of it.
     """
-    jobs = narrow([one.job for one in planned(name, runs)], where)
+    jobs = narrow([trial.job for trial in planned(name, runs)], where)
     is_done = [job.is_done() for job in jobs]
     done = [job.folder for job, known in zip(jobs, is_done, strict=True) if known]
     if not done:
         raise UserError(
-            f"none of the {len(jobs)} trials of experiment {name!r} has been run; the first: {jobs[0].command}"
+            f"none of the {len(jobs)} trials of experiment {name!r} has been run; "
+            f"the first: {jobs[0].command}"
         )
     notes = [
         f"not run yet: {job.command}" for job, known in zip(jobs, is_done, strict=True) if not known
@@ -128,24 +130,35 @@ def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished]
     return [Finished(folder.read_summary(), folder) for folder in done], notes
 
 
-def narrow(found: Sequence[C], where: Where) -> list[C]:
-    """Keep what has, for every key of the filter, one of its values; a list (protocol.selection) has each of its entries.
+def narrow(candidates: Sequence[C], where: Where) -> list[C]:
+    """Keep the candidates that have one of the wanted values for every key of the filter.
+
+    A list such as protocol.selection matches by any of its entries.
 
     Raises:
-        UserError: for a key that none has, and when nothing is left.
+        UserError: for a key that no candidate has, and when nothing is left.
     """
-    left = list(found)
+    left = list(candidates)
     for key, wanted in where.items():
-        values = [look_up(one.config, NAMES.get(key, key)) for one in left]
+        values = [look_up(candidate.config, NAMES.get(key, key)) for candidate in left]
         if all(value is ... for value in values):
             section = key.partition(".")[0] + "."
             known = sorted(
-                {name for one in left for name in flat(one.config) if name.startswith(section)}
+                {
+                    name
+                    for candidate in left
+                    for name in flat(candidate.config)
+                    if name.startswith(section)
+                }
             )
             raise UserError(
                 f"--where {key}: the runs have no such key; they have {', '.join([*NAMES, *known])}"
             )
-        left = [one for one, value in zip(left, values, strict=True) if _holds(value, wanted)]
+        left = [
+            candidate
+            for candidate, value in zip(left, values, strict=True)
+            if _holds(value, wanted)
+        ]
         if not left:
             there = sorted(
                 {text for value in values if value is not ... for text in _entries(value)},
@@ -158,29 +171,29 @@ def narrow(found: Sequence[C], where: Where) -> list[C]:
 
 
 def look_up(config: Mapping[str, Any], key: str) -> Any:
-    """Give the value of a dotted key, `...` where there is none."""
+    """Return the value of a dotted key, or `...` where there is none."""
     value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
             return ...
-        value = value[part]
+        value = value[name]
     return ... if isinstance(value, Mapping) else value
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give a config as dotted keys."""
-    found: dict[str, Any] = {}
+    """Return a config as dotted keys."""
+    values: dict[str, Any] = {}
     for key, value in config.items():
-        found |= (
+        values |= (
             flat(value, f"{prefix}{key}.")
             if isinstance(value, Mapping)
             else {f"{prefix}{key}": value}
         )
-    return found
+    return values
 
 
 def as_text(value: Any) -> str:
-    """Write a value so that equal ones look equal: 1, 1.0 and "1"; true and True."""
+    """Return a value as text, the same for equal values: 1, 1.0 and "1"; true and True."""
     if isinstance(value, list):
         return "+".join(map(as_text, value))
     if value is None or str(value) in ("True", "False"):
@@ -190,7 +203,7 @@ def as_text(value: Any) -> str:
 
 
 def as_number(value: Any) -> float | None:
-    """Read a finite number; None where there is none."""
+    """Return a finite number, or None where the value is none."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -199,7 +212,7 @@ def as_number(value: Any) -> float | None:
 
 
 def natural(text: str) -> tuple[float, str]:
-    """Give what sorts texts as a reader would: numbers by size, before words."""
+    """Return a key that sorts texts as a reader would: numbers by size, before words."""
     number = as_number(text)
     return (math.inf if number is None else number, text)
 

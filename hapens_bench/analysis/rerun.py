@@ -1,4 +1,4 @@
-"""The command that runs a trial again, found from its config alone."""
+"""The command that runs a trial again, derived from its config alone."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")
-FOLLOWING = (
-    "loss",
-    "trainer",
-)  # named only where the config has another one than those four lead to
+FOLLOWING = ("loss", "trainer")  # named only where they differ from what those four imply
 PLAIN_WORD = re.compile(r"[A-Za-z_][\w./:@-]*")
 
 
 def rerun_command(config: Mapping[str, Any]) -> str:
-    """Give the command line that trains this config, less its seed.
+    """Return the command line that trains this config, without its seed.
 
-    It starts from the defaults, leaves tuned hyper-parameters out, and sets each key that differs; keys that cannot change a result
-    and folders stay as they are where it is typed.
+    It starts from the defaults without tuned hyper-parameters and sets each key that differs.
+    Folders, and keys that cannot change a result, are left to the place where it is typed.
 
     Raises:
-        UserError: when the config names something of which there is no YAML file here.
+        UserError: when the config names a component that has no YAML file here.
     """
     return shlex.join(["python", "-m", "hapens_bench", *overrides(config)])
 
 
 def overrides(config: Mapping[str, Any]) -> list[str]:
-    """Give the overrides that compose a config of the same identity, less its seed.
+    """Return the overrides that compose a config of the same identity, without its seed.
 
     Raises:
         UserError: as `rerun_command`.
@@ -72,7 +69,7 @@ def _differences(
 
 
 def written(value: Any) -> str:
-    """Write a value in the grammar of Hydra's overrides."""
+    """Return a value in the grammar of Hydra's overrides."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, Mapping):

@@ -1,9 +1,12 @@
-"""Is the difference real? Over seeds and over users, never mixed; what cannot be tested is said in words."""
+"""Is the difference real? Tests over seeds and tests over users, never mixed.
+
+What cannot be tested is said in words, never by a silent "not significant".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +17,11 @@ RESAMPLES = 4999
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean difference a - b of n pairs, its 95% t interval, Cohen's d_z, and p-values; `words` says what could not be computed.
+    """The mean difference a - b of n pairs, its 95% t interval, Cohen's d_z, and p-values.
 
-    `p` is of the paired t test over seeds, of the sign-flip permutation test over users. `p_wilcoxon` (over seeds; exact up to 50
-    pairs without ties) cannot be below `p_least` = 2^(1-n).
+    Over seeds `p` comes from the paired t test, over users from the sign-flip permutation test.
+    `p_wilcoxon` (over seeds; exact up to 50 pairs without ties) cannot be below `p_least` =
+    2^(1-n). `words` says what could not be computed.
     """
 
     n: int
@@ -32,19 +36,19 @@ class Paired:
 
 
 def over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
-    """Compare two methods over the seeds that both were run with."""
+    """Compare two methods over their common seeds."""
     seeds = sorted(set(a) & set(b))
     difference = np.array([a[s] - b[s] for s in seeds], dtype=float)
-    found = _interval(difference, "seeds")
-    if found.words:
-        return found
-    wilcoxon = stats.wilcoxon(difference)
-    p = stats.ttest_1samp(difference, 0.0).pvalue
-    return _with(found, p=float(p), p_wilcoxon=float(wilcoxon.pvalue), p_least=2.0 ** (1 - found.n))
+    paired = _interval(difference, "seeds")
+    if paired.words:
+        return paired
+    wilcoxon = float(stats.wilcoxon(difference).pvalue)
+    p = float(stats.ttest_1samp(difference, 0.0).pvalue)
+    return replace(paired, p=p, p_wilcoxon=wilcoxon, p_least=2.0 ** (1 - paired.n))
 
 
 def over_users(a: pd.Series, b: pd.Series, seed: int = 0) -> Paired:
-    """Compare two methods over users (index: user), each user's score being the mean over seeds.
+    """Compare two methods over users (the index); a user's score is the mean over seeds.
 
     Raises:
         ValueError: when the users differ.
@@ -55,17 +59,21 @@ def over_users(a: pd.Series, b: pd.Series, seed: int = 0) -> Paired:
 
 
 def over_users_together(differences: np.ndarray, seed: int = 0) -> list[Paired]:
-    """Compare many pairs of methods on the same users at once, a column of differences each; the same flips serve all of them."""
-    found = [_interval(column, "users") for column in differences.T]
-    tested = [k for k, one in enumerate(found) if not one.words]
+    """Compare many pairs of methods on the same users at once, with the same flips for all.
+
+    Shape:
+        differences: [users, pairs]
+    """
+    results = [_interval(column, "users") for column in differences.T]
+    tested = [k for k, paired in enumerate(results) if not paired.words]
     p_values = _sign_flip(differences[:, tested], np.random.default_rng(seed))
     for k, p in zip(tested, p_values, strict=True):
-        found[k] = _with(found[k], p=float(p))
-    return found
+        results[k] = replace(results[k], p=float(p))
+    return results
 
 
 def _sign_flip(differences: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give, for each column, the two-sided p of mean 0 when every difference is as likely as its opposite.
+    """Return each column's two-sided p of mean 0 if every difference is as likely as its opposite.
 
     scipy's permutation_test does the same, and took 70 times as long for 16,000 users.
     """
@@ -95,9 +103,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Mean ranks of methods over data sets (1 is best), Friedman's p, and Nemenyi's critical difference of mean ranks at 5%.
+    """Mean ranks of methods over data sets (1 is best), with Friedman's p.
 
-    CD = q sqrt(k (k + 1) / 6N) with k methods, N data sets and q of the studentised range over sqrt 2 (Demsar, JMLR 2006).
+    `critical` is Nemenyi's critical difference of mean ranks at 5%: q sqrt(k (k + 1) / 6N) with k
+    methods, N data sets and q of the studentised range over sqrt 2 (Demsar, JMLR 2006).
     """
 
     mean: pd.Series
@@ -107,7 +116,10 @@ class Ranks:
     words: str = ""
 
     def cliques(self) -> list[list[str]]:
-        """Give the largest groups of methods, in the order of their ranks, within the critical difference; none without one."""
+        """Return the largest groups of methods within the critical difference, by rank.
+
+        Without a critical difference there are none.
+        """
         if np.isnan(self.critical):
             return []
         names, ranks = list(self.mean.index), self.mean.to_numpy()
@@ -124,9 +136,9 @@ class Ranks:
 
 
 def friedman(scores: pd.DataFrame) -> Ranks:
-    """Rank methods (columns) on every data set (row), the highest score first, ties sharing a rank; test whether ranks differ.
+    """Rank methods (columns) on every data set (row) and test whether their ranks differ.
 
-    Data sets that lack a method are left out.
+    The highest score ranks first; ties share a rank. Data sets that lack a method are left out.
     """
     whole = scores.dropna()
     n, k = whole.shape
@@ -163,7 +175,3 @@ def _interval(difference: np.ndarray, over: str) -> Paired:
     deviation = float(difference.std(ddof=1))
     half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
     return Paired(n, mean, mean - half, mean + half, mean / deviation)
-
-
-def _with(found: Paired, **values: float) -> Paired:
-    return Paired(**{**vars(found), **values})

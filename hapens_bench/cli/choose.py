@@ -13,22 +13,23 @@ from hapens_bench.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "experiments", help="of conf/experiment, as tune_ahns or tune_ahns,tune_ahns_fine"
+        "experiments",
+        help="tuning experiments of conf/experiment, such as tune_ahns or tune_ahns,tune_ahns_fine",
     )
     parser.add_argument(
-        "setting", help="the folder of conf/tuned to write, as equal; then tuned=equal uses it"
+        "setting", help="folder of conf/tuned to write, such as equal; then tuned=equal uses it"
     )
     parser.add_argument(
-        "--dataset", nargs="*", default=[], help="these data sets only (default: all that were run)"
+        "--dataset", nargs="*", default=[], help="only these data sets (default: all that were run)"
     )
     parser.add_argument(
         "--sampler",
         nargs="*",
         default=[],
-        help="these samplers only (default: all of the experiment)",
+        help="only these samplers (default: all of the experiment)",
     )
     parser.add_argument(
-        "--trials", help="the budget of each, as 16 or 16,8, where it is not the experiment's own"
+        "--trials", help="budget of each experiment, such as 16 or 16,8 (default: its own)"
     )
     add_folders(parser, "results/tuning")
     parser.set_defaults(run=run_choose)
@@ -40,16 +41,13 @@ def run_choose(arguments: argparse.Namespace) -> int:
 
     if not re.fullmatch(r"\w+", arguments.setting):
         raise UserError(f"a setting is named by letters, digits and _, not {arguments.setting!r}")
-    names, trials = (
-        arguments.experiments.split(","),
-        (arguments.trials or "").split(",") if arguments.trials else [],
-    )
-    if any(not re.fullmatch("[1-9][0-9]*", n) for n in trials) or len(trials) not in (
-        0,
-        len(names),
-    ):
+    names = arguments.experiments.split(",")
+    trials = arguments.trials.split(",") if arguments.trials else []
+    whole = all(re.fullmatch("[1-9][0-9]*", n) for n in trials)
+    if not whole or len(trials) not in (0, len(names)):
         raise UserError(
-            f"--trials is {arguments.trials!r}, but it takes a whole number above 0 for each of {', '.join(names)}"
+            f"--trials is {arguments.trials!r}, "
+            f"but it takes a whole number above 0 for each of {', '.join(names)}"
         )
     written = write_choice(
         names,
@@ -68,7 +66,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
             [row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch]
         )
     header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
-    print_table("best by validation; !: in its last epoch (not converged)", header, lines)
+    print_table("best by validation; !: best in its last epoch (not converged)", header, lines)
     for sentence in written.said:
         print(f"- {sentence}")
     print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{names[0]}/")

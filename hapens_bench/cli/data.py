@@ -39,22 +39,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added.set_defaults(run=run)
         return added
 
-    action("list", "what there is, where it comes from, and what lies here", run_list)
-    fetch = action("fetch", "get a data set's files", run_fetch)
+    action("list", "the data sets, their sources, and which files are on this machine", run_list)
+    fetch = action("fetch", "download a data set's files", run_fetch)
     fetch.add_argument("name")
-    fetch.add_argument("--source", help="which source (default: author, else dataset.source)")
-    action("verify", "check the files that lie here", run_verify).add_argument("name", nargs="?")
-    stats = action("stats", "sizes beside the paper's, and what differs", run_stats)
+    fetch.add_argument("--source", help="source to use (default: author, else dataset.source)")
+    action(
+        "verify", "check the files on this machine against their checksums", run_verify
+    ).add_argument("name", nargs="?")
+    stats = action("stats", "sizes beside the paper's, and the differences", run_stats)
     stats.add_argument("name")
     stats.add_argument(
         "overrides",
         nargs="*",
-        help="as of hapens train, e.g. protocol=sdns (default: protocol=ahns)",
+        help="as for hapens train, such as protocol=sdns (default: protocol=ahns)",
     )
 
 
 def names() -> list[str]:
-    """Give the names of all data sets."""
+    """Return the names of all data sets."""
     return sorted(path.stem for path in (conf_dir() / "dataset").glob("*.yaml"))
 
 
@@ -62,7 +64,7 @@ def read(name: str) -> dict[str, Any]:
     """Read a data set's YAML.
 
     Raises:
-        UserError: when there is none of that name.
+        UserError: when no data set has that name.
     """
     if name not in names():
         raise UserError(f"there is no data set {name!r}; choose one of {', '.join(names())}")
@@ -72,7 +74,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def files(dataset: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], SourceFile]]:
-    """Go through the files of all sources of a data set."""
+    """Yield each file of each source of a data set, with the source's name and section."""
     for variant, source in dataset.get("sources", {}).items():
         for section in source["files"].values():
             yield variant, source, SourceFile.of(section)
@@ -101,7 +103,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:
-    """Get the files of one source of a data set; by default those of a paper's authors."""
+    """Download the files of one source of a data set, by default those of a paper's authors."""
     dataset = read(arguments.name)
     if "sources" not in dataset:
         CONSOLE.print(f"{arguments.name} is generated; there is nothing to fetch")
@@ -115,7 +117,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Hash the files that lie here; 1 when one of them is wrong."""
+    """Hash the files on this machine; return 1 if one of them is wrong."""
     wrong = 0
     table = Table("data set", "source", "file", "state")
     for name in [arguments.name] if arguments.name else names():
@@ -166,7 +168,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
     CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
     drawn = (protocol.get("subset") or {}).get("users")
     if "sources" in dataset and keeps_split(choose_source(dataset, protocol), protocol):
-        drawn = None  # a published split is taken whole
+        drawn = None  # a published split is used in full
     if drawn is not None:
         users = f"{drawn:,} users, drawn with seed {protocol['subset']['seed']}"
         if ours["users"] < drawn:
@@ -184,7 +186,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
 
 
 def stats(split: Split) -> dict[str, float]:
-    """Count users, items, interactions and parts; density = interactions / (U I)."""
+    """Return counts of users, items, interactions and parts; density = interactions / (U I)."""
     parts = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
     if split.relabelled is not None:
         parts["relabelled"] = len(split.relabelled)
@@ -194,5 +196,5 @@ def stats(split: Split) -> dict[str, float]:
 
 
 def show(value: float) -> str:
-    """Write a count with separators, a share in percent."""
+    """Return a count with separators, or a share in percent."""
     return f"{value:,}" if isinstance(value, int) else f"{100 * value:.3f}%"

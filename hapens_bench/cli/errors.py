@@ -1,4 +1,4 @@
-"""What a command does with errors: a mistake of the user's is one sentence, and the exit code says what it was."""
+"""What a command does with errors: one sentence for the user's, and an exit code for each kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hapens_bench.termination import Terminated
 
 
 def guarded(command: Callable[[], Any]) -> int:
-    """Run a command and turn the errors that a user can mend into one sentence."""
+    """Run a command, print an error that the user can fix as one sentence, return the exit code."""
     try:
         result = command()
     except KeyboardInterrupt:
@@ -23,7 +23,7 @@ def guarded(command: Callable[[], Any]) -> int:
     except Terminated as asked:
         print("terminated; the same command goes on from here", file=sys.stderr)
         return int(asked.code or 0)
-    except BrokenPipeError:  # `hapens runs list | head`: nobody reads any more
+    except BrokenPipeError:  # `hapens runs list | head`: the reader is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except TrialFailed as error:
@@ -38,9 +38,9 @@ def guarded(command: Callable[[], Any]) -> int:
 
 
 def is_mistake(error: Exception) -> bool:
-    """Tell whether an error is what the user asked for, which Hydra and OmegaConf say in their own classes.
+    """Whether an error is the user's, which Hydra and OmegaConf raise in classes of their own.
 
-    They are imported here only: a command that goes well need not have them.
+    They are imported only here: a command that succeeds does not need them.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -49,7 +49,7 @@ def is_mistake(error: Exception) -> bool:
 
 
 def sentence(error: Exception) -> str:
-    """Say in one line what was wrong with the configuration and what is allowed."""
+    """Return one line on what is wrong with the configuration and what is allowed."""
     from hydra.errors import MissingConfigException
 
     text = str(error)
@@ -62,5 +62,8 @@ def sentence(error: Exception) -> str:
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
         section = unknown[1].rpartition(".")[0] or "the config"
-        return f"there is no key {unknown[1]}; add --cfg job to the command to see the keys of {section}"
+        return (
+            f"there is no key {unknown[1]}; "
+            f"add --cfg job to the command to see the keys of {section}"
+        )
     return " ".join(text.split("Config search path")[0].split())

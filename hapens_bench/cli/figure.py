@@ -1,4 +1,4 @@
-"""`hapens figure`: draw the finished runs."""
+"""`hapens figure`: draw a figure of the finished runs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from hapens_bench.training.trial import STAGES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", help="of conf/figure, as hardness or ahns_fig5")
-    filters = "these runs only, as dataset=tools sampler=dns,ahns sampler.M=16: dataset, model, protocol, sampler, seed, "
+    parser.add_argument("name", help="figure of conf/figure, such as hardness or ahns_fig5")
     parser.add_argument(
         "--where",
         nargs="*",
         default=[],
         metavar="KEY=VALUE",
-        help=f"{filters}selection or any key of config.yaml",
+        help="only these runs, such as dataset=tools sampler=dns,ahns sampler.M=16; "
+        "keys: dataset, model, protocol, sampler, seed, selection, or any key of config.yaml",
     )
     parser.add_argument(
         "--stage",
         choices=STAGES,
-        help="draw this stage's epochs, not those of the figure's own stage",
+        help="draw the epochs of this stage instead of the figure's own: "
+        "held trains without the validation part, full trains on all of train",
     )
     add_folders(parser, "results/figures")
     parser.set_defaults(run=run_figure)
 
 
 def run_figure(arguments: argparse.Namespace) -> int:
-    """Draw the figure and say what is missing in it."""
+    """Draw the figure and print what is missing from it."""
     from hapens_bench.analysis.figures.definition import write_figure
 
     where = parse_where(arguments.where)
@@ -39,7 +40,8 @@ def run_figure(arguments: argparse.Namespace) -> int:
         arguments.name, arguments.runs, arguments.out, where, arguments.stage
     )
     print(
-        f"{len(frame)} points; written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json"
+        f"{len(frame)} points; "
+        f"written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json"
     )
     for note in notes:
         print(note, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The two folders that commands over run folders take."""
+"""The two folders of every command that reads run folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command line. A command's module is imported when that command is typed: help is printed at once."""
+"""The command line.
+
+A command's module is imported only when that command is typed, so help is printed at once.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,21 @@ from hapens_bench.cli.errors import guarded
 COMMANDS = {
     "train": "train trials; takes Hydra overrides (see: hapens train --help)",
     "data": "list, fetch, verify and describe the data sets",
-    "table": "print and write a table of the finished runs: a paper's, or your own rows and columns",
+    "table": "print and write a table of the finished runs: a paper's or your own",
     "figure": "draw curves, grids, bars or paths from the finished runs",
     "report": "write one HTML file that shows every run",
     "choose": "write each sampler's best trial of a tuning experiment into conf/tuned",
     "runs": "list, show, compare and clear run folders",
     "push": "fill a tracker from finished run folders",
-    "tune": "search for every sampler's best setting under equal budgets; the same command goes on with it",
+    "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 a failed trial, 2 a mistake in what was typed, 75 to be started again (SIGTERM)."""
+    """Run one command and return its exit code.
+
+    0 is success, 1 a failed trial, 2 a user error, 75 a request to start it again (after SIGTERM).
+    """
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["train"]:
         from hapens_bench.cli.train import train

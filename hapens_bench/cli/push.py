@@ -22,39 +22,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
     )
-    parser.add_argument("--dataset", nargs="*", default=[], help="runs of these data sets only")
-    parser.add_argument("--sampler", nargs="*", default=[], help="runs of these samplers only")
+    parser.add_argument("--dataset", nargs="*", default=[], help="only runs of these data sets")
+    parser.add_argument("--sampler", nargs="*", default=[], help="only runs of these samplers")
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="its options, as project=mine"
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="its options, such as project=mine",
     )
-    parser.add_argument("--again", action="store_true", help="push what was pushed before too")
+    parser.add_argument("--again", action="store_true", help="also push what was pushed before")
     parser.set_defaults(run=run_push)
 
 
 def run_push(arguments: argparse.Namespace) -> int:
-    """Push each finished run once, and name those that cannot be pushed; 1 where a tracker failed.
+    """Push each finished run once and name those that cannot be pushed; return 1 if any failed.
 
     Raises:
-        UserError: when there is nothing to push, the tracker is not installed, or an option is none of its.
+        UserError: when there is nothing to push, the tracker is not installed, or it lacks an
+            option.
     """
     tracker = arguments.tracker
     overrides = [f"logger={tracker}", f"paths.runs={arguments.runs}"]
-    options = compose_config([*overrides, *(f"logger.{tracker}.{one}" for one in arguments.set)])[
-        "logger"
-    ][tracker]
+    overrides += [f"logger.{tracker}.{option}" for option in arguments.set]
+    options = compose_config(overrides)["logger"][tracker]
     ledger = load(arguments.runs)
-    for what in ledger.skipped:
-        print(f"skipped {what}", file=sys.stderr)
+    for reason in ledger.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
     wanted = {"dataset": arguments.dataset, "sampler": arguments.sampler}
-    found = [
+    folders = [
         RunFolder(Path(run["folder"]))
         for run in ledger.runs
         if all(not names or run[key] in names for key, names in wanted.items())
     ]
-    if not found:
+    if not folders:
         raise UserError(f"there are no such finished runs below {arguments.runs}")
     counts = {"pushed": 0, "pushed before": 0, "skipped": len(ledger.skipped), "failed": 0}
-    for folder in found:
+    for folder in folders:
         try:
             new = push(folder, tracker, options, arguments.again)
             counts["pushed" if new else "pushed before"] += 1

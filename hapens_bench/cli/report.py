@@ -15,13 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    """Write the report and say what was left out of it."""
+    """Write the report and print what was left out of it."""
     from hapens_bench.analysis.report.page import write_report
 
     ledger = write_report(arguments.runs, arguments.out)
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
     print(
-        f"{len(ledger.runs)} finished runs, {len(ledger.unfinished)} not finished; written: {arguments.out}"
+        f"{len(ledger.runs)} finished runs, {len(ledger.unfinished)} not finished; "
+        f"written: {arguments.out}"
     )
     return 0

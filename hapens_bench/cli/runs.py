@@ -1,4 +1,4 @@
-"""`hapens runs`: what has been run, one run in full, two runs side by side, what failed, and clearing that away."""
+"""`hapens runs`: list, show and compare run folders, name what failed, and clear it away."""
 
 from __future__ import annotations
 
@@ -24,33 +24,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
-        ("list", run_list, "a line for each run"),
+        ("list", run_list, "print a line for each run"),
         (
             "show",
             run_show,
-            "one run: results, where they come from, config, and the command that runs it again",
+            "print one run: results, provenance, config, and the command that runs it again",
         ),
         (
             "compare",
             run_compare,
-            "two runs: the keys in which they differ, and their results side by side",
+            "print two runs: the keys in which they differ, and their results side by side",
         ),
         (
             "failed",
             run_failed,
-            "runs that failed or were interrupted, why, and the command that goes on with each",
+            "print the runs that failed or were interrupted, why, and how to resume each",
         ),
         ("prune", run_prune, "remove the folders of runs that failed, were pruned or interrupted"),
     ):
         action = actions.add_parser(name, help=text)
         action.set_defaults(run=run)
         if name == "show":
-            action.add_argument("run_id", help="or its first characters")
+            action.add_argument("run_id", help="a run id or its first characters")
         if name == "compare":
             action.add_argument("run_ids", nargs=2, metavar="RUN_ID")
         if name == "list":
             action.add_argument(
-                "--where", nargs="*", default=[], help="as dataset=tools sampler.M=8,16"
+                "--where",
+                nargs="*",
+                default=[],
+                help="only these runs, such as dataset=tools sampler.M=8,16",
             )
         if name == "prune":
             action.add_argument(
@@ -64,11 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print a line for each finished run that passes the filter, then how many others there are."""
     ledger = load(arguments.runs)
-    found = finished(ledger.runs)
+    listed = finished(ledger.runs)
     if arguments.where:
-        found = narrow(found, parse_where(arguments.where))
+        listed = narrow(listed, parse_where(arguments.where))
     lines = []
-    for run in (one.summary for one in found):
+    for run in (item.summary for item in listed):
         for selection, report in run["selection"].items():
             metric, value = next(iter(report["test"].items()))
             epoch = f"{report['epoch']}" + ("" if report["converged"] else " !")
@@ -111,23 +114,23 @@ def run_show(arguments: argparse.Namespace) -> int:
         for name, report in run["selection"].items()
     ]
     print_table("", ["selection", "epoch", *metrics], lines)
-    (one,) = finished([run])
-    for key, value in flat(one.config).items():
+    config = finished([run])[0].config
+    for key, value in flat(config).items():
         console.print(f"{key}={value}")
-    console.print(f"\nrun it again: {rerun_command(one.config)} seed={one.config['seed']}")
+    console.print(f"\nrun it again: {rerun_command(config)} seed={config['seed']}")
     return 0
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    """Print in which keys two runs differ, their results, and the difference over users."""
+    """Print the keys in which two runs differ, their results, and the difference over users."""
     ledger = load(arguments.runs)
     a, b = (find(ledger, name) for name in arguments.run_ids)
-    one, two = (flat(identity(run.config)) for run in finished([a, b]))
-    keys = [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
+    first, second = (flat(identity(run.config)) for run in finished([a, b]))
+    keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
     print_table(
         "",
         ["key", a["run_id"], b["run_id"]],
-        [[key, str(one.get(key, "–")), str(two.get(key, "–"))] for key in keys],
+        [[key, str(first.get(key, "–")), str(second.get(key, "–"))] for key in keys],
     )
     lines = []
     for selection in (name for name in a["selection"] if name in b["selection"]):
@@ -164,76 +167,78 @@ def run_compare(arguments: argparse.Namespace) -> int:
         lines,
     )
     if a["seed"] != b["seed"] or keys:
-        print(
-            "One seed of each: this says nothing of what other seeds would give (hapens table --rows does)."
-        )
+        print("One seed of each: this says nothing about other seeds (hapens table --rows does).")
     return 0
 
 
 def run_failed(arguments: argparse.Namespace) -> int:
-    """Print the runs that ended early, and the command that goes on with each."""
+    """Print the runs that ended early, and the command that resumes each."""
     ledger = load(arguments.runs)
     ended = stopped(ledger)
-    for one in ended:
-        if one.summary["state"] == "pruned":
+    for run in ended:
+        summary = run.summary
+        if summary["state"] == "pruned":
             continue
-        run, reason = one.summary, one.summary["reason"] or "interrupted"
         try:
-            command = (
-                f"{rerun_command(one.config)} seed={one.config['seed']} paths.runs={arguments.runs}"
-            )
+            command = f"{rerun_command(run.config)} seed={run.config['seed']}"
+            command += f" paths.runs={arguments.runs}"
         except UserError as error:
             command = str(error)
-        print(f"{run['folder']}: {run['state']} since {run['time']}: {reason}\n  {command}")
+        ending = f"{summary['state']} since {summary['time']}: {summary['reason'] or 'interrupted'}"
+        print(f"{summary['folder']}: {ending}\n  {command}")
     _others(ledger, ended)
     return 0
 
 
 def run_prune(arguments: argparse.Namespace) -> int:
-    """Name or remove the folders of runs that ended early; finished ones and those being trained are never touched."""
-    found = stopped(load(arguments.runs))
-    for one in found:
+    """Name or remove the folders of runs that ended early.
+
+    Finished runs and runs being trained are never touched.
+    """
+    ended = stopped(load(arguments.runs))
+    for run in ended:
         if arguments.yes:
-            with one.folder.lock():
-                shutil.rmtree(one.folder.path)
-        print(f"{'removed' if arguments.yes else 'would remove'} {one.folder.path}")
-    if not arguments.yes and found:
+            with run.folder.lock():
+                shutil.rmtree(run.folder.path)
+        print(f"{'removed' if arguments.yes else 'would remove'} {run.folder.path}")
+    if not arguments.yes and ended:
         print("nothing was removed; add --yes to do it")
     return 0
 
 
 def find(ledger: Ledger, start: str) -> Mapping[str, Any]:
-    """Give the finished run whose id begins so.
+    """Return the finished run whose id begins with `start`.
 
     Raises:
         UserError: when there is none, or several.
     """
-    found = [run for run in ledger.runs if run["run_id"].startswith(start)]
-    if len(found) != 1:
-        many = f"{len(found)} finished runs begin with" if found else "there is no finished run"
+    matches = [run for run in ledger.runs if run["run_id"].startswith(start)]
+    if len(matches) != 1:
+        many = f"{len(matches)} finished runs begin with" if matches else "there is no finished run"
         raise UserError(f"{many} {start!r}; hapens runs list names them")
-    return found[0]
+    return matches[0]
 
 
 def stopped(ledger: Ledger) -> list[Finished]:
-    """Give the unfinished runs that no process holds."""
-    found = []
+    """Return the unfinished runs that no process is training."""
+    ended = []
     for run in finished(ledger.unfinished):
         try:
             with run.folder.lock():
-                found.append(run)
+                ended.append(run)
         except RunBusy:
             continue
-    return found
+    return ended
 
 
 def _others(ledger: Ledger, stopped: Sequence[Finished]) -> None:
-    held = len(ledger.unfinished) - len(stopped)
+    training = len(ledger.unfinished) - len(stopped)
     pruned = sum(run.summary["state"] == "pruned" for run in stopped)
-    text = f"{len(ledger.runs)} finished, {len(stopped) - pruned} failed or interrupted, {held} being trained"
+    failed = f"{len(stopped) - pruned} failed or interrupted"
+    text = f"{len(ledger.runs)} finished, {failed}, {training} being trained"
     print(text + (f", {pruned} pruned by hapens tune" if pruned else ""))
-    for what in ledger.skipped:
-        print(f"skipped {what}")
+    for reason in ledger.skipped:
+        print(f"skipped {reason}")
 
 
 def _percent(value: float | None) -> str:

@@ -20,39 +20,40 @@ from hapens_bench.runs.ledger import load
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "name", nargs="?", help="of conf/table, as ahns_table2; or none, with --rows"
+        "name", nargs="?", help="table of conf/table, such as ahns_table2; omit it with --rows"
     )
-    parser.add_argument("--rows", help="dataset, protocol, model or sampler")
+    parser.add_argument("--rows", help="what rows go by: dataset, protocol, model or sampler")
     parser.add_argument(
         "--cols",
         default="dataset,metric",
-        help="the same, metric or selection (default: dataset,metric)",
+        help="what columns go by: the same, metric or selection (default: dataset,metric)",
     )
     parser.add_argument(
         "--selection",
         default="valid_refit",
-        help="test_peak, valid, valid_refit (default: valid_refit)",
+        help="test_peak, valid or valid_refit, or several (default: valid_refit)",
     )
     parser.add_argument(
-        "--metrics", default="", help="as Recall@20,NDCG@20 (default: the first three)"
+        "--metrics", default="", help="such as Recall@20,NDCG@20 (default: the first three)"
     )
     parser.add_argument(
-        "--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: these runs only"
+        "--where", nargs="*", default=[], metavar="KEY=VALUE", help="with --rows: only these runs"
     )
     parser.add_argument(
         "--activity",
         action="store_true",
-        help="with a paper's table: also compare its method with the others among users of few and of many items",
+        help="with a table of conf/table: also compare its method with the others "
+        "among users of few and of many items",
     )
     add_folders(parser, "results/tables")
     parser.set_defaults(run=run_table)
 
 
 def run_table(arguments: argparse.Namespace) -> int:
-    """Print the table on the screen and write its files."""
+    """Print the table and write its files."""
     ledger = load(arguments.runs)
-    for what in ledger.skipped:
-        print(f"skipped {what}", file=sys.stderr)
+    for reason in ledger.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
     if (arguments.name is None) == (arguments.rows is None):
         raise UserError(
             "hapens table takes the name of a paper's table, or --rows for one of your own"
@@ -66,14 +67,11 @@ def run_table(arguments: argparse.Namespace) -> int:
         layout = Layout(arguments.rows, columns, selections, metrics)
         runs: Sequence[Run] = ledger.runs
         if arguments.where:
-            runs = [one.summary for one in narrow(finished(runs), parse_where(arguments.where))]
-        found = write_crosstab(
-            layout, runs, arguments.out, f"{arguments.rows}_by_{'_'.join(columns)}"
-        )
-        print_table(f"{', '.join(selections)}, percent", found.header, found.lines)
-        print(
-            f"written: {arguments.out}/{arguments.rows}_by_{'_'.join(columns)}.csv, .md, .tex, .provenance.json"
-        )
+            runs = [run.summary for run in narrow(finished(runs), parse_where(arguments.where))]
+        name = f"{arguments.rows}_by_{'_'.join(columns)}"
+        table = write_crosstab(layout, runs, arguments.out, name)
+        print_table(f"{', '.join(selections)}, percent", table.header, table.lines)
+        print(f"written: {arguments.out}/{name}.csv, .md, .tex, .provenance.json")
         return 0
     written = write_table(arguments.name, ledger.runs, arguments.out)
     print_table(
@@ -125,4 +123,4 @@ def _print_activity(name: str, table: Written, out: Path) -> None:
 
 
 def _split(arguments: argparse.Namespace, name: str) -> list[str]:
-    return [part.strip() for part in getattr(arguments, name).split(",") if part.strip()]
+    return [word.strip() for word in getattr(arguments, name).split(",") if word.strip()]

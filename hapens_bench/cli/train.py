@@ -20,15 +20,12 @@ from hapens_bench.errors import TrialFailed, UserError
 
 
 def train(argv: list[str]) -> int:
-    """Hand the overrides to Hydra and train."""
+    """Hand the overrides to Hydra and train; return the exit code."""
     sys.argv = ["hapens train", *with_keys_of_swept_groups(argv)]
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # Hydra raises its errors, and `guarded` turns them into one sentence
-    )
-
-    mistakes: list[
-        Exception
-    ] = []  # of a single run: kept from Hydra, which would print them in its own way first
+    # Hydra raises its errors, and `guarded` turns them into one sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # The errors of a single run are kept from Hydra, which would print them in its own way first.
+    mistakes: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def run(config: DictConfig) -> float | None:
@@ -42,26 +39,24 @@ def train(argv: list[str]) -> int:
             mistakes.append(error)
             return float("nan")
 
-    def run_and_tell() -> None:
+    def run_and_raise() -> None:
         try:
             run()
-        except (
-            ValueError,
-            TypeError,
-        ) as error:  # what Hydra has no exception of its own for: sampler=1, model=[1]
+        except (ValueError, TypeError) as error:
+            # Hydra has no exception of its own for sampler=1 or model=[1].
             if not raised_in_hydra(error):
                 raise
             raise UserError(f"Hydra cannot compose this command: {error}") from None
         if mistakes:
             raise mistakes[0]
 
-    return guarded(run_and_tell)
+    return guarded(run_and_raise)
 
 
 def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
-    """Make `sampler.M=8` beside `sampler=dns,sdns` a sweep over one value.
+    """Turn `sampler.M=8` beside `sampler=dns,sdns` into a sweep over one value.
 
-    Before a sweep Hydra composes what is not swept, with the default sampler, which need not have that key.
+    Hydra first composes what is not swept with the default sampler, which may lack the key.
     """
     if not {"-m", "--multirun"} & set(argv):
         return argv
@@ -70,7 +65,7 @@ def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
         parsed = [
             parser.parse_override(text) if re.match(r"\w[^=]*=.", text) else None for text in argv
         ]
-    except HydraException:  # which Hydra itself tells better
+    except HydraException:  # Hydra's own message is better
         return argv
     swept = {
         override.key_or_group for override in parsed if override and override.is_sweep_override()
@@ -86,7 +81,7 @@ def with_keys_of_swept_groups(argv: list[str]) -> list[str]:
 
 
 def raised_in_hydra(error: Exception) -> bool:
-    """Tell whether an error comes from Hydra's own code, not from what it called."""
+    """Whether an error comes from Hydra's own code, not from what it called."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""`hapens tune`: search for each sampler's best setting, with equal budgets, on validation."""
+"""`hapens tune`: search for each sampler's best setting on validation, with equal budgets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from hapens_bench.tune.plan import Plan, make_plan, trial_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", help="of conf/tune, as ahns")
+    parser.add_argument("name", help="search of conf/tune, such as ahns")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="tune.KEY=VALUE (conf/tune/default.yaml names them), and what hapens train -m takes: dataset=tools sampler=rns,dns",
+        help="tune.KEY=VALUE (see conf/tune/default.yaml), and overrides of hapens train -m, "
+        "such as dataset=tools sampler=rns,dns",
     )
     parser.set_defaults(run=run_tune)
 
 
 def run_tune(arguments: argparse.Namespace) -> int:
-    """Search, write what was found, and print it."""
+    """Search, then write and print the results."""
     if importlib.util.find_spec("optuna") is None:
         raise UserError("hapens tune needs optuna: pip install 'hapens_bench[tune]'")
     plan = make_plan(arguments.name, arguments.overrides)
@@ -47,7 +48,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         console.width = 110  # of a log file
     frame = search(plan, console)
     show_failed(frame, console)
-    found = best(frame)
+    winners = best(frame)
     folder = Path(plan.settings["out"]) / f"{plan.name}_{plan.settings['algorithm']}"
     said = write_evidence(
         frame.drop(columns=["command", "run_ids"]),
@@ -59,9 +60,9 @@ def run_tune(arguments: argparse.Namespace) -> int:
     )
     if setting is not None:
         command = " ".join(["hapens tune", plan.name, *arguments.overrides])
-        for row in found.to_dict("records"):
+        for row in winners.to_dict("records"):
             write_tuned(setting, chosen(plan, row), row, command, str(folder))
-    show(plan, frame, found, said)
+    show(plan, frame, winners, said)
     written = f"conf/tuned/{setting}/*.yaml and " if setting is not None else ""
     print(
         f"written: {written}{folder}/"
@@ -71,7 +72,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
 
 
 def summaries(plan: Plan, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Read the summaries of the finished runs of a search, for their provenance; runs that were cleared away are left out."""
+    """Return the summaries of a search's finished runs, without those cleared away."""
     studies = {(study.dataset, study.sampler): study for study in plan.studies}
     folders = [
         RunFolder(trial_folder(studies[row["dataset"], row["sampler"]], run_id))
@@ -82,7 +83,7 @@ def summaries(plan: Plan, frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def show_failed(frame: pd.DataFrame, console: Console) -> None:
-    """Print the trials that failed, why, and the command that runs each again."""
+    """Print the failed trials, why they failed, and the command that runs each again."""
     failed = frame[frame["state"] == "failed"]
     if len(failed):
         console.print(f"{len(failed)} of {len(frame)} trials failed; they are part of the budget:")
@@ -93,14 +94,16 @@ def show_failed(frame: pd.DataFrame, console: Console) -> None:
         )
 
 
-def show(plan: Plan, frame: pd.DataFrame, found: pd.DataFrame, said: list[str]) -> None:
-    """Print the best settings, what the budgets were spent on, and what they say of the baseline."""
+def show(plan: Plan, frame: pd.DataFrame, winners: pd.DataFrame, said: list[str]) -> None:
+    """Print the best settings, how the budgets were spent, and sentences on the baseline."""
     lines: list[Line] = []
-    for row in found.to_dict("records"):
-        own = frame[(frame["dataset"] == row["dataset"]) & (frame["sampler"] == row["sampler"])]
-        counts = [str((own["state"] == state).sum()) for state in ("complete", "pruned", "failed")]
+    for row in winners.to_dict("records"):
+        trials = frame[(frame["dataset"] == row["dataset"]) & (frame["sampler"] == row["sampler"])]
+        counts = [
+            str((trials["state"] == state).sum()) for state in ("complete", "pruned", "failed")
+        ]
         epoch = f"{row['epoch']:.0f}" + ("" if row["converged"] else " !")
-        spent = [str(own["epochs"].sum()), f"{own['seconds'].sum():.0f}"]
+        spent = [str(trials["epochs"].sum()), f"{trials['seconds'].sum():.0f}"]
         value = f"{100 * row['value']:.2f}"
         lines.append(
             [
@@ -115,7 +118,10 @@ def show(plan: Plan, frame: pd.DataFrame, found: pd.DataFrame, said: list[str]) 
             ]
         )
     header = ["dataset", "sampler", "trials", "complete", "pruned", "failed", "epochs", "seconds"]
-    title = f"best by validation {plan.monitor}; {plan.settings['algorithm']}; !: in its last epoch (not converged)"
+    title = (
+        f"best by validation {plan.monitor}; {plan.settings['algorithm']}; "
+        "!: best in its last epoch (not converged)"
+    )
     print_table(title, [*header, "best setting", "percent", "epoch"], lines)
     if said:
         print(f"Would more tuning of {plan.baseline} have closed the gap?")

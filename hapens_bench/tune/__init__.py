@@ -1,1 +1,1 @@
-"""Search for the best settings: trials are proposed in batches, trained together, and told back."""
+"""The search for the best settings: trials are proposed and trained in batches."""

@@ -1,4 +1,4 @@
-"""What tuning is worth: the best of n trials, n by n."""
+"""What tuning is worth: the expected best of n trials, for every n."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import gammaln
 
-from hapens_bench.analysis.figures.drawing import (
+from hapens_bench.analysis.figures.layout import (
     entitle,
     finish,
     lines_of,
@@ -20,11 +20,15 @@ from hapens_bench.analysis.figures.drawing import (
     rows_at,
 )
 
-RANDOM, AS_RUN = "random", "as run"  # the orders of trials that a curve is of
+RANDOM, AS_RUN = "random", "as run"  # the order of the trials behind a curve
 
 
 def weights(N: int) -> np.ndarray:
-    r"""Give P(best of n is the k-th smallest of N) = C(k-1, n-1) / C(N, n) for subsets of n, in row n - 1 and column k - 1."""
+    r"""Return P(best of n is the k-th smallest of N) = C(k-1, n-1) / C(N, n).
+
+    Shape:
+        returns: [N, N], n in row n - 1, k in column k - 1
+    """
     n, k = np.arange(1, N + 1)[:, None], np.arange(1, N + 1)[None]
     with np.errstate(divide="ignore"):
         logs = np.where(k >= n, _log_choose(k - 1, n - 1), -np.inf)
@@ -32,10 +36,10 @@ def weights(N: int) -> np.ndarray:
 
 
 def budget_curve(values: Sequence[float]) -> pd.DataFrame:
-    """Give what the best of n trials is worth, n = 1..N, if the N that were run had come in random order.
+    """Return what the best of n trials is worth, n = 1..N, had the N trials come in random order.
 
-    The law of the best of n is that of `weights`; columns n, expected, low and high (10% and 90% quantiles). A missing value, of a
-    trial that failed, counts as 0: it has found nothing.
+    The best of n is distributed as in `weights`. Columns: n, expected, low and high (10% and 90%
+    quantiles), order. A missing value, that of a failed trial, counts as 0.
     """
     v = np.sort(np.nan_to_num(np.asarray(values, dtype=float)))
     p = weights(len(v))
@@ -48,22 +52,23 @@ def budget_curve(values: Sequence[float]) -> pd.DataFrame:
 
 
 def running_best(values: Sequence[float]) -> pd.DataFrame:
-    """Give the best of the first n trials as they were run, in the columns of `budget_curve`; there is no band.
+    """Return the best of the first n trials as they were run, in the columns of `budget_curve`.
 
-    This is the curve of a search that proposes a trial in view of those before it (TPE): another order would be another search.
+    It is the curve of a search whose proposals depend on earlier trials (TPE). Another order would
+    be another search, so there is no band.
     """
-    found = np.maximum.accumulate(np.nan_to_num(np.asarray(values, dtype=float)))
-    columns = {"n": np.arange(1, len(found) + 1), "expected": found, "low": np.nan, "high": np.nan}
+    best = np.maximum.accumulate(np.nan_to_num(np.asarray(values, dtype=float)))
+    columns = {"n": np.arange(1, len(best) + 1), "expected": best, "low": np.nan, "high": np.nan}
     return pd.DataFrame({**columns, "order": AS_RUN})
 
 
 def budget_curves(frame: pd.DataFrame, in_order: bool = False) -> pd.DataFrame:
-    """Give the budget curve of every data set and sampler; `in_order` where trials follow from those before them."""
+    """Return the budget curve of every data set and sampler; `in_order` for TPE."""
     parts = [
-        (running_best if in_order else budget_curve)(part["value"].tolist()).assign(
+        (running_best if in_order else budget_curve)(trials["value"].tolist()).assign(
             dataset=str(dataset), sampler=str(sampler)
         )
-        for (dataset, sampler), part in frame.groupby(["dataset", "sampler"], sort=False)
+        for (dataset, sampler), trials in frame.groupby(["dataset", "sampler"], sort=False)
     ]
     return pd.concat(parts, ignore_index=True)[
         ["dataset", "sampler", "n", "expected", "low", "high", "order"]
@@ -75,9 +80,10 @@ def _log_choose(n: Any, k: Any) -> Any:
 
 
 def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
-    """Draw what the best of n trials is worth, a panel for each data set; the band is from the 10% to the 90% quantile.
+    """Draw what the best of n trials is worth, a panel for each data set.
 
-    Curves of trials in the order in which they were run are steps, without a band.
+    The band is from the 10% to the 90% quantile. Curves of trials in the order in which they were
+    run are steps, without a band.
     """
     ran = (frame["order"] == AS_RUN).all()
     frame = frame.assign(model="", protocol="", setting="")
@@ -102,7 +108,10 @@ def draw_budget_curves(frame: pd.DataFrame, monitor: str) -> Figure:
             )
     caption = "mean of the best of n trials in random order; band: its 10% to 90% quantile"
     if ran:
-        caption = "best of the first n trials as they were proposed, each in view of those before it: one order, so no band"
+        caption = (
+            "best of the first n trials as they were proposed, "
+            "each in view of those before it: one order, so no band"
+        )
     finish(figure, axes, "trials", looks, [caption])
     entitle(figure, "Best of n trials", frame)
     return figure

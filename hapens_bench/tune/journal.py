@@ -1,4 +1,4 @@
-"""The file that remembers all studies of a search."""
+"""The journal: the file that holds all studies of a search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from hapens_bench.errors import UserError
 
 
 class _Held(JournalFileSymlinkLock):
-    """No lock: `open_journal` holds one for the whole command, which the system releases however the command dies."""
+    """No lock of its own.
+
+    `open_journal` holds one for the whole command, and the system releases it however that dies.
+    """
 
     def acquire(self) -> bool:
         return True
@@ -27,9 +30,10 @@ class _Held(JournalFileSymlinkLock):
 
 @contextlib.contextmanager
 def open_journal(path: Path) -> Iterator[JournalStorage]:
-    """Open the journal for this process alone; a last line that a kill cut off is dropped, and this is said.
+    """Open the journal for this process alone.
 
-    What such a line told is found again: a trial whose end it was is still running there, and its run folders hold its result.
+    A last line that a kill cut off is dropped with a message. Nothing is lost: a trial whose end
+    it told still counts as running, and its run folders hold its result.
 
     Raises:
         UserError: when another process has it open, or it cannot be read.
@@ -48,7 +52,7 @@ def open_journal(path: Path) -> Iterator[JournalStorage]:
         try:
             _check_lines(path)
             storage = JournalStorage(JournalFileBackend(str(path), _Held(str(path))))
-        except Exception as error:  # whatever a line that is none of optuna's brings about
+        except Exception as error:  # whatever optuna makes of a foreign line
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(
                 f"{path} cannot be read ({why}); move it away to begin anew: finished runs are kept"
@@ -70,7 +74,7 @@ def _drop_cut_off_line(path: Path) -> None:
 
 
 def _check_lines(path: Path) -> None:
-    """Read every line; optuna takes a last one that it cannot read for one that is still being written."""
+    """Check every line; optuna takes an unreadable last one to be still in writing."""
     for k, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
         try:
             json.loads(line)["op_code"]

@@ -1,4 +1,4 @@
-"""The search: batches of all studies are trained together, and told back."""
+"""The search: the batches of all studies are trained together, and optuna is told the outcomes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTING = re.compile(r" (?=[\w.]+=)")  # between the overrides of a setting
 
 @dataclass
 class Entry:
-    """A trial of a batch: its study, what was asked, and its job for each seed."""
+    """A trial of a batch: its study, its proposal, and its job for each seed."""
 
     study: Study
     asked: Asked
@@ -33,20 +33,21 @@ class Entry:
 
 
 def search(plan: Plan, console: Console) -> pd.DataFrame:
-    """Use up the budget of every study, going on where an earlier command stopped; give the trials, a row each.
+    """Use up the budget of every study, resuming where an earlier command stopped.
 
-    Every study gets exactly `n_trials` trials; pruned and failed ones are among them. All settings that are known beforehand are
-    checked before any training.
+    Return the trials, a row each. Every study gets exactly `n_trials` trials, pruned and failed
+    ones included. All settings known in advance are checked before any training.
 
     Raises:
-        UserError: when a trial cannot be trained, or another process holds the journal or some of the runs.
+        UserError: when a trial cannot be trained, or another process holds the journal or some of
+            the runs.
     """
     with listening(), open_journal(plan.journal) as storage:
-        studies = [Study(plan, own, storage) for own in plan.studies]
+        studies = [Study(plan, study, storage) for study in plan.studies]
         ahead = [
-            (study.own, n)
+            (study.spec, n)
             for study in studies
-            for n in range(len(study.trials()), len(study.own.fixed))
+            for n in range(len(study.trials()), len(study.spec.fixed))
         ]
         prepare([own.planned(n, own.fixed[n], 1)[0].job for own, n in ahead if n < plan.n_trials])
         while batch := [(study, asked) for study in studies for asked in study.ask_batch()]:
@@ -55,16 +56,17 @@ def search(plan: Plan, console: Console) -> pd.DataFrame:
 
 
 def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Console) -> None:
-    """Train a batch of every study and tell how its trials ended.
+    """Train a batch of every study and tell optuna how its trials ended.
 
-    With a pruner the first seeds are trained before the others, which only those settings get that were not pruned.
+    With a pruner the first seed of each setting is trained first; only settings that survive it get
+    the other seeds.
     """
     seeds = plan.settings["seeds"]
     entries = [
         Entry(
             study,
             asked,
-            [one.job for one in study.own.planned(asked.trial.number, asked.setting, seeds)],
+            [trial.job for trial in study.spec.planned(asked.trial.number, asked.setting, seeds)],
         )
         for study, asked in batch
     ]
@@ -93,12 +95,13 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
         console.print(progress(study), highlight=False)
     if busy:
         raise UserError(
-            f"{len(busy)} trials are being trained by another process; type the command again when it is done"
+            f"{len(busy)} trials are being trained by another process; "
+            "type the command again when it is done"
         )
 
 
 def outcome(jobs: Sequence[Job]) -> Outcome:
-    """Read from run folders how a trial ended: its value on validation, and never a test metric."""
+    """Return how a trial ended, from its run folders: never by a test metric."""
     monitor = jobs[0].config["protocol"]["monitor"]
     facts: dict[str, Any] = {"run_ids": [job.folder.path.name for job in jobs]}
     facts["seeds"] = [job.config["seed"] for job in jobs]
@@ -113,11 +116,11 @@ def outcome(jobs: Sequence[Job]) -> Outcome:
     facts["seconds"] = float(
         sum((frame["seconds"] / frame["pack_size"]).sum() for frame in histories)
     )
-    found = curve(histories[0].to_dict("records"), monitor)
+    best_by_epoch = curve(histories[0].to_dict("records"), monitor)
     if jobs[0].state == "pruned":
         below = first_below(histories[0].to_dict("records"), monitor, jobs[0].floor)
         assert below is not None
-        kept = {epoch: value for epoch, value in found.items() if epoch <= below[0]}
+        kept = {epoch: value for epoch, value in best_by_epoch.items() if epoch <= below[0]}
         return Outcome("pruned", below[1], kept, facts | {"epoch": below[0], "converged": False})
     reports = [job.folder.read_summary()["selection"]["valid"] for job in jobs]
     facts |= {
@@ -127,21 +130,24 @@ def outcome(jobs: Sequence[Job]) -> Outcome:
     scores = [job.objective() for job in jobs]
     assert None not in scores
     return Outcome(
-        "complete", float(sum(x for x in scores if x is not None)) / len(scores), found, facts
+        "complete",
+        float(sum(x for x in scores if x is not None)) / len(scores),
+        best_by_epoch,
+        facts,
     )
 
 
 def rows(study: Study) -> pd.DataFrame:
-    """Tabulate the trials of a study that are over, as `analysis.tuning.outcomes` does."""
-    found = []
+    """Tabulate the finished trials of a study, with the columns of `choose.outcomes` and more."""
+    finished = []
     for trial in study.trials():
         if trial.state not in OVER:
             continue
         facts = trial.user_attrs
-        found.append(
+        finished.append(
             {
-                "dataset": study.own.dataset,
-                "sampler": study.own.sampler,
+                "dataset": study.spec.dataset,
+                "sampler": study.spec.sampler,
                 "trial": trial.number,
                 "setting": " ".join(study.setting(trial)),
                 "value": facts["reached"],
@@ -159,15 +165,14 @@ def rows(study: Study) -> pd.DataFrame:
                 "command": facts.get("command", ""),
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(finished)
 
 
 def progress(study: Study) -> str:
-    """Say in a line how far a study is."""
+    """Return a line on the progress of a study."""
     frame = rows(study)
-    text = (
-        f"{study.own.sampler} on {study.own.dataset}: {len(frame)} of {study.plan.n_trials} trials"
-    )
+    done = f"{len(frame)} of {study.plan.n_trials} trials"
+    text = f"{study.spec.sampler} on {study.spec.dataset}: {done}"
     if frame.empty:
         return text
     counts = ", ".join(f"{n} {state}" for state, n in frame["state"].value_counts().items())
@@ -180,7 +185,7 @@ def progress(study: Study) -> str:
 
 def chosen(plan: Plan, row: Any) -> Planned:
     """Compose the trial of a row again."""
-    own = next(
+    study = next(
         s for s in plan.studies if (s.dataset, s.sampler) == (row["dataset"], row["sampler"])
     )
-    return own.planned(row["trial"], SETTING.split(row["setting"]), 1)[0]
+    return study.planned(row["trial"], SETTING.split(row["setting"]), 1)[0]

@@ -1,4 +1,4 @@
-"""What `hapens tune` was asked for: the settings of the search, and a study for each data set and sampler."""
+"""The plan of `hapens tune`: the settings of the search, and a study per data set and sampler."""
 
 from __future__ import annotations
 
@@ -38,25 +38,18 @@ KEYS = {
     "setting": Key(str, optional=True),
     "out": Key(str),
 }
-IDENTITY = (
-    "algorithm",
-    "startup",
-    "batch",
-    "seeds",
-    "pruner",
-    "warmup",
-    "seed",
-)  # what changes a search but not its length
-SWEPT = ("dataset", "sampler")  # what a command may list several of
+# The settings that change which trials a search proposes; its length does not.
+IDENTITY = ("algorithm", "startup", "batch", "seeds", "pruner", "warmup", "seed")
+SWEPT = ("dataset", "sampler")  # the keys that may list several values
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """One search: its space, what all of its trials have in common, and the points that are settled beforehand.
+    """One study: its space, the base config of its trials, and the points fixed in advance.
 
-    `overrides` give the base config, `fixed` the settings of the first trials (all of them but for TPE), and `composed` composes both.
-    `name` holds a hash of all that can change which trials are proposed, or what they find, so that a study goes on where the same
-    search is asked for.
+    `overrides` give the base config, `fixed` the settings of the first trials (of all, except for
+    TPE), and `composed` composes both. `name` holds a hash of everything that can change which
+    trials are proposed or what they find, so the same search resumes the same study.
     """
 
     name: str
@@ -86,7 +79,7 @@ class StudyPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search over one or more samplers and data sets: `settings` are those of conf/tune, `n_trials` is of each study."""
+    """A search over samplers and data sets: the settings of conf/tune, `n_trials` per study."""
 
     name: str
     settings: Mapping[str, Any]
@@ -95,7 +88,7 @@ class Plan:
 
     @property
     def journal(self) -> Path:
-        """The file of all studies, <paths.runs>/.tune/<name>.journal."""
+        """The journal of all studies, <paths.runs>/.tune/<name>.journal."""
         return (
             Path(self.studies[0].base["paths"]["runs"]).expanduser()
             / ".tune"
@@ -104,12 +97,12 @@ class Plan:
 
     @property
     def monitor(self) -> str:
-        """The metric that trials are judged by, on validation."""
+        """The validation metric by which trials are compared."""
         return str(self.studies[0].base["protocol"]["monitor"])
 
     @property
     def in_order(self) -> bool:
-        """Whether a trial was proposed in view of those before it."""
+        """Whether proposals depend on earlier trials."""
         return bool(self.settings["algorithm"] == "tpe")
 
     @property
@@ -119,23 +112,25 @@ class Plan:
 
 
 def make_plan(name: str, typed: Sequence[str]) -> Plan:
-    """Read conf/tune/<name>.yaml and what was typed: `tune.KEY=VALUE`, and the overrides that `hapens train -m` takes.
+    """Read conf/tune/<name>.yaml and what was typed: `tune.KEY=VALUE` and training overrides.
 
     Raises:
-        UserError: for a search that cannot be made, in one sentence.
+        UserError: for a search that cannot be run.
     """
     chosen = read_settings(name, [text for text in typed if text.startswith("tune.")])
     sweeper = read_sweeper(chosen["experiment"])
     if "own" not in sweeper:
         raise UserError(
-            f"experiment={chosen['experiment']} has no hydra.sweeper.own: it says nothing of a space to search"
+            f"experiment={chosen['experiment']} has no hydra.sweeper.own, "
+            "so there is no space to search"
         )
     if chosen["seed"] is None:
         chosen["seed"] = sweeper.get("seed", 0)
     n_trials = chosen["n_trials"] or sweeper.get("n_trials")
     if n_trials is None and chosen["algorithm"] != "grid":
         raise UserError(
-            f"experiment={chosen['experiment']} has no budget; take tune.n_trials=16, or tune.algorithm=grid"
+            f"experiment={chosen['experiment']} has no budget; "
+            "take tune.n_trials=16, or tune.algorithm=grid"
         )
     composed, studies = once_for_each_choice(unresolved), []
     for combination in combinations(
@@ -144,12 +139,11 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
         overrides = [f"experiment={chosen['experiment']}", *combination]
         base = composed(overrides)
         dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
-        settled = {
-            part.split("=", 1)[0] for part in combination
-        }  # what is typed wins, and is not searched
-        parts = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
+        # A key that is typed wins, and is not searched.
+        settled = {override.split("=", 1)[0] for override in combination}
+        spaces = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
         shared, own = (
-            {key: text for key, text in part.items() if key not in settled} for part in parts
+            {key: text for key, text in space.items() if key not in settled} for space in spaces
         )
         fixed = fixed_points(sampler, shared, own, n_trials, chosen)
         digest = _digest(
@@ -177,32 +171,33 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
 
 
 def read_settings(name: str, typed: Sequence[str]) -> dict[str, Any]:
-    """Read the settings of a search: conf/tune/default.yaml, conf/tune/<name>.yaml, and `tune.KEY=VALUE` of the command line.
+    """Read the settings: conf/tune/default.yaml, conf/tune/<name>.yaml, then `tune.KEY=VALUE`.
 
     Raises:
-        UserError: for an unknown name, or a key that is unknown or takes something else.
+        UserError: for an unknown name or key, or a value that a key does not take.
     """
-    found: dict[str, Any] = {}
-    for part in ("default", name):
-        section = OmegaConf.to_container(OmegaConf.load(conf_file("tune", part)))
+    chosen: dict[str, Any] = {}
+    for file in ("default", name):
+        section = OmegaConf.to_container(OmegaConf.load(conf_file("tune", file)))
         assert isinstance(section, dict)
-        found |= {str(key): value for key, value in section.items()}
+        chosen |= {str(key): value for key, value in section.items()}
     for override in OverridesParser.create().parse_overrides(list(typed)):
         if override.is_sweep_override():
             raise UserError(
-                f"{override.input_line} lists several values, but a search has one {override.key_or_group}"
+                f"{override.input_line} lists several values, "
+                f"but a search has one {override.key_or_group}"
             )
-        found[override.key_or_group.removeprefix("tune.")] = override.value()
-    if wrong := list(problems("tune", KEYS, found)):
+        chosen[override.key_or_group.removeprefix("tune.")] = override.value()
+    if wrong := list(problems("tune", KEYS, chosen)):
         raise UserError("; ".join(wrong))
-    return found
+    return chosen
 
 
 def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple[str, ...]]:
     """Cross the experiment's data sets and samplers with what was typed, which wins.
 
     Raises:
-        UserError: when something else than data sets and samplers is listed.
+        UserError: when anything but data sets and samplers lists several values.
     """
     given = OverridesParser.create().parse_overrides(list(typed))
     names = {override.key_or_group for override in given}
@@ -210,13 +205,15 @@ def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple
         raise UserError(
             f"hapens tune takes no {hydra[0]}; its own settings are tune.{', tune.'.join(KEYS)}"
         )
-    own = [f"{key}={value}" for key, value in sweeper.get("params", {}).items() if key not in names]
-    overrides = [*OverridesParser.create().parse_overrides(own), *given]
+    params = sweeper.get("params", {})
+    inherited = [f"{key}={value}" for key, value in params.items() if key not in names]
+    overrides = [*OverridesParser.create().parse_overrides(inherited), *given]
     if listed := [
         o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in SWEPT
     ]:
         raise UserError(
-            f"{listed[0]} lists several values, but only dataset and sampler may; the space is the experiment's"
+            f"{listed[0]} lists several values, but only dataset and sampler may; "
+            "the space is the experiment's"
         )
     return list(
         dict.fromkeys(tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0])
@@ -230,10 +227,10 @@ def fixed_points(
     n_trials: int | None,
     chosen: Mapping[str, Any],
 ) -> list[list[str]]:
-    """Give the settings of the trials that do not depend on others: the budget's sequence, or the grid in a random order.
+    """Return the settings that depend on no other trial: a sequence, or the grid in random order.
 
     Raises:
-        UserError: when there is nothing to choose, or the space cannot be read.
+        UserError: when the space is empty or cannot be read.
     """
     if not {**shared, **own}:
         raise UserError(f"the space of {sampler} is empty: there is nothing to tune")
@@ -250,7 +247,7 @@ def fixed_points(
 
 
 def common_size(studies: Sequence[StudyPlan], n_trials: int | None) -> int:
-    """Give the budget of a grid search: `n_trials`, or the whole grids where they have one size.
+    """Return the budget of a grid search: `n_trials`, or the whole grids if they have one size.
 
     Raises:
         UserError: when budgets would not be equal.
@@ -258,15 +255,16 @@ def common_size(studies: Sequence[StudyPlan], n_trials: int | None) -> int:
     sizes = {study.sampler: len(study.fixed) for study in studies}
     least = min(sizes.values())
     if (n_trials is None and len(set(sizes.values())) > 1) or (n_trials or 0) > least:
-        told = ", ".join(f"{sampler} {size}" for sampler, size in sizes.items())
+        counts = ", ".join(f"{sampler} {size}" for sampler, size in sizes.items())
         raise UserError(
-            f"the grids have {told} points, and budgets must be equal: take tune.n_trials of at most {least}"
+            f"the grids have {counts} points, and budgets must be equal: "
+            f"take tune.n_trials of at most {least}"
         )
     return n_trials or least
 
 
 def check_plan(plan: Plan) -> None:
-    """Refuse what would be judged by anything but validation, or compared with a sampler that is not there.
+    """Refuse a search that selects by anything but validation, or that lacks its baseline.
 
     Raises:
         UserError: with one sentence.
@@ -274,18 +272,20 @@ def check_plan(plan: Plan) -> None:
     samplers = [study.sampler for study in plan.studies]
     if plan.baseline not in samplers:
         raise UserError(
-            f"tune.baseline is {plan.baseline!r}, but the samplers are {', '.join(dict.fromkeys(samplers))}"
+            f"tune.baseline is {plan.baseline!r}, "
+            f"but the samplers are {', '.join(dict.fromkeys(samplers))}"
         )
     for study in plan.studies:
         selection = study.base["protocol"]["selection"]
         if selection != ["valid"]:
             raise UserError(
-                f"trials are judged on validation alone: take protocol.selection=[valid], not {selection}"
+                "trials are compared on validation alone: "
+                f"take protocol.selection=[valid], not {selection}"
             )
 
 
 def trial_folder(study: StudyPlan, run_id: str) -> Path:
-    """Give where a run of a study lies."""
+    """Return the folder of a study's run."""
     return run_folder(study.base).path.with_name(run_id)
 
 

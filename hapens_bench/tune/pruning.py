@@ -10,11 +10,13 @@ Curve = Mapping[int, float]  # the best value so far, by epoch
 
 
 def median_floor(curves: Sequence[Curve], warmup: int) -> dict[int, float]:
-    """Give what a trial's best value so far must reach at each epoch from `warmup` on: the median of the earlier trials.
+    """Return what a trial's best value so far must reach at each epoch from `warmup` on.
 
-    The median stopping rule (Golovin et al., KDD 2017), on the best value so far instead of the running mean. A trial that ended
-    earlier, pruned ones included, stands with the last value that it had. The earlier trials are those of earlier batches, so who is
-    pruned depends neither on packs nor on which of them trains first, and a batch that is interrupted is judged alike when it goes on.
+    It is the median of the earlier trials: the median stopping rule (Golovin et al., KDD 2017), on
+    the best value so far instead of the running mean. A trial that ended earlier, pruned ones
+    included, keeps its last value. Earlier trials are those of earlier batches, so pruning depends
+    neither on packs nor on the order of training, and an interrupted batch is pruned alike when it
+    resumes.
     """
     epochs = sorted({epoch for curve in curves for epoch in curve if epoch >= warmup})
     return {epoch: float(np.median([_until(curve, epoch) for curve in curves])) for epoch in epochs}

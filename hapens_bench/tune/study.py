@@ -1,4 +1,4 @@
-"""One study: what optuna proposes, and what it is told."""
+"""One study: the trials that optuna proposes, and the outcomes it is told."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: complete, pruned or failed, the mean over seeds of its validation value, and what stands beside it.
+    """How a trial ended: complete, pruned or failed, with its validation value averaged over seeds.
 
-    `curve` is the best value so far of its first seed by epoch, `facts` what the tables show of it.
+    `curve` holds the best value so far of its first seed by epoch, `facts` what the tables show.
     """
 
     state: str
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def distribution(key: str, sweep: Sweep) -> BaseDistribution:
-    """Say in optuna's words what a key may take; values of lists and ranges are categories, written as they are tried."""
+    """Return a key's space for optuna; values of lists and ranges are categories, as text."""
     if isinstance(sweep, IntervalSweep):
         low, high, log = bounds(key, sweep)
         return FloatDistribution(low, high, log=log)
@@ -53,24 +53,25 @@ def distribution(key: str, sweep: Sweep) -> BaseDistribution:
 class Study:
     """A sampler's search on a data set, kept in the journal under the plan's name."""
 
-    def __init__(self, plan: Plan, own: StudyPlan, storage: JournalStorage) -> None:
-        self.plan, self.own = plan, own
+    def __init__(self, plan: Plan, spec: StudyPlan, storage: JournalStorage) -> None:
+        self.plan, self.spec = plan, spec
         self.space: dict[str, BaseDistribution] = {
-            key: distribution(key, sweep) for key, sweep in own.space.items()
+            key: distribution(key, sweep) for key, sweep in spec.space.items()
         }
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(
-            storage=storage, study_name=own.name, direction="maximize", load_if_exists=True
+            storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True
         )
 
     def trials(self) -> list[FrozenTrial]:
-        """List the trials within the budget, in the order of their proposal."""
+        """Return the trials within the budget, in the order of their proposal."""
         return self.study.get_trials(deepcopy=False)[: self.plan.n_trials]
 
     def ask_batch(self) -> list[Asked]:
-        """Propose the next batch, or what an interruption left of one; nothing where the budget is used up.
+        """Propose the next batch, or the rest of an interrupted one, within the budget.
 
-        Batch k has the trials k b ... k b + b - 1, whenever they are asked for: all of a batch are proposed before any of it is told.
+        Batch k always has the trials k b ... k b + b - 1: all of a batch are proposed before the
+        outcome of any is told.
         """
         trials, b = self.trials(), self.plan.settings["batch"]
         first = next((t.number for t in trials if t.state not in OVER), len(trials))
@@ -78,25 +79,31 @@ class Study:
         return [self._ask(n) for n in numbers if n >= len(trials) or trials[n].state not in OVER]
 
     def _ask(self, number: int) -> Asked:
-        """Propose trial `number` and enter it, or take it up again.
+        """Propose trial `number` and record it, or resume it.
 
-        A proposal is made from a copy of the study in memory, by a sampler with a seed of its own, and entered as one line of the
-        journal. So it follows from the trials before it alone, and is there whole or not at all, whenever the command is killed.
+        A proposal is made from a copy of the study in memory, by a sampler with its own seed, and
+        recorded as one line of the journal. So it depends on earlier trials alone, and a kill at
+        any time leaves it whole or not there at all.
         """
         trials = self.study.get_trials(deepcopy=False)
         if number == len(trials):
-            fixed = number < len(self.own.fixed)
-            params = self._point(self.own.fixed[number]) if fixed else self._propose(number, trials)
+            fixed = number < len(self.spec.fixed)
+            params = (
+                self._point(self.spec.fixed[number]) if fixed else self._propose(number, trials)
+            )
             begun = optuna.trial.create_trial(
                 state=TrialState.RUNNING, params=params, distributions=self.space
             )
             self.study.add_trial(begun)
-        found = self.study.get_trials(deepcopy=False)[number]
-        return Asked(optuna.Trial(self.study, found._trial_id), self.setting(found))
+        trial = self.study.get_trials(deepcopy=False)[number]
+        return Asked(optuna.Trial(self.study, trial._trial_id), self.setting(trial))
 
     def _propose(self, number: int, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """Give TPE's proposal; trials of the batch that have no value yet are taken to be bad, so that a batch spreads."""
-        name = f"{self.own.name}/{number}"
+        """Return TPE's proposal.
+
+        Trials of the batch without a value yet are assumed bad, so that a batch spreads.
+        """
+        name = f"{self.spec.name}/{number}"
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
         sampler = TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
         copy = optuna.create_study(direction="maximize", sampler=sampler)
@@ -104,23 +111,23 @@ class Study:
         return copy.ask(self.space).params
 
     def setting(self, trial: FrozenTrial) -> list[str]:
-        """Give a trial's parameters as overrides."""
+        """Return a trial's parameters as overrides."""
         return [
             f"{key}={shown(x) if isinstance(x, float) else x}" for key, x in trial.params.items()
         ]
 
     def _point(self, setting: list[str]) -> dict[str, Any]:
-        """Turn overrides into what optuna calls parameters: a number within its interval, or a value of a list, as text."""
-        found: dict[str, Any] = {}
-        for key, text in (part.split("=", 1) for part in setting):
+        """Return overrides as optuna's parameters: numbers in intervals, other values as text."""
+        params: dict[str, Any] = {}
+        for key, text in (override.split("=", 1) for override in setting):
             space = self.space[key]
-            found[key] = text
+            params[key] = text
             if isinstance(space, FloatDistribution):
-                found[key] = min(max(float(text), space.low), space.high)
-        return found
+                params[key] = min(max(float(text), space.low), space.high)
+        return params
 
     def floor(self, batch: list[Asked]) -> dict[int, float]:
-        """Give what the pruner asks of a batch, by epoch: nothing of the first one, or without a pruner."""
+        """Return what the pruner demands of a batch by epoch; nothing of the first batch."""
         if self.plan.settings["pruner"] == "none":
             return {}
         before = batch[0].trial.number // self.plan.settings["batch"] * self.plan.settings["batch"]
@@ -132,7 +139,7 @@ class Study:
         return median_floor(curves, self.plan.settings["warmup"]) if curves else {}
 
     def tell(self, asked: Asked, outcome: Outcome) -> None:
-        """Enter how a trial ended; after an interruption in the middle of it, what is missing."""
+        """Record how a trial ended; after an interruption, only what is missing."""
         told = self.study.get_trials(deepcopy=False)[asked.trial.number].intermediate_values
         for epoch, value in outcome.curve.items():
             if epoch not in told:

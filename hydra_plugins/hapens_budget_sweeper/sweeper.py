@@ -1,4 +1,4 @@
-"""The few lines by which Hydra finds the sweepers: `hydra/sweeper=budget`, and `basic`, which takes the place of Hydra's own."""
+"""Registers the sweepers: `hydra/sweeper=budget`, and `basic`, which replaces Hydra's own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from hapens_bench.launch.budget import settings, space_of
 
 
 class CrossSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but for composing all jobs beforehand where the launcher composes and checks them anyway.
+    """Hydra's basic sweeper, but it leaves composing to a launcher that composes and checks anyway.
 
-    Composing takes a tenth of a second a job, and a sweep that is typed again shall go on soon.
+    Composing takes a tenth of a second per job, and a repeated sweep should resume at once.
     """
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -23,7 +23,7 @@ class CrossSweeper(BasicSweeper):
 
 
 class BudgetSweeper(CrossSweeper):
-    """Crosses `params` and the command line, as the basic sweeper does, and tries each combination in the same number of settings."""
+    """Crosses `params` and the command line; each combination gets equally many settings."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class BudgetSweeper(CrossSweeper):
     def split_arguments(
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """Give one batch: every combination of the overrides in every setting of its sampler."""
+        """Return one batch: every combination of the overrides in every setting of its sampler."""
         (combinations,) = super().split_arguments(overrides, max_batch_size)
         jobs = []
         for combination in combinations:
-            chosen = dict(part.split("=", 1) for part in combination)
-            own = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
+            chosen = dict(override.split("=", 1) for override in combination)
+            space = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
             jobs += [
                 combination + setting
-                for setting in settings(self.shared, own, self.n_trials, self.seed)
+                for setting in settings(self.shared, space, self.n_trials, self.seed)
             ]
         return [jobs]
 

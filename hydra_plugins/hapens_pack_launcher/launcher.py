@@ -1,4 +1,4 @@
-"""The few lines by which Hydra finds the launchers: `hydra/launcher=pack`, `slurm` and `ray`."""
+"""Registers the launchers: `hydra/launcher=pack`, `slurm` and `ray`."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ from hapens_bench.launch.sweep import Carry, launch, on_devices
 
 
 class PackLauncher(Launcher):
-    composes_and_checks = True  # all jobs, before any trains: a sweeper need not
+    composes_and_checks = True  # all jobs before any trains, so a sweeper need not
 
     def __init__(self, **settings: Any) -> None:
         self.settings = {
@@ -37,7 +37,7 @@ class PackLauncher(Launcher):
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
-        # As every launcher does: sweepers write there.
+        # As every launcher does, because sweepers write there.
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         with self.carrier() as carry:
             return launch(job_overrides, compose, carry)
@@ -59,26 +59,25 @@ class RayLauncher(PackLauncher):
 @dataclass
 class PackLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.PackLauncher"
-    devices: list[str] | None = (
-        None  # one worker process each; null: all CUDA devices, else the CPU
-    )
-    max_trials: int | None = None  # of a pack; null: as many as memory holds
+    # One worker process each; null: all CUDA devices, else the CPU.
+    devices: list[str] | None = None
+    max_trials: int | None = None  # per pack; null: as many as memory holds
 
 
 @dataclass
 class SlurmLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.SlurmLauncher"
-    cluster: str = "slurm"  # slurm | local: the same on this machine, all elements at once
-    packs: int = 1  # over so many array elements work is spread, where there are as many trials
-    max_trials: int | None = None  # of an array element; null: no bound
-    max_requeues: int = 20  # how often an element may run out of time
-    folder: str = "${hydra.sweep.dir}/submitit/%j"  # batch scripts and logs; on a file system that the nodes share
+    cluster: str = "slurm"  # slurm | local: on this machine, all elements at once
+    packs: int = 1  # array elements to spread the trials over, at most one per trial
+    max_trials: int | None = None  # per array element; null: no limit
+    max_requeues: int = 20  # times that an element may run out of time
+    # Batch scripts and logs, on a file system that the nodes share.
+    folder: str = "${hydra.sweep.dir}/submitit/%j"
     name: str = "hapens"
     timeout_min: int = 240
-    signal_delay_s: int = (
-        120  # before the time is up checkpoints are written and the element goes back to the queue
-    )
-    array_parallelism: int = 256  # elements at a time
+    # Seconds before the time limit at which checkpoints are written and the element is requeued.
+    signal_delay_s: int = 120
+    array_parallelism: int = 256  # elements running at once
     gpus_per_node: int | None = None
     cpus_per_task: int | None = None
     mem_gb: float | None = None
@@ -87,22 +86,19 @@ class SlurmLauncherConf:
     qos: str | None = None
     constraint: str | None = None
     setup: list[str] | None = None  # shell lines before training: module load ...
-    additional_parameters: dict[str, Any] = field(
-        default_factory=lambda: {"requeue": True}
-    )  # any others of sbatch
+    # Any other sbatch options.
+    additional_parameters: dict[str, Any] = field(default_factory=lambda: {"requeue": True})
 
 
 @dataclass
 class RayLauncherConf:
     _target_: str = "hydra_plugins.hapens_pack_launcher.launcher.RayLauncher"
-    address: str | None = (
-        None  # of a cluster (auto, or ray://host:10001); null: one on this machine
-    )
-    num_cpus: float = 1.0  # of a task
-    num_gpus: float | None = (
-        None  # of a task; 0.25: four tasks share a GPU; null: 1 where the cluster has any, else 0
-    )
-    max_trials: int | None = None  # of a task; null: no bound
+    # Of a cluster (auto, or ray://host:10001); null: start one on this machine.
+    address: str | None = None
+    num_cpus: float = 1.0  # per task
+    # Per task; 0.25: four tasks share a GPU; null: 1 if the cluster has any, else 0.
+    num_gpus: float | None = None
+    max_trials: int | None = None  # per task; null: no limit
 
 
 for name, node in {

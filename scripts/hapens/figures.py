@@ -8,24 +8,20 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from hapens_bench.analysis.figures.drawing import save
+from hapens_bench.analysis.figures.layout import row_of_panels
 from hapens_bench.analysis.replicates import Replicates, compare
+from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.analysis.statistics import holm
 from hapens_bench.analysis.tables.activity import deciles
 from hapens_bench.data.noise import noisy_users
 from hapens_bench.launch.experiments import planned
 from hapens_bench.launch.job import Job, load_split
-from hapens_bench.runs.provenance import provenance
 
 SELECTION = "valid_refit"
 RESAMPLES = 2000  # of the users, for intervals
@@ -102,11 +98,10 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
 
 
 def draw_oracle(frame: pd.DataFrame) -> Figure:
-    figure, axes = panels(frame)
-    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+    figure, panels = by_panel(frame)
+    for axis, part in panels:
         part = part[part["what"].str.startswith("decile")]
-        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
-        axis.errorbar(part["h"], part["value"], yerr=gaps, fmt="o-", color="black", capsize=2)
+        draw_intervals(axis, part["h"], part, fmt="o-", capsize=2)
         axis.set(xlabel="h_u, mean of a decile of users", ylabel="log2 of the best M")
     return figure
 
@@ -124,34 +119,26 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
         }
         base = next(iter(settings))
         for name, setting in settings.items():
-            values = list(setting.by_seed(SELECTION, metric).values())
-            row = {
-                "dataset": dataset,
-                "metric": metric,
-                key: name,
-                "n": len(values),
-                "mean": np.mean(values),
-            }
-            row["std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
+            summary = setting.summary(SELECTION, metric) or {"n": 0, "mean": np.nan, "std": np.nan}
+            row = {"dataset": dataset, "metric": metric, key: name}
+            row |= {column: summary[column] for column in ("n", "mean", "std")}
             if name != base:
                 tests = compare(settings[base], setting, SELECTION, metric)
                 for over, test in zip(("seeds", "users"), tests, strict=True):
-                    row |= {
-                        f"{base} less this, over {over}": test.difference,
-                        f"low over {over}": test.low,
-                    }
-                    row |= {f"high over {over}": test.high, f"p over {over}": test.p}
+                    row[f"{base} less this, over {over}"] = test.difference
+                    row[f"low over {over}"], row[f"high over {over}"] = test.low, test.high
+                    row[f"p over {over}"] = test.p
             rows.append(row)
     frame = pd.DataFrame(rows)
-    for over in ("seeds", "users"):
+    for over in ("seeds", "users"):  # Holm's correction is over all data sets together
         tested = frame.get(f"p over {over}", pd.Series(dtype=float)).dropna()
         frame.loc[tested.index, f"corrected p over {over}"] = holm(tested.tolist())
     return frame
 
 
 def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
-    figure, axes = panels(frame)
-    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+    figure, panels = by_panel(frame)
+    for axis, part in panels:
         axis.errorbar(part[key], part["mean"], yerr=part["std"], fmt="o", color="black", capsize=3)
         axis.set(xlabel=key, ylabel=f"{part['metric'].iloc[0]}, percent (std over seeds)")
     return figure
@@ -188,13 +175,10 @@ def tail(jobs: list[Job]) -> pd.DataFrame:
 
 
 def draw_tail(frame: pd.DataFrame) -> Figure:
-    figure, axes = panels(frame)
-    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+    figure, panels = by_panel(frame)
+    for axis, part in panels:
         part = part.query("statistic == 'min'")
-        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
-        axis.errorbar(
-            part["over users"], part["value"], yerr=gaps, fmt="o", color="black", capsize=3
-        )
+        draw_intervals(axis, part["over users"], part)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="min q: worst case less BPR")
         axis.tick_params(axis="x", rotation=45)
@@ -228,17 +212,9 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
 
 
 def draw_noise(frame: pd.DataFrame) -> Figure:
-    figure, axes = panels(frame)
-    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
-        gaps = [part["value"] - part["low"], part["high"] - part["value"]]
-        axis.errorbar(
-            part["what"] + "\n" + part["users"],
-            part["value"],
-            yerr=gaps,
-            fmt="o",
-            color="black",
-            capsize=3,
-        )
+    figure, panels = by_panel(frame)
+    for axis, part in panels:
+        draw_intervals(axis, part["what"] + "\n" + part["users"], part)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="with noise less without")
     return figure
@@ -275,8 +251,8 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
 
 
 def draw_confounders(frame: pd.DataFrame) -> Figure:
-    figure, axes = panels(frame)
-    for axis, (_, part) in zip(axes, frame.groupby("dataset"), strict=True):
+    figure, panels = by_panel(frame)
+    for axis, part in panels:
         for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
             axis.plot(
                 rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what
@@ -292,14 +268,21 @@ def draw_confounders(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def panels(frame: pd.DataFrame) -> tuple[Figure, list[Axes]]:
-    names = sorted(frame["dataset"].unique())
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(4.2 * len(names), 3.4), squeeze=False, layout="constrained"
-    )
-    for axis, name in zip(axes[0], names, strict=True):
-        axis.set_title(name, fontsize=9)
-    return figure, list(axes[0])
+def by_panel(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Lay out a panel for each data set; return the figure, and each panel with its rows."""
+    parts = list(frame.groupby("dataset"))
+    figure, axes = row_of_panels(len(parts), 4.2, 3.4)
+    for axis, (dataset, _) in zip(axes, parts, strict=True):
+        axis.set_title(str(dataset), fontsize=9)
+    return figure, [(axis, part) for axis, (_, part) in zip(axes, parts, strict=True)]
+
+
+def draw_intervals(
+    axis: Axes, x: pd.Series, part: pd.DataFrame, fmt: str = "o", capsize: int = 3
+) -> None:
+    """Draw values with their intervals, from the columns value, low and high."""
+    reach = [part["value"] - part["low"], part["high"] - part["value"]]
+    axis.errorbar(x, part["value"], yerr=reach, fmt=fmt, color="black", capsize=capsize)
 
 
 EXPERIMENTS: dict[
@@ -340,20 +323,13 @@ def main() -> None:
             2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n"
         )
     used = [job for part in done.values() for job in part]
-    name = f"hapens_{asked.experiment}"
-    origin = provenance(
-        [job.folder.read_summary() for job in used],
-        [f"{name}{end}" for end in (".csv", ".svg", ".png")],
-    )
     tabulate, draw = EXPERIMENTS[asked.experiment]
     frame = tabulate(used)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / name
-    frame.to_csv(f"{path}.csv", index=False)
-    Path(f"{path}.provenance.json").write_text(origin)
     figure = draw(frame)
     figure.suptitle(f"HAPENS (our reading): {asked.experiment}", fontsize=10)
-    save(figure, path)
+    contents = {".csv": frame.to_csv(index=False), **picture(figure)}
+    summaries = [job.folder.read_summary() for job in used]
+    write_result(asked.out / f"hapens_{asked.experiment}", summaries, contents)
     print(frame.to_string(index=False))
 
 

@@ -23,7 +23,7 @@ def test_deciles_are_a_tenth_each_and_equal_counts_share_one():
 @pytest.fixture
 def definition():
     return cells.read_definition("hapens_table") | {
-        "paper": {"planted": {name: [float("nan")] * 2 for name in ("rns", "dns", "hapens")}},
+        "datasets": ["planted"],
         "samplers": {"rns": ["sampler=rns"], "dns": ["sampler=dns"], "hapens": ["sampler=hapens"]},
         "overrides": ["protocol=ahns", "protocol.selection=[valid_refit]", "tuned=none"],
         "metrics": METRICS,

@@ -20,10 +20,11 @@ def lightness(colour: str) -> float:
     return 116 * luminance ** (1 / 3) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
-def test_every_sampler_has_a_look():
+def test_no_two_samplers_look_alike():
     shipped = {path.stem for path in (conf_dir() / "sampler").glob("*.yaml")}
-    assert shipped <= set(LOOKS) and len(shipped) >= 14
-    assert len({look for look, _ in LOOKS.values()}) == len(LOOKS)
+    looks = {(line(name)["color"], str(line(name)["linestyle"])) for name in shipped | set(LOOKS)}
+    assert len(looks) == len(shipped | set(LOOKS)) >= 14
+    assert len({colour for colour, _ in LOOKS.values()}) == len(LOOKS)
 
 
 def test_samplers_are_told_apart_without_colour():
@@ -33,10 +34,9 @@ def test_samplers_are_told_apart_without_colour():
     assert len({str(dash) for dash in DASHES.values()}) == len(DASHES)
 
 
-@pytest.mark.parametrize(
-    "sampler", sorted(set(LOOKS) - {"rns"})
-)  # it is black: its settings have markers alone
-def test_settings_of_a_sampler_keep_its_dash_get_darker_and_differ_in_their_markers(sampler):
+# rns is black, so its settings differ in markers alone.
+@pytest.mark.parametrize("sampler", sorted(set(LOOKS) - {"rns"}))
+def test_settings_keep_the_dash_get_darker_and_differ_in_markers(sampler):
     one, most = line(sampler), KINDS["curves"].most
     assert "marker" not in one
     settings = [line(sampler, k, most) for k in range(most)]
@@ -47,5 +47,20 @@ def test_settings_of_a_sampler_keep_its_dash_get_darker_and_differ_in_their_mark
     assert len({setting["marker"] for setting in settings}) == most == len(MARKERS)
 
 
-def test_a_sampler_from_elsewhere_is_drawn_too():
-    assert line("mine")["color"] not in {colour for colour, _ in LOOKS.values()}
+NEW = [f"sampler_{k}" for k in range(200)]
+
+
+def test_a_new_sampler_needs_no_entry_and_has_a_look_of_its_own():
+    looks = {name: (line(name)["color"], str(line(name)["linestyle"])) for name in NEW}
+    assert len(set(looks.values())) == len(NEW)
+    assert not {colour for colour, _ in looks.values()} & {colour for colour, _ in LOOKS.values()}
+    assert not {dash for _, dash in looks.values()} & set(map(str, DASHES.values()))
+    assert all(lightness(colour) < 80 for colour, _ in looks.values())
+
+
+def test_the_look_of_a_new_sampler_follows_from_its_name_alone():
+    assert line("mine") == line("mine") != line("yours")
+    assert line("mine")["color"] == "#040472"  # the same on every machine
+    settings = [line("mine", k, 3) for k in range(3)]
+    assert len({setting["marker"] for setting in settings}) == 3
+    assert settings[0]["color"] == line("mine")["color"] != settings[2]["color"]

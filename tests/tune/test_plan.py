@@ -119,7 +119,7 @@ def test_a_grid_holds_each_point_once_in_an_order_that_a_longer_budget_keeps():
         (["hydra.sweeper.n_trials=3"], "hapens tune takes no hydra.sweeper.n_trials"),
         (
             ["protocol.selection=[test_peak]"],
-            "judged on validation alone: take protocol.selection=[valid]",
+            "compared on validation alone: take protocol.selection=[valid]",
         ),
         (["trainer.nope=1"], "there is no key trainer.nope"),
         (["sampler=dns", "sampler.M=5000"], "sampler.M is 5000, but planted has 2000 items"),

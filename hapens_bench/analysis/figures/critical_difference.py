@@ -1,4 +1,4 @@
-"""The critical-difference diagram: mean ranks of samplers over data sets, and which of them cannot be told apart."""
+"""The critical-difference diagram: mean ranks of samplers, and which cannot be told apart."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ from hapens_bench.errors import UserError
 
 
 def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, list[str]]:
-    """Tabulate each sampler's mean rank over data sets (models and protocols count as others), with Friedman's p and Nemenyi's CD.
+    """Tabulate each sampler's mean rank over data sets, with Friedman's p and Nemenyi's CD.
+
+    The same data set with another model or protocol counts as another data set.
 
     Raises:
-        UserError: when a sampler has several settings on a data set, or fewer than two samplers have been run on all of them.
+        UserError: when a sampler has several settings on a data set, or fewer than two samplers
+            have been run on all of them.
     """
     selection, metric, scores = definition["selection"], definition["metric"], {}
     for line in lines:
         values = [run.summary["selection"][selection]["test"].get(metric) for run in line.runs]
-        found = [value for value in values if value is not None]
+        reported = [value for value in values if value is not None]
         if (line.place, line.sampler) in scores:
             raise UserError(
                 f"{line.sampler} has several settings on {line.place[0]}; choose one with --where"
             )
-        if found:
-            scores[line.place, line.sampler] = sum(found) / len(found)
+        if reported:
+            scores[line.place, line.sampler] = sum(reported) / len(reported)
     table = pd.Series(scores, dtype=float).unstack() if scores else pd.DataFrame()
     whole = table.dropna(axis=1)
     if whole.shape[1] < 2:
         raise UserError(
             f"fewer than two samplers report {selection} {metric} on all {len(table)} data sets"
         )
-    found_ranks = friedman(whole)
+    result = friedman(whole)
     notes = [
         f"{name} was not run on all {len(table)} data sets and is left out"
         for name in table
@@ -46,23 +49,23 @@ def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, 
     frame = pd.DataFrame(
         {
             "dataset": f"{len(whole)} data sets",
-            "sampler": found_ranks.mean.index,
-            "rank": found_ranks.mean,
+            "sampler": result.mean.index,
+            "rank": result.mean,
         }
     )
-    told: dict[str, Any] = {
-        "sets": found_ranks.n,
-        "p": found_ranks.p,
-        "critical": found_ranks.critical,
-        "words": found_ranks.words,
+    test: dict[str, Any] = {
+        "sets": result.n,
+        "p": result.p,
+        "critical": result.critical,
+        "words": result.words,
     }
-    return frame.assign(**told).reset_index(drop=True), notes
+    return frame.assign(**test).reset_index(drop=True), notes
 
 
 def draw_ranks(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw the ranks on a line, 1 at the left; a bar joins samplers within the critical difference."""
+    """Draw ranks on a line, 1 at the left; bars join samplers within the critical difference."""
     first = frame.iloc[0]
-    found = Ranks(
+    result = Ranks(
         frame.set_index("sampler")["rank"],
         int(first["sets"]),
         first["p"],
@@ -70,7 +73,7 @@ def draw_ranks(definition: Definition, frame: pd.DataFrame) -> Figure:
         first["words"],
     )
     k, half = len(frame), (len(frame) + 1) // 2
-    groups = found.cliques()
+    groups = result.cliques()
     figure = Figure(figsize=(6.5, 1.6 + 0.22 * half + 0.12 * len(groups)), layout="constrained")
     axis = figure.subplots()
     axis.set_xlim(1 - 0.5, k + 0.5)
@@ -80,24 +83,24 @@ def draw_ranks(definition: Definition, frame: pd.DataFrame) -> Figure:
     for rank in range(1, k + 1):
         axis.vlines(rank, 0, 0.15, color="black", lw=1)
         axis.text(rank, 0.25, str(rank), ha="center")
-    for place, (name, rank) in enumerate(found.mean.items()):
+    for place, (name, rank) in enumerate(result.mean.items()):
         left = place < half
         level = -depth - (place if left else k - 1 - place)
         end = 0.8 if left else k + 0.2
         axis.plot([rank, rank, end], [0, level, level], color=colour(str(name)), lw=1.2)
         axis.text(end, level, f" {name} {rank:.2f} ", ha="right" if left else "left", va="center")
     for row, group in enumerate(groups):
-        ends = [found.mean[group[0]] - 0.04, found.mean[group[-1]] + 0.04]
+        ends = [result.mean[group[0]] - 0.04, result.mean[group[-1]] + 0.04]
         axis.plot(ends, [-0.3 - 0.3 * row] * 2, color="black", lw=3, solid_capstyle="butt")
-    if found.critical == found.critical:
-        axis.plot([1, 1 + found.critical], [1.2, 1.2], color="black", lw=1.5)
-        axis.text(1, 1.35, f"critical difference {found.critical:.2f}")
+    if result.critical == result.critical:  # not nan
+        axis.plot([1, 1 + result.critical], [1.2, 1.2], color="black", lw=1.5)
+        axis.text(1, 1.35, f"critical difference {result.critical:.2f}")
     axis.axis("off")
     test = (
         ""
-        if found.p != found.p
-        else f"Friedman p = {found.p:.3g}; bars join what Nemenyi's test cannot tell apart at 5%"
+        if result.p != result.p
+        else f"Friedman p = {result.p:.3g}; bars join what Nemenyi's test cannot tell apart at 5%"
     )
-    told = "; ".join(part for part in (test, found.words) if part)
-    figure.supxlabel(textwrap.fill(told, 105), fontsize=7)
+    caption = "; ".join(text for text in (test, result.words) if text)
+    figure.supxlabel(textwrap.fill(caption, 105), fontsize=7)
     return figure

@@ -1,4 +1,4 @@
-"""Figures of conf/figure: what each is made of, and the files that are written."""
+"""The figures of conf/figure: what each is made of, and the files it writes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators
+from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators, layout
 from hapens_bench.analysis.figures.lines import Definition, lines
 from hapens_bench.analysis.query import Finished, Where, from_experiment, from_ledger
+from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.config.paths import conf_file
 from hapens_bench.errors import UserError
-from hapens_bench.runs.provenance import provenance
 
 CHOICES = {"band": ("seeds", "negatives"), "stage": drawing.STAGES, "selection": drawing.SELECTIONS}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to draw: `keys` and `optional` ones of its YAML, how many lines a panel may have, which config keys a line runs over."""
+    """A way to draw.
+
+    `keys` and `optional` name the keys of its YAML, `most` bounds the lines of a panel, and
+    `varied` names the config keys that a line runs over.
+    """
 
     tabulate: Callable[..., frames.Found]
     draw: Callable[..., Figure]
@@ -72,12 +76,12 @@ def read_definition(name: str) -> dict[str, Any]:
     """Read conf/figure/<name>.yaml.
 
     Raises:
-        UserError: when there is no such figure, or it has not the keys of its kind.
+        UserError: when there is no such figure, or its keys are not those of its kind.
     """
     path = conf_file("figure", name)
-    found = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(found, dict)
-    definition = {str(k): v for k, v in found.items()}
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    definition = {str(key): value for key, value in content.items()}
     kind = KINDS.get(definition.get("kind", ""))
     if kind is None:
         raise UserError(
@@ -87,21 +91,22 @@ def read_definition(name: str) -> dict[str, Any]:
     if wrong := needed.difference(definition) | set(definition).difference(needed, optional):
         raise UserError(
             f"{path}: {', '.join(sorted(wrong))} is missing or unknown; kind {definition['kind']} "
-            f"takes {', '.join(sorted(needed))} and, as you like, {', '.join(sorted(optional))}"
+            f"takes {', '.join(sorted(needed))} and optionally {', '.join(sorted(optional))}"
         )
     for key, choices in CHOICES.items():
         if key in definition and definition[key] not in choices:
             raise UserError(
-                f"{path}: {key} is {definition[key]!r}, but it takes one of {', '.join(map(str, choices))}"
+                f"{path}: {key} is {definition[key]!r}, "
+                f"but it takes one of {', '.join(map(str, choices))}"
             )
     return definition
 
 
 def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
-    """Read a figure's definition, with the stage and the selection that were asked for in place of its own.
+    """Read a figure's definition, with the requested stage and selection in place of its own.
 
     Raises:
-        UserError: when the figure has no stage, or shows one selection and several were asked for.
+        UserError: when the figure has no stage, or shows one selection and several were requested.
     """
     definition = read_definition(name)
     kind = KINDS[definition["kind"]]
@@ -114,7 +119,8 @@ def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
     if "selection" in where and "selection" in kind.keys:
         if len(where["selection"]) > 1:
             raise UserError(
-                f"figure {name} shows one selection, and --where names {', '.join(where['selection'])}"
+                f"figure {name} shows one selection, "
+                f"and --where names {', '.join(where['selection'])}"
             )
         definition["selection"] = where["selection"][0]
     return definition
@@ -123,7 +129,10 @@ def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
 def write_figure(
     name: str, runs: Path, out: Path, where: Where | None = None, stage: str | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Write <out>/<name>.svg, .png, .csv and .provenance.json; give the data, and notes on what is missing in them.
+    """Write <out>/<name>.svg, .png, .csv and .provenance.json.
+
+    Return the data, and notes on what is missing in them.
+
 
     Raises:
         UserError: when no finished run belongs to the figure, or its runs cannot be drawn together.
@@ -132,19 +141,14 @@ def write_figure(
     definition = chosen(name, where, stage)
     kind = KINDS[definition["kind"]]
     if "experiment" in definition:
-        found, notes = from_experiment(definition["experiment"], runs, where)
+        done, notes = from_experiment(definition["experiment"], runs, where)
     else:
-        found, notes = from_ledger(runs, where)
-    kept, left_out = frames.usable(definition, found)
+        done, notes = from_ledger(runs, where)
+    kept, left_out = frames.usable(definition, done)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)
-    origin = provenance(
-        [run.summary for run in kept], [f"{name}{end}" for end in (".csv", ".svg", ".png")]
-    )
     figure = kind.draw(definition, frame)
-    drawing.entitle(figure, definition["title"], frame)
-    out.mkdir(parents=True, exist_ok=True)
-    drawing.save(figure, out / name)
-    frame.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
+    layout.entitle(figure, definition["title"], frame)
+    used = [run.summary for run in kept]
+    write_result(out / name, used, {".csv": frame, **picture(figure)})
     return frame, [*notes, *left_out, *missing]

@@ -1,29 +1,29 @@
-"""Pictures of the frames of `tabulating`: a sampler looks the same in all of them, and nothing lies over the data."""
+"""Pictures of the frames of `frames`: a sampler looks the same in all, nothing hides the data."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from matplotlib import rcParams
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from hapens_bench.analysis.figures.layout import (
+    add_caption,
+    finish,
+    lines_of,
+    looks_of,
+    make_panels,
+    name_of,
+    places_of,
+    row_of_panels,
+    rows_at,
+    tidy,
+    title_of,
+)
 from hapens_bench.analysis.figures.lines import KEYS, PLACE, Definition
-from hapens_bench.analysis.figures.style import colour, line
+from hapens_bench.analysis.figures.style import colour
 
-rcParams["svg.hashsalt"] = "hapens_bench"  # the same numbers draw the same file
-rcParams["font.size"] = 8
-
-Place = tuple[str, ...]  # data set, model, protocol
-Looks = Mapping[tuple[str, str], Mapping[str, Any]]  # of a sampler and a setting
-FAR = 0.5  # times the settled range
+FAR = 0.5  # beyond the settled range, as a share of it
 STAGES = {
     "held": "trained without the validation part",
     "full": "trained on all of train",
@@ -37,16 +37,16 @@ SELECTIONS = {
 
 
 def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw a panel for each column and place, over epochs."""
+    """Draw a panel for each history column and place, over epochs."""
     panels = {
         name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
     }
     figure, axes = make_panels(frame, panels)
     looks = looks_of(frame)
     for (place, panel), axis in axes.items():
-        part = rows_at(frame, place)
-        part = part[part["panel"] == panel]
-        for name, rows in lines_of(part):
+        here = rows_at(frame, place)
+        here = here[here["panel"] == panel]
+        for name, rows in lines_of(here):
             axis.plot(rows["epoch"], rows["mean"], **looks[name])
             axis.fill_between(
                 rows["epoch"],
@@ -57,7 +57,7 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
                 lw=0,
             )
         if panel in definition.get("noisy", []):
-            axis.set_ylim(_settled(part))
+            axis.set_ylim(_settled(here))
     band = "an epoch's negatives" if definition["band"] == "negatives" else "seeds"
     finish(figure, axes, "epoch", looks, [_seeds(frame, band), STAGES[definition.get("stage")]])
     return figure
@@ -65,8 +65,8 @@ def draw_curves(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a path through the epochs for each line, a panel for each place."""
-    judged = {"held": "validation", "full": "test"}[definition["stage"]]
-    figure, axes = make_panels(frame, {"": f"{judged} {definition['metric']}, percent"})
+    measured_on = {"held": "validation", "full": "test"}[definition["stage"]]
+    figure, axes = make_panels(frame, {"": f"{measured_on} {definition['metric']}, percent"})
     looks = looks_of(frame)
     for (place, _), axis in axes.items():
         for name, rows in lines_of(rows_at(frame, place)):
@@ -86,7 +86,10 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
                 edgecolor="black",
                 **mark,
             )
-    ends = f"white mark: epoch {frame['epoch'].min()}; mark with a black edge: the last epoch that all seeds reached"
+    ends = (
+        f"white mark: epoch {frame['epoch'].min()}; "
+        "mark with a black edge: the last epoch that all seeds reached"
+    )
     finish(
         figure, axes, definition["label"], looks, [ends, _seeds(frame), STAGES[definition["stage"]]]
     )
@@ -94,7 +97,7 @@ def draw_phase(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw metrics over the size of the pool; a sampler without a pool is a level line."""
+    """Draw metrics over the pool size; a sampler without a pool is a level line."""
     panels = {
         name: label for name, label in definition["panels"].items() if name in set(frame["panel"])
     }
@@ -134,12 +137,10 @@ def draw_pool(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw a heat map for each line, its values written in."""
+    """Draw a heat map for each line, with its values."""
     maps = list(frame.groupby(KEYS, sort=False))
-    figure = Figure(figsize=(4.2 * len(maps) + 0.4, 3.8), layout="constrained")
-    for (key, part), axis in zip(
-        maps, figure.subplots(1, len(maps), squeeze=False)[0], strict=True
-    ):
+    figure, axes = row_of_panels(len(maps), 4.2, 3.8, more=0.4)
+    for (key, part), axis in zip(maps, axes, strict=True):
         table, sure = (
             part.pivot(index="y", columns="x", values=name) for name in ("value", "converged")
         )
@@ -153,7 +154,7 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(table.columns)), [f"{x:g}" for x in table.columns])
         axis.set_yticks(range(len(table.index)), [f"{y:g}" for y in table.index])
         *place, sampler, setting = map(str, key)
-        title = f"{_title(frame, place)} {name_of(sampler, setting)}"
+        title = f"{title_of(frame, place)} {name_of(sampler, setting)}"
         tidy(axis, title, definition["y"].rpartition(".")[2])
         axis.set_xlabel(definition["x"].rpartition(".")[2])
     late = "" if frame["converged"].all() else "!: a best epoch was the last one (not converged)"
@@ -169,11 +170,11 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
 
 
 def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
-    """Draw times as multiples of the base's, a panel for each place; the thin line is the band over epochs."""
-    places = _places(frame)
+    """Draw times as multiples of the base's, a panel for each place, with the band over epochs."""
+    places = places_of(frame)
     tall = frame.groupby(PLACE).size().max()
-    figure = Figure(figsize=(3.6 * len(places) + 0.4, 0.24 * tall + 1.2), layout="constrained")
-    for place, axis in zip(places, figure.subplots(1, len(places), squeeze=False)[0], strict=True):
+    figure, axes = row_of_panels(len(places), 3.6, 0.24 * tall + 1.2, more=0.4)
+    for place, axis in zip(places, axes, strict=True):
         part = rows_at(frame, place)
         unit = part["seconds"] / part["ratio"]
         names = [name_of(*name) for name, _ in lines_of(part)]
@@ -185,7 +186,7 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
             axis.text(1.02, row, f"{ratio:.1f}", va="center", transform=axis.get_yaxis_transform())
         axis.invert_yaxis()
         axis.set_xlim(left=0)
-        tidy(axis, _title(frame, place), "")
+        tidy(axis, title_of(frame, place), "")
         axis.set_xlabel(f"time of an epoch, times {definition['base']} ({unit.iloc[0]:.3g} s)")
     what = (
         "bar and number: median of the epochs without evaluation; line: their 10% to 90% quantile"
@@ -194,78 +195,11 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def entitle(figure: Figure, title: str, frame: pd.DataFrame) -> None:
-    """Write the title over a figure, with the data set where there is one alone."""
-    common = [str(frame["dataset"].iloc[0])] if frame["dataset"].nunique() == 1 else []
-    figure.suptitle(": ".join([title, *common]), fontsize=10, x=0.01, ha="left")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG and PNG, the same bytes for the same numbers."""
-    figure.savefig(f"{path}.svg", metadata={"Date": None})
-    figure.savefig(f"{path}.png", dpi=130)
-
-
-def make_panels(
-    frame: pd.DataFrame, panels: Mapping[str, str]
-) -> tuple[Figure, dict[tuple[Place, str], Axes]]:
-    """Lay out a row for each panel and a column for each place; the panels of a single place are wrapped."""
-    places, n = _places(frame), len(panels)
-    columns = len(places) if len(places) > 1 else next(c for c in (3, 2, 1) if n % c == 0)
-    rows = n * len(places) // columns
-    longest = max(len(label) for label in (name_of(*name) for name, _ in lines_of(frame)))
-    size = (3.3 * columns + 0.7 + 0.065 * longest, 2.4 * rows + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    axes = {}
-    for k, (panel, label) in enumerate(panels.items()):
-        for c, place in enumerate(places):
-            axes[place, panel] = axis = grid.flat[k * len(places) + c]
-            tidy(axis, _title(frame, place) if k == 0 else "", label if c == 0 else "")
-    return figure, axes
-
-
-def finish(
-    figure: Figure, axes: Mapping[Any, Axes], x: str, looks: Looks, caption: Sequence[str]
-) -> None:
-    """Add the legend beside the panels, the name of the horizontal axis and the caption."""
-    for axis in axes.values():
-        place = axis.get_subplotspec()
-        if place is not None and place.is_last_row():
-            axis.set_xlabel(x)
-    handles = [Line2D([], [], **{**look, "markevery": None}) for look in looks.values()]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, handlelength=3.2)
-    add_caption(figure, caption)
-
-
-def add_caption(figure: Figure, parts: Sequence[str]) -> None:
-    """Write a caption under a figure."""
-    text = textwrap.fill(
-        "; ".join(part for part in parts if part), int(figure.get_figwidth() / 0.06)
-    )
-    figure.supxlabel(text, fontsize=7, x=0.01, ha="left")
-
-
-def looks_of(frame: pd.DataFrame) -> Looks:
-    """Give how each line is drawn; several settings of a sampler share its dash, and have markers."""
-    names = list(dict.fromkeys(name for name, _ in lines_of(frame)))
-    own = {sampler: [setting for one, setting in names if one == sampler] for sampler, _ in names}
-    return {
-        (sampler, setting): {
-            **line(sampler, own[sampler].index(setting), len(own[sampler])),
-            "label": name_of(sampler, setting),
-        }
-        for sampler, setting in names
-    }
-
-
-def name_of(sampler: str, setting: str) -> str:
-    """Name a line by its sampler and setting."""
-    return f"{sampler} {setting}".strip()
-
-
 def _settled(part: pd.DataFrame) -> tuple[float, float]:
-    """Give the vertical range of a noisy column: of the bands of the second halves, less outliers, and what is near it."""
+    """Return the vertical range of a noisy column.
+
+    It covers the bands of the second half of training, without outliers, and all values near it.
+    """
     late = part["epoch"] >= part.groupby(["sampler", "setting"])["epoch"].transform("max") / 2
     low, high = part.loc[late, "low"].quantile(0.02), part.loc[late, "high"].quantile(0.98)
     reach = FAR * (high - low)
@@ -287,33 +221,3 @@ def _seeds(frame: pd.DataFrame, band: str = "", shown: str = "band") -> str:
         if band and (most > 1 or band != "seeds")
         else ""
     )
-
-
-def _places(frame: pd.DataFrame) -> list[Place]:
-    return list(frame[PLACE].drop_duplicates().itertuples(index=False, name=None))
-
-
-def rows_at(frame: pd.DataFrame, place: Place) -> pd.DataFrame:
-    """Return the rows of one place."""
-    return frame[(frame[PLACE] == list(place)).all(axis=1)]
-
-
-def lines_of(part: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield the rows of each line, by its sampler and setting."""
-    for name, rows in part.groupby(["sampler", "setting"], sort=False):
-        yield (str(name[0]), str(name[1])), rows
-
-
-def _title(frame: pd.DataFrame, place: Sequence[str]) -> str:
-    """Name a place by what not all have in common; the figure's title names a single one."""
-    return " ".join(
-        value for key, value in zip(PLACE, place, strict=True) if frame[key].nunique() > 1
-    )
-
-
-def tidy(axis: Axes, title: str, label: str) -> None:
-    """Give an axis its title and label, without a frame above and to the right."""
-    axis.set_title(title, fontsize=9)
-    axis.set_ylabel(label, fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.spines[["top", "right"]].set_visible(False)

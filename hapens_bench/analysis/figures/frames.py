@@ -1,4 +1,7 @@
-"""The numbers of a figure, as a frame that names its lines by dataset, model, protocol, sampler and setting; scores are in percent."""
+"""The numbers of a figure, as a frame; scores are in percent.
+
+Every frame names its lines by dataset, model, protocol, sampler and setting.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,16 @@ from hapens_bench.analysis.query import Finished, as_number, look_up
 from hapens_bench.config.components import component_class
 from hapens_bench.errors import UserError
 
-Found = tuple[pd.DataFrame, list[str]]  # the numbers, and what the user should know about them
+Found = tuple[pd.DataFrame, list[str]]  # the numbers, and notes for the user
 LOW, HIGH = 0.1, 0.9  # of every quantile band
-VALIDATION = (
-    "validation"  # stands for the best value of the monitored metric on the validation part
-)
+VALIDATION = "validation"  # a panel of the best monitored value on the validation part
 
 
 def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finished], list[str]]:
-    """Keep the runs that have the stage, the selection and (a grid) the two keys that a figure shows.
+    """Keep the runs that have the stage, the selection and (for a grid) the two keys of a figure.
 
     Raises:
-        UserError: when none has.
+        UserError: when no run has them.
     """
     kept, notes = list(runs), []
     for key in ("stage", "selection"):
@@ -40,11 +41,13 @@ def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finis
             others = sorted(set.union(*there))
             word = "--stage " if key == "stage" else "--where selection="
             raise UserError(
-                f"none of the {len(kept)} runs has {key} {wanted}; they have {' and '.join(others)}: add {word}{others[0]}"
+                f"none of the {len(kept)} runs has {key} {wanted}; "
+                f"they have {' and '.join(others)}: add {word}{others[0]}"
             )
         if len(left) < len(kept):
             notes.append(
-                f"{len(kept) - len(left)} of {len(kept)} runs have no {key} {wanted} and are left out"
+                f"{len(kept) - len(left)} of {len(kept)} runs have no {key} {wanted} "
+                "and are left out"
             )
         kept = left
     if definition["kind"] == "grid":
@@ -64,30 +67,31 @@ def usable(definition: Definition, runs: Sequence[Finished]) -> tuple[list[Finis
 
 
 def pool_key(definition: Definition, run: Finished) -> str:
-    """Give the dotted key that a figure is over: its `x`, else the one that sizes the pool of a run's sampler."""
+    """Return the dotted key of a figure's x: its own, else the pool size of a run's sampler."""
     return definition.get("x") or f"sampler.{component_class(run.config['sampler']).pool_key}"
 
 
 def curves(definition: Definition, lines: Sequence[Line]) -> Found:
-    """Tabulate the panels' columns over epochs: the mean and a band, over seeds or (`band: negatives`) over an epoch's negatives.
+    """Tabulate the panels' columns over epochs: the mean and a band.
 
-    A line ends where the first of its seeds stopped: means over fewer and fewer seeds would jump.
+    The band is over seeds or, with `band: negatives`, over an epoch's negatives. A line ends where
+    the first of its seeds stopped: means over fewer and fewer seeds would jump.
     """
     parts, notes, of_seeds = [], [], definition["band"] == "seeds"
     for panel in definition["panels"]:
         rows = []
         for line in lines:
             for run in line.runs:
-                found = _epochs(run, definition.get("stage"))
-                if panel not in found:
+                history = _epochs(run, definition.get("stage"))
+                if panel not in history:
                     continue
                 values = {
-                    "value": found[panel],
-                    "low": found.get(f"{panel}_q10"),
-                    "high": found.get(f"{panel}_q90"),
+                    "value": history[panel],
+                    "low": history.get(f"{panel}_q10"),
+                    "high": history.get(f"{panel}_q90"),
                 }
-                part = found[["stage", "epoch"]].assign(**values).dropna(subset="value")
-                rows.append(part.assign(**line.columns, panel=panel))
+                points = history[["stage", "epoch"]].assign(**values).dropna(subset="value")
+                rows.append(points.assign(**line.columns, panel=panel))
         logged = pd.concat(rows) if rows else pd.DataFrame()
         if logged.empty:
             notes.append(f"none of the runs has logged {panel}, so its panel is left out")
@@ -118,15 +122,19 @@ def curves(definition: Definition, lines: Sequence[Line]) -> Found:
 
 
 def phase(definition: Definition, lines: Sequence[Line]) -> Found:
-    """Tabulate two columns of the history against each other, by epoch: the means over seeds as x and y."""
-    part = {"held": "valid", "full": "test"}[definition["stage"]]
-    x, y, rows = definition["x"], f"{part}/{definition['metric']}", []
+    """Tabulate two columns of the history against each other by epoch, averaged over seeds.
+
+    The metric is the one that the stage measures: on validation for `held`, which trains without
+    the validation part, and on test for `full`, which trains on all of train.
+    """
+    measured_on = {"held": "valid", "full": "test"}[definition["stage"]]
+    x, y, rows = definition["x"], f"{measured_on}/{definition['metric']}", []
     for line in lines:
         for run in line.runs:
-            found = _epochs(run, definition["stage"])
-            if {x, y} <= set(found):
+            history = _epochs(run, definition["stage"])
+            if {x, y} <= set(history):
                 points = pd.DataFrame(
-                    {"epoch": found["epoch"], "x": found[x], "y": 100 * found[y]}
+                    {"epoch": history["epoch"], "x": history[x], "y": 100 * history[y]}
                 ).dropna()
                 rows.append(points.assign(**line.columns))
     both = _some(pd.concat(rows) if rows else pd.DataFrame(), [x, y])
@@ -137,17 +145,19 @@ def phase(definition: Definition, lines: Sequence[Line]) -> Found:
 
 
 def bars(definition: Definition, lines: Sequence[Line]) -> Found:
-    """Tabulate the seconds of epochs without evaluation: median, a quantile band over epochs, and the median's ratio to the base's.
+    """Tabulate the seconds of epochs without evaluation: median, band, and ratio to the base.
+
+    The band is a quantile range over epochs; the ratio is between medians.
 
     Raises:
-        UserError: when no run can be timed, or there is not one setting of the base.
+        UserError: when no run can be timed, or the base has no or several settings.
     """
     rows, untimed = [], []
     for line in lines:
         parts = []
         for run in line.runs:
-            found, shared = _epochs(run, definition["stage"]), run.history["pack_size"].max()
-            seconds = found.loc[~found["evaluated"].astype(bool), "seconds"]
+            history, shared = _epochs(run, definition["stage"]), run.history["pack_size"].max()
+            seconds = history.loc[~history["evaluated"].astype(bool), "seconds"]
             reason = (
                 f"trained in a pack of {shared}" if shared > 1 else "evaluated after every epoch"
             )
@@ -167,10 +177,11 @@ def bars(definition: Definition, lines: Sequence[Line]) -> Found:
         if len(settings) != 1:
             there = f"there are {' and '.join(settings)}" if settings else "none of it was timed"
             raise UserError(
-                f"times on {dataset} are relative to one setting of {base}, and {there}; see --where"
+                f"times on {dataset} are relative to one setting of {base}, "
+                f"and {there}; see --where"
             )
-    own = frame[frame["sampler"] == base].set_index(PLACE)["seconds"]
-    frame["ratio"] = frame["seconds"] / own.loc[pd.MultiIndex.from_frame(frame[PLACE])].to_numpy()
+    unit = frame[frame["sampler"] == base].set_index(PLACE)["seconds"]
+    frame["ratio"] = frame["seconds"] / unit.loc[pd.MultiIndex.from_frame(frame[PLACE])].to_numpy()
     return frame, untimed
 
 
@@ -182,16 +193,17 @@ def grid(definition: Definition, lines: Sequence[Line]) -> Found:
     """
     rows = []
     for line in lines:
-        own = []
+        points = []
         for run in line.runs:
             place = {axis: as_number(look_up(run.config, definition[axis])) for axis in "xy"}
             if None in place.values():
                 raise UserError(
-                    f"{run.folder.path}: {definition['x']} and {definition['y']} are not both numbers"
+                    f"{run.folder.path}: {definition['x']} and {definition['y']} "
+                    "are not both numbers"
                 )
             if value := _reported(run, definition, definition["metric"]):
-                own.append({**line.columns, **place, **value})
-        rows += sorted(own, key=lambda row: (row["x"], row["y"]))
+                points.append({**line.columns, **place, **value})
+        rows += sorted(points, key=lambda row: (row["x"], row["y"]))
     frame = _some(pd.DataFrame(rows), [definition[key] for key in ("x", "y", "metric")])
     groups = frame.groupby([*KEYS, "x", "y"], sort=False)
     return groups.agg(
@@ -200,27 +212,30 @@ def grid(definition: Definition, lines: Sequence[Line]) -> Found:
 
 
 def pool(definition: Definition, lines: Sequence[Line]) -> Found:
-    """Tabulate reported metrics over a key, x: the figure's own, or what sizes each sampler's pool; missing where there is none."""
+    """Tabulate reported metrics over x: the figure's own key, or the sampler's pool size.
+
+    x is missing where a sampler has no pool.
+    """
     rows: list[dict[str, Any]] = []
     notes = []
     for panel in definition["panels"]:
         before = len(rows)
         for line in lines:
-            own = []
+            points = []
             for run in line.runs:
                 key = pool_key(definition, run)
                 size, value = look_up(run.config, key), _reported(run, definition, panel)
                 x = {"key": key.rpartition(".")[2], "x": math.nan if size is ... else float(size)}
-                own += [{**line.columns, "panel": panel, **x, **value}] if value else []
-            rows += sorted(own, key=lambda row: row["x"])
+                points += [{**line.columns, "panel": panel, **x, **value}] if value else []
+            rows += sorted(points, key=lambda row: row["x"])
         if len(rows) == before:
             notes.append(f"none of the runs reports {panel}, so its panel is left out")
     frame = _some(pd.DataFrame(rows), definition["panels"])
     groups = frame.groupby([*KEYS, "panel", "key", "x"], sort=False, dropna=False)
-    found = groups["value"].agg(
+    summary = groups["value"].agg(
         mean="mean", low=lambda v: v.quantile(LOW), high=lambda v: v.quantile(HIGH), n="size"
     )
-    return found.assign(converged=groups["converged"].all()).reset_index(), notes
+    return summary.assign(converged=groups["converged"].all()).reset_index(), notes
 
 
 def _epochs(run: Finished, stage: str | None) -> pd.DataFrame:
@@ -228,14 +243,14 @@ def _epochs(run: Finished, stage: str | None) -> pd.DataFrame:
 
 
 def _reported(run: Finished, definition: Definition, metric: str) -> dict[str, Any]:
-    """Give a run's value of a metric in percent, and whether its epoch was not its last; nothing where it has none."""
+    """Return a run's value of a metric in percent, and `converged`; empty without a value."""
     report = run.summary["selection"][definition["selection"]]
     value = run.summary.get("validation") if metric == VALIDATION else report["test"].get(metric)
     return {} if value is None else {"value": 100 * value, "converged": bool(report["converged"])}
 
 
 def _of_all_seeds(frame: pd.DataFrame, lines: Sequence[Line], what: str) -> Found:
-    """Keep the epochs that all seeds of a line have reached; name the lines that have none."""
+    """Keep the epochs that all seeds of a line reached; note the lines without any."""
     seeds = {tuple(line.columns.values()): len(line.runs) for line in lines}
     names = frame[KEYS].apply(tuple, axis=1)
     kept = frame[names.map(seeds) == frame["n"]]
@@ -246,10 +261,10 @@ def _of_all_seeds(frame: pd.DataFrame, lines: Sequence[Line], what: str) -> Foun
 
 
 def _some(frame: pd.DataFrame, what: Sequence[str]) -> pd.DataFrame:
-    """Give back what was found.
+    """Return the frame.
 
     Raises:
-        UserError: when that is nothing.
+        UserError: when it is empty.
     """
     if frame.empty:
         raise UserError(f"none of the runs has {' or '.join(what)}, so there is nothing to draw")

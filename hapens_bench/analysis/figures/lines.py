@@ -1,4 +1,4 @@
-"""Which runs are one line of a figure: the same setting with different seeds; and what a line is called."""
+"""The lines of a figure: the runs of one setting with different seeds, and a name for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = [*PLACE, "sampler", "setting"]  # what a line is, in every frame
 
 @dataclass(frozen=True)
 class Line:
-    """The runs of one setting of a sampler; `setting` is empty where the panel has no other one."""
+    """The runs of one setting of a sampler; `setting` is empty if the panel has no other one."""
 
     place: tuple[str, ...]
     sampler: str
@@ -26,19 +26,19 @@ class Line:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Give what names the line in a frame."""
+        """The columns that name the line in a frame."""
         return dict(zip(KEYS, [*self.place, self.sampler, self.setting], strict=True))
 
 
 def lines(
     runs: Sequence[Finished], most: int, varied: Callable[[Finished], Collection[str]]
 ) -> list[Line]:
-    """Put runs together that differ in nothing but the seed and the `varied` keys; never runs of different settings.
+    """Group runs that differ in nothing but the seed and the `varied` keys.
 
     Raises:
         UserError: when a panel would get more than `most` lines, or runs on different data.
     """
-    found: list[Line] = []
+    drawn: list[Line] = []
     for place, here in _grouped(
         runs, lambda run: tuple(str(look_up(run.config, NAMES[key])) for key in PLACE)
     ):
@@ -46,32 +46,33 @@ def lines(
         if len(hashes) > 1:
             text = f"the runs on {place[0]} were made on different data ({', '.join(hashes)})"
             raise UserError(f"{text}; move the run folders of one of them away")
-        panel, told_by = [], set()
-        for sampler, own in _grouped(here, lambda run: run.config["sampler"]["name"]):
-            by_values = _grouped(own, lambda run: tuple(values(run.config, varied(run)).items()))
-            settings = [(dict(found), part) for found, part in by_values]
+        panel, differ_in = [], set()
+        for sampler, members in _grouped(here, lambda run: run.config["sampler"]["name"]):
+            groups = _grouped(members, lambda run: tuple(values(run.config, varied(run)).items()))
+            settings = [(dict(items), replicates) for items, replicates in groups]
             keys = differing([setting for setting, _ in settings])
             settings.sort(key=lambda pair: [natural(pair[0].get(key, "")) for key in keys])
             called = names([setting for setting, _ in settings], keys)
             panel += [
-                Line(place, sampler, name, part)
-                for name, (_, part) in zip(called, settings, strict=True)
+                Line(place, sampler, name, replicates)
+                for name, (_, replicates) in zip(called, settings, strict=True)
             ]
-            told_by |= set(keys)
+            differ_in |= set(keys)
         if len(panel) > most:
-            several = ["sampler"] if len({one.sampler for one in panel}) > 1 else []
+            several = ["sampler"] if len({line.sampler for line in panel}) > 1 else []
             raise UserError(
-                f"{len(panel)} settings would be drawn on {place[0]}, and at most {most} can be told apart; "
-                f"take fewer with --where, by {', '.join([*several, *sorted(told_by)])}"
+                f"{len(panel)} settings would be drawn on {place[0]}, "
+                f"and at most {most} can be told apart; "
+                f"take fewer with --where, by {', '.join([*several, *sorted(differ_in)])}"
             )
-        found += panel
-    return found
+        drawn += panel
+    return drawn
 
 
 def _grouped(
     runs: Sequence[Finished], key: Callable[[Finished], Hashable]
 ) -> list[tuple[Any, list[Finished]]]:
-    found: dict[Hashable, list[Finished]] = {}
+    groups: dict[Hashable, list[Finished]] = {}
     for run in runs:
-        found.setdefault(key(run), []).append(run)
-    return list(found.items())
+        groups.setdefault(key(run), []).append(run)
+    return list(groups.items())

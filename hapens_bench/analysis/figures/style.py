@@ -1,10 +1,19 @@
-"""How samplers look in every picture: one colour and one dash each, told apart by dash and lightness where there is no colour."""
+"""How samplers look in every picture: a colour and a dash each.
+
+In black and white they differ in dash or in lightness.
+"""
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
+import math
+from itertools import count
 from typing import Any
 
-DASHES = {
+Dash = str | tuple[float, tuple[float, ...]]  # as matplotlib takes it
+
+DASHES: dict[str, Dash] = {
     "solid": "-",
     "dashed": "--",
     "dash-dot": "-.",
@@ -14,7 +23,8 @@ DASHES = {
     "short": (0, (2, 1)),
     "long-dot": (0, (8, 1.5, 1, 1.5)),
 }
-LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one dash differ in lightness
+# The first eight colours are Okabe and Ito's; two samplers with the same dash differ in lightness.
+LOOKS = {
     "rns": ("#000000", "solid"),
     "dns": ("#0072B2", "dashed"),
     "ahns": ("#D55E00", "dash-dot"),
@@ -42,26 +52,54 @@ LOOKS = {  # the first eight colours are Okabe and Ito's; two samplers with one 
     "hapens": ("#9933DD", "solid"),
     "worst_case": ("#6A7A10", "long-dot"),
 }
-SPARE = ("#555555", "solid")
+NEAR = 40  # two colours nearer than this in RGB look alike in a thin line
 MARKERS = "os^DvXP<>*"  # of several settings of one sampler
 DARKEST = 0.8  # how far to black the last of them is
 
 
+def look(sampler: str) -> tuple[str, Dash]:
+    """Return a sampler's colour and matplotlib dash.
+
+    A sampler without an entry in `LOOKS` gets both from a hash of its name: the same ones in every
+    picture and on every machine, and none that `LOOKS` or `DASHES` holds.
+    """
+    if sampler in LOOKS:
+        colour, dash = LOOKS[sampler]
+        return colour, DASHES[dash]
+    for attempt in count():
+        digest = hashlib.sha256(f"{sampler}/{attempt}".encode()).digest()
+        hue, lightness, saturation = (byte / 255 for byte in digest[:3])
+        rgb = colorsys.hls_to_rgb(hue, 0.22 + 0.16 * lightness, 0.4 + 0.6 * saturation)
+        colour = "#" + "".join(f"{round(255 * part):02X}" for part in rgb)
+        if min(_distance(colour, known) for known, _ in LOOKS.values()) > NEAR:
+            break
+    return colour, (0, (3.0 + digest[3] % 8, 1.5, 0.5 + digest[4] % 3, 1.5, 2.5, 1.5))
+
+
 def colour(sampler: str) -> str:
-    """Give a sampler's colour."""
-    return LOOKS.get(sampler, SPARE)[0]
+    """Return a sampler's colour."""
+    return look(sampler)[0]
 
 
 def line(sampler: str, setting: int = 0, of: int = 1) -> dict[str, Any]:
-    """Give the keywords by which matplotlib draws a sampler's line.
+    """Return matplotlib's keywords for a sampler's line.
 
-    The one after the other `of` several settings of it are darker than the one before, and have markers.
+    Where a sampler has several settings (`of`), each is darker than the one before and has a
+    marker of its own.
     """
-    own, dash = LOOKS.get(sampler, SPARE)
-    look = {"color": own, "linestyle": DASHES[dash], "linewidth": 1.4}
+    tone, dash = look(sampler)
+    keywords = {"color": tone, "linestyle": dash, "linewidth": 1.4}
     if of == 1:
-        return look
+        return keywords
     share = 1 - DARKEST * setting / (of - 1)
-    dark = "#" + "".join(f"{round(share * int(own[k : k + 2], 16)):02X}" for k in (1, 3, 5))
+    dark = "#" + "".join(f"{round(share * channel):02X}" for channel in _channels(tone))
     marker = {"marker": MARKERS[setting % len(MARKERS)], "markersize": 4.5, "markevery": 0.12}
-    return look | marker | {"color": dark, "linewidth": 1}
+    return keywords | marker | {"color": dark, "linewidth": 1}
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+
+def _distance(colour: str, other: str) -> float:
+    return math.dist(_channels(colour), _channels(other))

@@ -1,4 +1,4 @@
-"""The curves of a setting: metrics and hardness over epochs, mean and range over seeds."""
+"""The curves of a setting: metrics and hardness over epochs, with mean and range over seeds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
 
 HARDNESS = ("ratio", "percentile", "sigmoid", "false_negative_rate")
-JUDGED = {"held": "valid/", "full": "test/"}  # what the metrics of a stage are measured on
-POINTS = 100  # of a curve at most
+# What a stage is measured on: `held` trains without the validation part, `full` on all of train.
+MEASURED_ON = {"held": "valid/", "full": "test/"}
+POINTS = 100  # of a curve, at most
 
 
 def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict[str, Any]:
     """Average the histories of a setting's runs, for each stage: metrics in percent, and hardness.
 
-    A curve ends where its first seed stopped, as in the figures. Histories that cannot be read are added to `skipped`.
+    A curve ends where its first seed stopped, as in the figures. Histories that cannot be read are
+    added to `skipped`.
     """
     histories = []
     for run in setting.runs:
@@ -35,17 +37,17 @@ def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict
     if not histories:
         return {}
     together = pd.concat(histories, ignore_index=True)
-    found = {}
-    for stage, prefix in JUDGED.items():
-        part = together[together["stage"] == stage]
+    stages = {}
+    for stage, prefix in MEASURED_ON.items():
+        epochs = together[together["stage"] == stage]
         scores = {f"{prefix}{metric}": metric for metric in metrics}
         hardness = {f"hardness/{name}": name for name in HARDNESS}
-        if len(part):
-            found[stage] = {
-                "metrics": _average(part, scores, 100.0),
-                "hardness": _average(part, hardness, 1.0),
+        if len(epochs):
+            stages[stage] = {
+                "metrics": _average(epochs, scores, 100.0),
+                "hardness": _average(epochs, hardness, 1.0),
             }
-    return found
+    return stages
 
 
 def _history(run: Run) -> pd.DataFrame:
@@ -57,12 +59,15 @@ def _history(run: Run) -> pd.DataFrame:
 
 
 def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> dict[str, Any]:
-    """Give the epochs in which all seeds have a value, and of each column the mean, and the range where there are several seeds."""
+    """Return the epochs in which all seeds have a value, and each column's curves.
+
+    They are the mean and, with several seeds, the least and the largest value.
+    """
     present = [name for name in columns if name in part and is_float_dtype(part[name])]
     values = part[present].where(np.isfinite(part[present])).dropna(how="all") * scale
     groups, seeds = values.groupby(part["epoch"]), part["folder"].nunique()
     whole = groups.size() == seeds
-    mean, low, high = (found[whole] for found in (groups.mean(), groups.min(), groups.max()))
+    mean, low, high = (frame[whole] for frame in (groups.mean(), groups.min(), groups.max()))
     step = max(1, math.ceil(len(mean) / POINTS))
     return {
         "epoch": mean.index[::step].tolist(),
@@ -77,5 +82,5 @@ def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> di
 
 
 def _short(values: pd.Series) -> list[float | None]:
-    """Keep five digits, and None for what is missing."""
+    """Return the values with five digits, None for missing ones."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]

@@ -1,4 +1,4 @@
-"""Settings: runs that differ in nothing but the seed, and the leaderboard that they make."""
+"""Settings, which are runs that differ in nothing but the seed, and their leaderboard."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder, parse_config
 
 KEYS = ("dataset", "protocol", "model", "sampler", "split_id", "data_hash", "config_id")
-MOST = (
-    12  # settings that are compared with one another, of a data set, protocol, split and selection
-)
+MOST = 12  # settings to compare, for each data set, protocol, split and selection
 
 
 @dataclass
 class Setting(Replicates):
     """The finished runs of one config on one data set, seed aside.
 
-    `sections` holds the text of each run's config.yaml (None: it cannot be read), `config` what the first readable one says, `keys`
-    in what the setting differs from the sampler's other settings.
+    `sections` holds the text of each run's config.yaml (None if it cannot be read), `config` the
+    first readable one, and `keys` says how the setting differs from the sampler's other settings.
     """
 
     dataset: str = ""
@@ -43,19 +41,19 @@ class Setting(Replicates):
 
     @property
     def validation(self) -> float:
-        """The mean over seeds of the best value on the validation part, in percent; nan where a run has none."""
-        found = [run.get("validation") for run in self.runs]
+        """The best validation value in percent, averaged over seeds; nan if a run has none."""
+        values = [run.get("validation") for run in self.runs]
         return 100 * float(
-            np.mean([value if type(value) in (int, float) else math.nan for value in found])
+            np.mean([value if type(value) in (int, float) else math.nan for value in values])
         )
 
     def selections(self) -> list[str]:
-        """Give the selections that its runs report."""
+        """Return the selections that its runs report."""
         return list(dict.fromkeys(selection for run in self.runs for selection in run["selection"]))
 
 
 def settings_of(runs: Sequence[Run], skipped: list[str]) -> list[Setting]:
-    """Group runs into settings; what cannot be used is added to `skipped`."""
+    """Group runs into settings; unusable ones are added to `skipped`."""
     groups: dict[tuple[str, ...], Setting] = {}
     first: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (*(run[name] for name in KEYS), run["seed"])):
@@ -81,26 +79,25 @@ def settings_of(runs: Sequence[Run], skipped: list[str]) -> list[Setting]:
 
 
 def _name(settings: Sequence[Setting]) -> None:
-    """Say of each setting in what it differs from those of the same data set, model and sampler."""
+    """Set `keys`: how a setting differs from the others of its data set, model and sampler."""
     alike: dict[tuple[str, ...], list[Setting]] = {}
     for setting in settings:
         alike.setdefault((setting.dataset, setting.model, setting.sampler), []).append(setting)
     for group in alike.values():
         known = [setting for setting in group if setting.config is not None]
-        found = [
-            values(setting.config or {}, ["protocol.name"]) for setting in known
-        ]  # the protocol has a column
-        for setting, name in zip(known, names(found, differing(found)), strict=True):
+        # The protocol has a column of its own.
+        settled = [values(setting.config or {}, ["protocol.name"]) for setting in known]
+        for setting, name in zip(known, names(settled, differing(settled)), strict=True):
             setting.keys = name
         for setting in group:
             if setting.config is None:
                 setting.keys = "config unknown"
-            if len({one.data_hash for one in group}) > 1:
+            if len({member.data_hash for member in group}) > 1:
                 setting.keys += f" data={setting.data_hash[:6]}"
 
 
 def metrics_of(settings: Sequence[Setting]) -> list[str]:
-    """Give all metrics, in the order in which they first occur."""
+    """Return all metrics, in order of first occurrence."""
     reports = [
         report
         for setting in settings
@@ -111,9 +108,10 @@ def metrics_of(settings: Sequence[Setting]) -> list[str]:
 
 
 def leaderboard(settings: Sequence[Setting]) -> dict[str, Any]:
-    """Give columns with an entry for each setting and selection: n, epochs, converged, each metric's mean and deviation in percent.
+    """Return the leaderboard as columns, with an entry for each setting and selection.
 
-    Numbers are those of the ledger, unrounded; the sample deviation is None for a single seed.
+    They hold n, epochs, convergence, and each metric's mean and deviation in percent, unrounded;
+    the sample deviation is None for a single seed.
     """
     rows = [
         (k, selection) for k, setting in enumerate(settings) for selection in setting.selections()
@@ -129,26 +127,28 @@ def leaderboard(settings: Sequence[Setting]) -> dict[str, Any]:
     return {
         "setting": [k for k, _ in rows],
         "selection": [selection for _, selection in rows],
-        "n": [len(found) for found in reports],
-        "first": [min(report["epoch"] for report in found) for found in reports],
-        "last": [max(report["epoch"] for report in found) for found in reports],
-        "converged": [all(report["converged"] for report in found) for found in reports],
+        "n": [len(seeds) for seeds in reports],
+        "first": [min(report["epoch"] for report in seeds) for seeds in reports],
+        "last": [max(report["epoch"] for report in seeds) for seeds in reports],
+        "converged": [all(report["converged"] for report in seeds) for seeds in reports],
         "best": [row in chosen for row in rows],
         "mean": {
-            metric: [_finite(np.mean(v)) if v else None for v in found]
-            for metric, found in scores.items()
+            metric: [_finite(np.mean(v)) if v else None for v in rows_of_metric]
+            for metric, rows_of_metric in scores.items()
         },
         "std": {
-            metric: [_finite(np.std(v, ddof=1)) if len(v) > 1 else None for v in found]
-            for metric, found in scores.items()
+            metric: [_finite(np.std(v, ddof=1)) if len(v) > 1 else None for v in rows_of_metric]
+            for metric, rows_of_metric in scores.items()
         },
     }
 
 
 def compared(settings: Sequence[Setting]) -> dict[tuple[str, ...], list[int]]:
-    """Choose what is compared: of each data set, protocol, split and selection the best setting of every model and sampler.
+    """Choose what to compare: the best setting of every model and sampler.
 
-    Best on validation; where one of a sampler's settings has no validation value, by the first test metric. At most MOST of them.
+    The choice is made for each data set, protocol, split and selection, and keeps at most MOST
+    settings. Best means best on validation or, where one of a sampler's settings has no validation
+    value, by the first test metric.
     """
     candidates: dict[tuple[str, ...], dict[tuple[str, str], list[int]]] = {}
     for k, setting in enumerate(settings):
@@ -163,15 +163,15 @@ def compared(settings: Sequence[Setting]) -> dict[tuple[str, ...], list[int]]:
             candidates.setdefault(key, {}).setdefault((setting.model, setting.sampler), []).append(
                 k
             )
-    found: dict[tuple[str, ...], list[int]] = {}
+    chosen: dict[tuple[str, ...], list[int]] = {}
     for group, samplers in candidates.items():
         winners = [_ranked(members, settings, group[-1])[0] for members in samplers.values()]
-        found[group] = _ranked(winners, settings, group[-1])[:MOST]
-    return found
+        chosen[group] = _ranked(winners, settings, group[-1])[:MOST]
+    return chosen
 
 
 def _ranked(members: Sequence[int], settings: Sequence[Setting], selection: str) -> list[int]:
-    """Order settings from the best to the worst."""
+    """Return settings from the best to the worst."""
     worth = {k: settings[k].validation for k in members}
     if any(math.isnan(value) for value in worth.values()):
         metric = metrics_of([settings[k] for k in members])[:1]
@@ -181,8 +181,8 @@ def _ranked(members: Sequence[int], settings: Sequence[Setting], selection: str)
 
 def _mean_score(setting: Setting, selection: str, metric: Sequence[str]) -> float:
     scores = [value for name in metric for value in setting.by_seed(selection, name).values()]
-    found = float(np.mean(scores)) if scores else -math.inf
-    return -math.inf if math.isnan(found) else found
+    mean = float(np.mean(scores)) if scores else -math.inf
+    return -math.inf if math.isnan(mean) else mean
 
 
 def _finite(value: Any) -> float | None:
@@ -192,5 +192,5 @@ def _finite(value: Any) -> float | None:
 def _id_of(config: Mapping[str, Any]) -> str | None:
     try:
         return run_id(config)
-    except (KeyError, TypeError, AttributeError):  # of something else than a run
+    except (KeyError, TypeError, AttributeError):  # the config of something other than a run
         return None

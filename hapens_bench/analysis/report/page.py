@@ -1,4 +1,4 @@
-"""The page: everything that it shows as data, and the one file that they make with its style and scripts."""
+"""The report page: one file with its data, style and scripts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def write_report(root: Path, out: Path) -> Ledger:
-    """Write the report of all runs below `root` to the file `out`, and give the ledger with everything that was skipped.
+    """Write the report of all runs below `root` to the file `out`.
+
+    Return the ledger, with everything that was skipped.
 
     Raises:
         UserError: when there is no such folder, or the file cannot be written.
@@ -75,7 +77,7 @@ def write_report(root: Path, out: Path) -> Ledger:
 
 
 def render(ledger: Ledger, root: Path) -> str:
-    """Give the page as text; what turns out to be unusable is added to the ledger's `skipped`."""
+    """Return the page as text; unusable runs are added to the ledger's `skipped`."""
     settings = settings_of(ledger.runs, ledger.skipped)
     metrics = metrics_of(settings)
     data: dict[str, Any] = {
@@ -92,8 +94,8 @@ def render(ledger: Ledger, root: Path) -> str:
         "runs": sum(len(setting.runs) for setting in settings),
         "skipped": ledger.skipped,
         "unfinished": [
-            {key: _plain(one.get(key)) for key in ("folder", "state", "reason", "time")}
-            for one in ledger.unfinished
+            {key: _plain(run.get(key)) for key in ("folder", "state", "reason", "time")}
+            for run in ledger.unfinished
         ],
         "metrics": metrics,
         "settings": {
@@ -107,7 +109,7 @@ def render(ledger: Ledger, root: Path) -> str:
 
 
 def details(settings: Sequence[Setting]) -> dict[str, Any]:
-    """Give what the details of each setting show: its runs, its command, and the texts that many of them share."""
+    """Return each setting's details: its runs, its command, and the texts that they share."""
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:
@@ -124,7 +126,7 @@ def details(settings: Sequence[Setting]) -> dict[str, Any]:
             }
             | {
                 "versions": place(_versions(run)),
-                "config": None if text is None else [place(part) for part in text],
+                "config": None if text is None else [place(section) for section in text],
             }
             for run, text in zip(setting.runs, setting.sections, strict=True)
         ]
@@ -135,30 +137,30 @@ def details(settings: Sequence[Setting]) -> dict[str, Any]:
 
 
 def stroke(sampler: str) -> list[str]:
-    """Give the colour and the dashes by which SVG draws a sampler's line, those of every other picture."""
+    """Return the colour and dashes of a sampler's line in SVG, as in every other picture."""
     look = line(sampler)
     lengths = DASHES[look["linestyle"]] if look["linestyle"] in DASHES else look["linestyle"][1]
     return [look["color"], " ".join(f"{2 * length:g}" for length in lengths)]
 
 
 def _plain(value: Any) -> Any:
-    """Give a text or a number as JSON knows it, whatever a file held."""
+    """Return a value as text, finite number or None, whatever a file held."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def _versions(run: Mapping[str, Any]) -> str:
-    found = run.get("versions")
+    versions = run.get("versions")
     return (
-        ", ".join(f"{name} {version}" for name, version in found.items())
-        if isinstance(found, Mapping)
+        ", ".join(f"{name} {version}" for name, version in versions.items())
+        if isinstance(versions, Mapping)
         else "unknown"
     )
 
 
 def _command(setting: Setting) -> dict[str, str]:
-    """Give the command less its seed, or the words why there is none."""
+    """Return the command without its seed, or the reason why there is none."""
     if setting.config is None:
         return {"words": "no command can be given: config.yaml cannot be read"}
     try:
@@ -168,7 +170,7 @@ def _command(setting: Setting) -> dict[str, str]:
 
 
 def _fill(data: Mapping[str, Any]) -> str:
-    """Put style, scripts and data into the page, under a policy that allows these and nothing from the network."""
+    """Put style, scripts and data into the page, under a policy that forbids the network."""
     folder = files("hapens_bench.analysis.report")
     style = (folder / "page.css").read_text(encoding="utf-8")
     script = '"use strict";\n' + "\n".join(
@@ -178,14 +180,17 @@ def _fill(data: Mapping[str, Any]) -> str:
         f'<script type="application/json" id="{name}">{escaped(value)}</script>'
         for name, value in data.items()
     ]
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
     parts = {"policy": policy, "style": style, "script": script, "data": "\n".join(elements)}
     page = (folder / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
 
 
 def escaped(value: Any) -> str:
-    """Write JSON that no string in it can lead out of a script element."""
+    """Return JSON in which no string can close a script element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.translate(UNSAFE)
 

@@ -1,4 +1,4 @@
-"""Which differences hold over seeds, and which over users: every pair of the settings that are compared."""
+"""Tests over seeds and over users for every pair of the settings to compare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNREADABLE = "a users.parquet cannot be used: no test"
 
 
 class UserScores:
-    """Per-user scores of settings: read once, averaged over seeds, in percent."""
+    """Per-user scores of settings, in percent: read once, averaged over seeds."""
 
     def __init__(self, skipped: list[str]) -> None:
         self.skipped = skipped
@@ -30,7 +30,7 @@ class UserScores:
         self._means: dict[tuple[Any, ...], pd.DataFrame | None] = {}
 
     def mean(self, setting: Setting, selection: str, seeds: Sequence[int]) -> pd.DataFrame | None:
-        """Give a row a user, a column a metric; None where a file cannot be used."""
+        """Return a row per user and a column per metric; None if a file cannot be used."""
         key = (id(setting), selection, tuple(seeds))
         if key not in self._means:
             frames = [self._read(run) for run in setting.runs if run["seed"] in seeds]
@@ -61,18 +61,19 @@ class UserScores:
         return self._frames[folder]
 
     def forget(self) -> None:
-        """Let go of what was read."""
+        """Drop everything that was read."""
         self._frames.clear()
         self._means.clear()
 
 
 def significance(settings: Sequence[Setting], skipped: list[str]) -> list[dict[str, Any]]:
-    """Test every pair of what `compared` chooses, for each of its groups and metrics.
+    """Test every pair of settings that `compared` chooses, for each of its groups and metrics.
 
-    Pairs come in the order (0, 1), (0, 2), ... of `settings` in the group; differences are first less second, in percent points.
-    p-values are Holm-corrected over the pairs of a group and metric.
+    Pairs come in the order (0, 1), (0, 2), ... of `settings` in the group. Differences are first
+    minus second, in percentage points. p-values are Holm-corrected over the pairs of a group and
+    metric.
     """
-    users, found = UserScores(skipped), []
+    users, groups = UserScores(skipped), []
     data = ""
     for (dataset, protocol, _, data_hash, selection), members in sorted(compared(settings).items()):
         if data != data_hash:
@@ -85,7 +86,7 @@ def significance(settings: Sequence[Setting], skipped: list[str]) -> list[dict[s
             m: _tests(pairs, selection, m, [over[pair, m] for pair in range(len(pairs))])
             for m in metrics
         }
-        found.append(
+        groups.append(
             {
                 "dataset": dataset,
                 "protocol": protocol,
@@ -94,7 +95,7 @@ def significance(settings: Sequence[Setting], skipped: list[str]) -> list[dict[s
                 "metrics": tests,
             }
         )
-    return found
+    return groups
 
 
 def _tests(
@@ -118,27 +119,30 @@ def _over_users(
     metrics: Sequence[str],
     users: UserScores,
 ) -> dict[tuple[int, str], Paired]:
-    """Test pairs over users, those with the same users together: the flips cost more than the sums."""
-    found: dict[tuple[int, str], Paired] = {}
+    """Test pairs over users.
+
+    Pairs with the same users go together, because the flips cost more than the sums.
+    """
+    results: dict[tuple[int, str], Paired] = {}
     together: dict[tuple[int, ...], dict[tuple[int, str], np.ndarray]] = {}
     for k, (a, b) in enumerate(pairs):
         for metric in metrics:
             seeds = sorted(set(a.by_seed(selection, metric)) & set(b.by_seed(selection, metric)))
             difference, words = _difference(a, b, selection, metric, seeds, users)
             if words:
-                found[k, metric] = Paired(0, math.nan, words=words)
+                results[k, metric] = Paired(0, math.nan, words=words)
             else:
                 together.setdefault(difference.shape, {})[k, metric] = difference
     for columns in together.values():
         tested = over_users_together(np.stack(list(columns.values()), axis=1))
-        found.update(zip(columns, tested, strict=True))
-    return found
+        results.update(zip(columns, tested, strict=True))
+    return results
 
 
 def _difference(
     a: Setting, b: Setting, selection: str, metric: str, seeds: Sequence[int], users: UserScores
 ) -> tuple[np.ndarray, str]:
-    """Give each user's difference, or say why there is none."""
+    """Return each user's difference, or the reason why there is none."""
     nothing = np.empty(0)
     if not seeds:
         return nothing, "n = 0 seeds: no test"

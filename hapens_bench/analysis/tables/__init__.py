@@ -1,1 +1,1 @@
-"""Tables: a paper's beside ours, or rows and columns of one's own."""
+"""Tables: a paper's beside ours, or your own rows and columns."""

@@ -1,4 +1,4 @@
-"""Who gains and who loses: a table's method against each of the others, by how many items a user has interacted with."""
+"""Who gains and who loses: a table's method against the others, by the users' activity."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from hapens_bench.analysis.figures.drawing import add_caption, save, tidy
+from hapens_bench.analysis.figures.layout import add_caption, row_of_panels, tidy
 from hapens_bench.analysis.figures.style import line
 from hapens_bench.analysis.replicates import common_seeds
+from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.analysis.statistics import holm, over_users
 from hapens_bench.analysis.tables.definition import Cell
 from hapens_bench.config.compose import compose_config
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
-from hapens_bench.runs.provenance import provenance
 
 
 def deciles(values: np.ndarray) -> np.ndarray:
-    """Number users from 1 (fewest items, or lowest level) to 10 by their rank, of equal ones the middle of their ranks.
+    """Number users from 1 (lowest value) to 10 by rank; equal values get their middle rank.
 
-    Users with equal values share a decile, so deciles differ in size and some may have nobody.
+    Users with equal values share a decile, so deciles differ in size and some may be empty.
 
     Shape:
         values: [U]
@@ -35,16 +35,17 @@ def deciles(values: np.ndarray) -> np.ndarray:
 
 
 def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
-    """Compare the method named by `compare` with each of the others inside every decile of users, under the honest selection.
+    """Compare the method named by `compare` with the others in every decile of users.
 
-    Scores are percent, of each user the mean over the seeds that both have. `items` are the train items of the decile's users,
-    validation part included; `gain` and `lose` are the shares of users, in percent, who are better and worse off with `compare`.
-    low and high are a 95% t interval over users; p is that of the sign-flip permutation test, Holm-corrected over the deciles and
-    methods of a data set and metric.
+    The selection is the honest one. Scores are in percent, each user's averaged over the common
+    seeds. `items` counts the train items of the decile's users, validation part included; `gain`
+    and `lose` are the percentages of users who are better and worse off with `compare`. low and
+    high are a 95% t interval over users; p comes from the sign-flip permutation test,
+    Holm-corrected over the deciles and methods of a data set and metric.
     """
     mine, selection, rows = definition["compare"], definition["honest_selection"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
-    for dataset in definition["paper"]:
+    for dataset in definition["datasets"]:
         others = [
             name for name in definition["samplers"] if name != mine and (dataset, name) in run
         ]
@@ -53,7 +54,7 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
         split = load_split(compose_config(run[dataset, mine].overrides))
         count = pd.Series(np.bincount(split.full_train[:, 0], minlength=split.n_users))
         for metric in definition["metrics"]:
-            part = []
+            deciles_of_metric = []
             for other in others:
                 a, b = run[dataset, mine], run[dataset, other]
                 seeds = common_seeds(a, b, selection, metric)
@@ -65,12 +66,10 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
                         "sampler": mine,
                     }
                     key |= {"against": other, "seeds": len(seeds)}
-                    own, theirs = (
-                        a.by_user(selection, metric, seeds),
-                        b.by_user(selection, metric, seeds),
-                    )
-                    part += _by_decile(key, own, theirs, count)
-            for row, p in zip(part, holm([row["p"] for row in part]), strict=True):
+                    ours, theirs = (x.by_user(selection, metric, seeds) for x in (a, b))
+                    deciles_of_metric += _by_decile(key, ours, theirs, count)
+            corrected = holm([row["p"] for row in deciles_of_metric])
+            for row, p in zip(deciles_of_metric, corrected, strict=True):
                 rows.append(row | {"p": p})
     return pd.DataFrame(rows)
 
@@ -81,8 +80,8 @@ def _by_decile(
     items = count.loc[a.index]
     rows = []
     for decile, users in items.groupby(deciles(items.to_numpy())):
-        own, theirs = a.loc[users.index], b.loc[users.index]
-        test = over_users(own, theirs)
+        ours, theirs = a.loc[users.index], b.loc[users.index]
+        test = over_users(ours, theirs)
         row = {
             **key,
             "decile": decile,
@@ -90,26 +89,24 @@ def _by_decile(
             "items_low": users.min(),
             "items_high": users.max(),
         }
-        row |= {"mean": own.mean(), "against_mean": theirs.mean(), "difference": test.difference}
+        row |= {"mean": ours.mean(), "against_mean": theirs.mean(), "difference": test.difference}
         row |= {"low": test.low, "high": test.high, "p": test.p}
         rows.append(
-            row | {"gain": 100 * (own > theirs).mean(), "lose": 100 * (own < theirs).mean()}
+            row | {"gain": 100 * (ours > theirs).mean(), "lose": 100 * (ours < theirs).mean()}
         )
     return rows
 
 
 def span(low: int, high: int) -> str:
-    """Write the numbers of items of a decile's users."""
+    """Return the range of item counts in a decile as text."""
     return f"{low}–{high}" if low < high else str(low)
 
 
 def draw_activity(frame: pd.DataFrame) -> Figure:
-    """Draw the differences of one metric over deciles, a panel for each data set and a line for each method compared with."""
+    """Draw one metric's differences over deciles: a panel per data set, a line per method."""
     datasets = list(frame["dataset"].unique())
-    figure = Figure(figsize=(3.6 * len(datasets) + 0.6, 3.2), layout="constrained")
-    for axis, dataset in zip(
-        figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
-    ):
+    figure, axes = row_of_panels(len(datasets), 3.6, 3.2, more=0.6)
+    for axis, dataset in zip(axes, datasets, strict=True):
         part = frame[frame["dataset"] == dataset]
         others = part.groupby("against", sort=False)
         for k, (other, rows) in enumerate(others):
@@ -139,7 +136,8 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
     add_caption(
         figure,
         [
-            "bars: 95% interval over the users of a decile, each the mean over the seeds that both have"
+            "bars: 95% interval over the users of a decile, "
+            "each the mean over the seeds that both have"
         ],
     )
     return figure
@@ -148,23 +146,21 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
 def write_activity(
     name: str, definition: Mapping[str, Any], filled: Sequence[Cell], out: Path
 ) -> pd.DataFrame:
-    """Write <out>/<name>_activity.{csv,svg,png,provenance.json} and give the frame; the picture is of the table's first metric.
+    """Write <out>/<name>_activity.{csv,svg,png,provenance.json} and return the frame.
+
+    The picture shows the table's first metric.
 
     Raises:
-        UserError: when the runs of the table have nobody to compare, or a data set is not at hand.
+        UserError: when the table has no two methods to compare, or a data set is not available.
     """
     frame = by_activity(definition, filled)
     if frame.empty:
         raise UserError(
-            f"table {name!r} has no finished runs of {definition['compare']} and another method on one data set, "
-            f"with {definition['honest_selection']}, to compare"
+            f"table {name!r} has no finished runs of {definition['compare']} and another method "
+            f"on one data set, with {definition['honest_selection']}, to compare"
         )
     compared = set(frame["dataset"])
     used = [run for cell in filled if cell.dataset in compared for run in cell.runs]
-    stem = f"{name}_activity"
-    out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(out / f"{stem}.csv", index=False, float_format="%.6g")
-    save(draw_activity(frame[frame["metric"] == definition["metrics"][0]]), out / stem)
-    origin = provenance(used, [f"{stem}{end}" for end in (".csv", ".svg", ".png")])
-    (out / f"{stem}.provenance.json").write_text(origin, encoding="utf-8")
+    figure = draw_activity(frame[frame["metric"] == definition["metrics"][0]])
+    write_result(out / f"{name}_activity", used, {".csv": frame, **picture(figure)})
     return frame

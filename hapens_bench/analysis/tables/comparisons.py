@@ -1,4 +1,4 @@
-"""What a table says about its methods: the order against the paper's, and which differences survive a test."""
+"""What a table says about its methods: their order, and which differences survive a test."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from hapens_bench.analysis.formats import markdown_rows
-from hapens_bench.analysis.replicates import compare
-from hapens_bench.analysis.statistics import Paired, holm
+from hapens_bench.analysis.replicates import Contrast, contrasts
 from hapens_bench.analysis.tables.definition import Cell
 
 
 def orders(table: pd.DataFrame) -> pd.DataFrame:
-    """Give Kendall's tau-b between our order of the methods and the paper's: dataset, metric, selection, methods, tau.
+    """Return Kendall's tau-b between our order of the methods and the paper's.
 
-    Fewer than three methods have no order worth a number and are left out, as are those without printed numbers or with one for all.
+    Columns: dataset, metric, selection, methods, tau. Orders of fewer than three methods are left
+    out, and so are those without printed numbers or with the same number for all methods.
     """
     rows = []
     for (dataset, metric, selection), part in table.groupby(
@@ -39,62 +39,54 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
-    """Test the method named by `compare` against each of the others, in percent points, by data set, metric and selection.
+    """Test the method named by `compare` against each of the others, in percentage points.
 
-    Over seeds: paired t and Wilcoxon on the seeds that both have. Over users: a sign-flip permutation test on each user's mean
-    over those seeds. Holm's correction is over the methods of a data set, metric and selection.
+    Over seeds: paired t and Wilcoxon tests on the common seeds. Over users: a sign-flip permutation
+    test on each user's mean over those seeds. Holm's correction is over the methods of a data set,
+    metric and selection.
     """
     mine, rows = definition["compare"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
     for dataset, selection, metric in product(
-        definition["paper"], definition["selections"], definition["metrics"]
+        definition["datasets"], definition["selections"], definition["metrics"]
     ):
-        part = []
-        for other in definition["samplers"]:
-            if other == mine or not {(dataset, mine), (dataset, other)} <= set(run):
-                continue
-            seeds, users = compare(run[dataset, mine], run[dataset, other], selection, metric)
-            if seeds.n:
-                key = {
-                    "dataset": dataset,
-                    "metric": metric,
-                    "selection": selection,
-                    "sampler": mine,
-                    "against": other,
-                }
-                part.append((key, seeds, users))
-        p_seeds, p_users = holm([s.p for _, s, _ in part]), holm([u.p for _, _, u in part])
-        rows += [
-            _test_row(*found, ps, pu) for found, ps, pu in zip(part, p_seeds, p_users, strict=True)
-        ]
+        if (dataset, mine) not in run:
+            continue
+        others = {
+            sampler: run[dataset, sampler]
+            for sampler in definition["samplers"]
+            if sampler != mine and (dataset, sampler) in run
+        }
+        key = {"dataset": dataset, "metric": metric, "selection": selection, "sampler": mine}
+        for other, test in contrasts(run[dataset, mine], others, selection, metric).items():
+            if test.seeds.n:
+                rows.append({**key, "against": other, **_test_columns(test)})
     return pd.DataFrame(rows)
 
 
-def _test_row(
-    key: Mapping[str, str], s: Paired, u: Paired, p_seeds: float, p_users: float
-) -> dict[str, Any]:
+def _test_columns(test: Contrast) -> dict[str, Any]:
+    seeds, users = test.seeds, test.users
     return {
-        **key,
-        "seeds": s.n,
-        "difference": s.difference,
-        "seeds_low": s.low,
-        "seeds_high": s.high,
-        "p_t_holm": p_seeds,
-        "p_wilcoxon": s.p_wilcoxon,
-        "p_wilcoxon_least": s.p_least,
-        "users": u.n,
-        "users_low": u.low,
-        "users_high": u.high,
-        "p_users_holm": p_users,
-        "words": "; ".join(dict.fromkeys(w for w in (s.words, u.words) if w)),
+        "seeds": seeds.n,
+        "difference": seeds.difference,
+        "seeds_low": seeds.low,
+        "seeds_high": seeds.high,
+        "p_t_holm": test.p_seeds,
+        "p_wilcoxon": seeds.p_wilcoxon,
+        "p_wilcoxon_least": seeds.p_least,
+        "users": users.n,
+        "users_low": users.low,
+        "users_high": users.high,
+        "p_users_holm": test.p_users,
+        "words": "; ".join(dict.fromkeys(words for words in (seeds.words, users.words) if words)),
     }
 
 
-def orders_markdown(found: pd.DataFrame) -> list[str]:
-    """Write the orders as Markdown: a line for each data set and metric, a column for each selection."""
-    if found.empty:
+def orders_markdown(table: pd.DataFrame) -> list[str]:
+    """Return Markdown lines of `orders`: a row for each data set and metric."""
+    if table.empty:
         return []
-    wide = found.pivot_table(
+    wide = table.pivot_table(
         index=["dataset", "metric", "methods"], columns="selection", values="tau", sort=False
     )
     head = ["dataset", "metric", "methods", *wide.columns]
@@ -110,16 +102,16 @@ def orders_markdown(found: pd.DataFrame) -> list[str]:
     ]
 
 
-def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
-    """Write the tests of one selection as Markdown."""
-    found = found[found["selection"] == selection] if len(found) else found
-    if found.empty:
+def tests_markdown(table: pd.DataFrame, selection: str) -> list[str]:
+    """Return Markdown lines of the `tests` of one selection."""
+    table = table[table["selection"] == selection] if len(table) else table
+    if table.empty:
         return []
-    mine = found["sampler"].iloc[0]
+    mine = table["sampler"].iloc[0]
     head = ["dataset", "metric", "against", "seeds", "difference", "95% over seeds", "p (t, Holm)"]
     head += ["95% over users", "p (users, Holm)", ""]
     lines = []
-    for r in found.to_dict("records"):
+    for r in table.to_dict("records"):
         line = [str(r[k]) for k in ("dataset", "metric", "against", "seeds")]
         line += [
             f"{r['difference']:+.2f}",
@@ -132,9 +124,11 @@ def tests_markdown(found: pd.DataFrame, selection: str) -> list[str]:
     return [
         f"## {mine} against the others, {selection}",
         "",
-        "Differences in percent points; positive: better than the other. Over seeds: paired t test. Over users: sign-flip "
-        "permutation test on each user's mean over the same seeds. p-values are Holm-corrected over the methods of a data set "
-        "and metric. The exact Wilcoxon test of n seeds (in the CSV, with the other selections) cannot go below 2^(1-n).",
+        "Differences are in percentage points; positive means better than the other. Over seeds: "
+        "paired t test. Over users: sign-flip permutation test on each user's mean over the same "
+        "seeds. p-values are Holm-corrected over the methods of a data set and metric. The exact "
+        "Wilcoxon test of n seeds (in the CSV, with the other selections) cannot go below "
+        "2^(1-n).",
         "",
         *markdown_rows(head, lines),
         "",

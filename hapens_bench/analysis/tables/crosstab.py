@@ -1,4 +1,4 @@
-"""A table of whatever has been run: rows and columns by name, cells with mean, deviation and marks."""
+"""A table of whatever has been run: rows and columns by name, cells with mean and marks."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ import pandas as pd
 
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Replicates, Run, standing
+from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.paper import NOTES, show
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
-from hapens_bench.runs.provenance import provenance
 
-NAMES = (
-    "dataset",
-    "protocol",
-    "model",
-    "sampler",
-)  # what rows and columns may go by, beside metric and selection
+# What rows and columns may go by; columns also by metric and selection.
+NAMES = ("dataset", "protocol", "model", "sampler")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table shows: rows by one name, columns by the product of several, and which selections and metrics."""
+    """What a table shows: rows by one name, columns by the product of several."""
 
     rows: str
     columns: Sequence[str]
@@ -36,7 +32,7 @@ class Layout:
     metrics: Sequence[str]
 
     def check(self) -> None:
-        """Refuse names that are no rows or columns.
+        """Refuse names that rows or columns cannot go by.
 
         Raises:
             UserError: with one sentence.
@@ -65,11 +61,12 @@ class Crosstab:
 def crosstab(layout: Layout, runs: Sequence[Run]) -> Crosstab:
     """Fill a layout from finished runs.
 
-    Where a cell has several settings (config ids), the one with the best mean validation value stands in it: a choice that never
-    looks at test. Bold, underline and daggers are given within a column.
+    Where a cell has several settings (config ids), it shows the one with the best mean validation
+    value: a choice that never looks at test. Bold, underline and daggers are per column.
 
     Raises:
-        UserError: where nothing was run, a cell's setting cannot be chosen, or its runs were made on different data.
+        UserError: when nothing was run, a cell's setting cannot be chosen, or its runs were made on
+            different data.
     """
     layout.check()
     places = [name for name in layout.columns if name in NAMES]
@@ -96,17 +93,17 @@ def crosstab(layout: Layout, runs: Sequence[Run]) -> Crosstab:
         *layout.columns,
         *(name for name in counts if counts[name] > 1 and name not in layout.columns),
     ]
-    names = sorted({name for part in settings.values() for name in part})
+    names = sorted({name for place in settings.values() for name in place})
     body: dict[str, list[Entry | str]] = {name: [] for name in names}
     header, gains, long = [], [], []
     for column in columns:
-        part = settings[tuple(column[name] for name in places)]
-        best = standing(part, column["selection"], column["metric"])
+        rows = settings[tuple(column[name] for name in places)]
+        best = standing(rows, column["selection"], column["metric"])
         if best is None:
             continue
         header.append(" ".join(column[name] for name in named))
         for name in names:
-            row = _summarise(part.get(name), column)
+            row = _summarise(rows.get(name), column)
             body[name].append(
                 "–" if row is None else show(row["mean"], row["std"], row["converged"], name, best)
             )
@@ -115,12 +112,18 @@ def crosstab(layout: Layout, runs: Sequence[Run]) -> Crosstab:
         gains.append("–" if math.isnan(best.gain) else f"{best.gain:+.1f} %")
     if not header:
         raise UserError(
-            f"no finished run reports {', '.join(layout.selections)} of {', '.join(metrics) or 'any metric'}"
+            f"no finished run reports {', '.join(layout.selections)} "
+            f"of {', '.join(metrics) or 'any metric'}"
         )
     lines: list[Line] = [[name, *body[name]] for name in names]
     if len(names) > 1:
         lines.append(["best against second", *gains])
-    used = [run for part in settings.values() for one in part.values() for run in one.runs]
+    used = [
+        run
+        for place in settings.values()
+        for replicates in place.values()
+        for run in replicates.runs
+    ]
     return Crosstab([layout.rows, *header], lines, pd.DataFrame(long), used)
 
 
@@ -130,24 +133,20 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
     Raises:
         UserError: as `crosstab`.
     """
-    found = crosstab(layout, runs)
-    origin = provenance(found.used, [f"{name}{end}" for end in (".csv", ".md", ".tex")])
+    table = crosstab(layout, runs)
     title = f"{layout.rows} by {', '.join(layout.columns)}"
-    out.mkdir(parents=True, exist_ok=True)
-    found.long.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(
-        to_markdown(title, found.header, found.lines, [*NOTES, *uncaptured(found.used)]),
-        encoding="utf-8",
-    )
-    (out / f"{name}.tex").write_text(
-        to_latex(title, found.header, found.lines, n_names=1), encoding="utf-8"
-    )
-    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
-    return found
+    notes = [*NOTES, *uncaptured(table.used)]
+    contents: dict[str, Content] = {
+        ".csv": table.long,
+        ".md": to_markdown(title, table.header, table.lines, notes),
+        ".tex": to_latex(title, table.header, table.lines, n_names=1),
+    }
+    write_result(out / name, table.used, contents)
+    return table
 
 
 def _choose(cell: Sequence[str], runs: list[Run]) -> Replicates:
-    """Give the runs of the setting that is best on validation."""
+    """Return the runs of the setting that is best on validation."""
     where = " ".join(cell)
     if len({run["data_hash"] for run in runs}) > 1:
         raise UserError(
@@ -161,27 +160,21 @@ def _choose(cell: Sequence[str], runs: list[Run]) -> Replicates:
     values = {
         name: [run.get("validation") for run in members] for name, members in by_setting.items()
     }
-    if any(value is None for found in values.values() for value in found):
+    if any(value is None for members in values.values() for value in members):
         raise UserError(
-            f"{where} was run in {len(by_setting)} settings, and without a validation value none can be chosen; "
-            "choose with --where"
+            f"{where} was run in {len(by_setting)} settings, "
+            "and without a validation value none can be chosen; choose with --where"
         )
     return Replicates(
         by_setting[max(values, key=lambda name: np.mean(np.array(values[name], dtype=float)))]
     )
 
 
-def _summarise(one: Replicates | None, column: Mapping[str, str]) -> dict[str, Any] | None:
-    scores = list(one.by_seed(column["selection"], column["metric"]).values()) if one else []
-    if one is None or not scores:
+def _summarise(setting: Replicates | None, column: Mapping[str, str]) -> dict[str, Any] | None:
+    summary = setting.summary(column["selection"], column["metric"]) if setting else None
+    if setting is None or summary is None:
         return None
-    return {
-        "n": len(scores),
-        "mean": float(np.mean(scores)),
-        "std": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
-        "converged": all(report["converged"] for report in one.reports(column["selection"])),
-        "config_id": one.runs[0]["config_id"],
-    }
+    return {**summary, "config_id": setting.runs[0]["config_id"]}
 
 
 def _some_metrics(runs: Sequence[Run]) -> list[str]:

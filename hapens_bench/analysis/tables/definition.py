@@ -1,8 +1,7 @@
-"""The cells of a paper's table, and the runs that fill them."""
+"""The cells of a table of conf/table, and the runs that fill them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from hapens_bench.errors import UserError
 
 @dataclass
 class Cell(Replicates):
-    """One data set x sampler of a table: how it is run, which runs are its replicates, and the runs found."""
+    """One data set x sampler of a table: the overrides that run it, and its finished runs."""
 
     dataset: str = ""
     sampler: str = ""
@@ -27,64 +26,62 @@ class Cell(Replicates):
 
 
 def read_definition(name: str) -> dict[str, Any]:
-    """Read conf/table/<name>.yaml; what it does not say, the table that `like` names says.
+    """Read conf/table/<name>.yaml; keys that it lacks are taken from the table that `like` names.
 
-    Where `paper` names another table, its printed numbers of `datasets` stand here too. A table without `paper` gets nan for its
-    `datasets`.
+    `paper` holds the printed numbers by data set and sampler; where it names another table, it
+    becomes that table's numbers for `datasets`. A table without printed numbers has no `paper`.
+    `datasets` is always there.
 
     Raises:
         UserError: when there is no such table.
     """
     definition = _written(name)
-    if "paper" not in definition:
-        nothing = [math.nan] * len(definition["metrics"])
-        definition["paper"] = {
-            dataset: dict.fromkeys(definition["samplers"], nothing)
-            for dataset in definition["datasets"]
-        }
-    elif isinstance(definition["paper"], str):
-        printed = read_definition(definition["paper"])["paper"]
+    paper = definition.get("paper")
+    if isinstance(paper, str):
+        printed = read_definition(paper)["paper"]
         definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
+    elif paper is not None:
+        definition["datasets"] = list(paper)
     return definition
 
 
 def _written(name: str) -> dict[str, Any]:
-    found = OmegaConf.to_container(OmegaConf.load(conf_file("table", name)), resolve=True)
-    assert isinstance(found, dict)
-    own = {str(k): v for k, v in found.items()}
-    return {**_written(own["like"]), **own} if "like" in own else own
+    content = OmegaConf.to_container(OmegaConf.load(conf_file("table", name)), resolve=True)
+    assert isinstance(content, dict)
+    written = {str(key): value for key, value in content.items()}
+    return {**_written(written["like"]), **written} if "like" in written else written
 
 
 def cells(definition: Mapping[str, Any]) -> list[Cell]:
-    """Compose the config of every cell, so that runs are matched by identity and never by a label.
+    """Compose the config of every cell, so that runs are matched by identity, not by label.
 
-    A cell whose tuned file is required and missing has no id, so no run fits it.
+    A cell that lacks its required tuned file has no id, so no run fits it.
     """
-    found = []
-    for dataset in definition["paper"]:
+    composed = []
+    for dataset in definition["datasets"]:
         for sampler, overrides in definition["samplers"].items():
             full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
             config = compose_config(full)
             identity = "" if lacks_tuned_file(config) else config_id(config)
-            found.append(
+            composed.append(
                 Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity)
             )
-    return found
+    return composed
 
 
 def fill(definition: Mapping[str, Any], runs: Sequence[Run]) -> list[Cell]:
-    """Give the cells with their runs.
+    """Return the cells with their runs.
 
     Raises:
         UserError: when the runs of a cell were made on different data.
     """
-    found = cells(definition)
-    for cell in found:
+    filled = cells(definition)
+    for cell in filled:
         cell.runs = [run for run in runs if run["config_id"] == cell.config_id]
         hashes = sorted({run["data_hash"] for run in cell.runs})
         if len(hashes) > 1:
             raise UserError(
-                f"the runs of {cell.sampler} on {cell.dataset} were made on different data ({', '.join(hashes)}); "
-                "move the run folders of one of them away"
+                f"the runs of {cell.sampler} on {cell.dataset} were made on different data "
+                f"({', '.join(hashes)}); move the run folders of one of them away"
             )
-    return found
+    return filled

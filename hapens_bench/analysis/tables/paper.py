@@ -1,10 +1,11 @@
-"""A paper's table, beside ours."""
+"""A paper's table beside ours."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import pandas as pd
 
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Standing, standing
+from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.comparisons import orders, orders_markdown, tests, tests_markdown
 from hapens_bench.analysis.tables.definition import Cell, Run, fill, read_definition
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
-from hapens_bench.runs.provenance import provenance
 
 LEVEL = 0.05
 COLUMNS = [
@@ -35,17 +36,19 @@ COLUMNS = [
 
 
 NOTES = [
-    "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, trained on all of train (what some "
-    "authors' code reports); `valid` is the best epoch on a held-out validation part, trained on the rest; `valid_refit` is "
-    "that epoch, trained on all of train. Bold: the best of a data set and selection; underlined: the second. †: the best beats "
-    "every other at 5% over seeds (paired t test, Holm-corrected); ‡: over users (sign-flip permutation test on each user's mean "
-    "over the seeds, Holm-corrected); n = 1: no test over seeds. `!`: a run was best in its last epoch (not converged).",
+    "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, "
+    "trained on all of train (what some authors' code reports); `valid` is the best epoch on a "
+    "held-out validation part, trained on the rest; `valid_refit` is that epoch, trained on all of "
+    "train. Bold: the best of a data set and selection; underlined: the second. †: the best beats "
+    "every other at 5% over seeds (paired t test, Holm-corrected); ‡: the same over users "
+    "(sign-flip permutation test on each user's mean over the seeds, Holm-corrected); n = 1: no "
+    "test over seeds. `!`: the best epoch of a run was its last (not converged).",
 ]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_table` wrote, for the screen: the table's lines, and Kendall's tau of its orders; and what it was made of."""
+    """What `write_table` wrote: the table's lines, its orders, and the cells behind them."""
 
     definition: Mapping[str, Any]
     filled: Sequence[Cell]
@@ -57,13 +60,14 @@ class Written:
 def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
     """Summarise the runs of each cell, a row for each metric and selection.
 
-    Values are in the paper's unit (percent); std is the sample standard deviation over seeds, empty for n = 1.
-    delta_pct = 100 (mean - paper) / paper. `converged` is false where a run's best epoch was its last.
+    Values are in percent; std is the sample standard deviation over seeds, empty for n = 1.
+    delta_pct = 100 (mean - paper) / paper; both are empty where the paper printed no numbers.
+    `converged` is false where a run's best epoch was its last.
     """
-    rows = []
+    paper, rows = definition.get("paper"), []
     for cell in filled:
         for k, metric in enumerate(definition["metrics"]):
-            paper = definition["paper"][cell.dataset][cell.sampler][k]
+            printed = paper[cell.dataset][cell.sampler][k] if paper else math.nan
             for selection in definition["selections"]:
                 reports = [
                     run["selection"][selection]
@@ -84,8 +88,8 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
                         n=len(values),
                         mean=mean,
                         std=values.std() if len(values) > 1 else math.nan,
-                        paper=paper,
-                        delta_pct=100 * (mean - paper) / paper,
+                        paper=printed,
+                        delta_pct=100 * (mean - printed) / printed,
                         converged=all(report["converged"] for report in reports),
                     )
                 )
@@ -95,74 +99,55 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
 def wide_rows(
     definition: Mapping[str, Any], filled: Sequence[Cell], table: pd.DataFrame
 ) -> tuple[list[str], list[Line]]:
-    """Lay the long table out for reading: a line for each data set, sampler and selection, and one for the best against the second.
+    """Lay the long table out for reading: a line for each data set, sampler and selection.
 
-    That line has the paper's gain, over the same samplers, beside ours. Cells without a run are dashes. What the marks mean is said
-    in `notes`.
+    One more line for each data set and selection sets the best against the second; the paper's
+    gain there is over the same samplers. Cells without a run are dashes. Without printed numbers
+    each metric has one column instead of paper, ours and Δ%. `NOTES` explains the marks.
     """
+    paper, metrics = definition.get("paper"), definition["metrics"]
     header = ["dataset", "sampler", "selection", "n"]
-    header += [
-        f"{metric} {what}" for metric in definition["metrics"] for what in ("paper", "ours", "Δ%")
-    ]
-    indexed = {
-        (r.dataset, r.sampler, r.selection, r.metric): r for r in table.itertuples(index=False)
-    }
+    for metric in metrics:
+        header += [f"{metric} paper", f"{metric} ours", f"{metric} Δ%"] if paper else [metric]
+    keys = ("dataset", "sampler", "selection", "metric")
+    rows = {tuple(row[key] for key in keys): row for row in table.to_dict("records")}
     lines: list[Line] = []
-    for dataset, papers in definition["paper"].items():
+    for dataset, selection in product(definition["datasets"], definition["selections"]):
         settings = {cell.sampler: cell for cell in filled if cell.dataset == dataset}
-        for selection in definition["selections"]:
-            best = {
-                metric: standing(settings, selection, metric) for metric in definition["metrics"]
-            }
-            for sampler in definition["samplers"]:
-                first: Any = indexed.get((dataset, sampler, selection, definition["metrics"][0]))
-                line: list[str | Entry] = [
-                    dataset,
-                    sampler,
-                    selection,
-                    str(first.n) if first else "0",
-                ]
-                for k, metric in enumerate(definition["metrics"]):
-                    row: Any = indexed.get((dataset, sampler, selection, metric))
-                    ours = (
-                        show(row.mean, row.std, row.converged, sampler, best[metric])
-                        if row
-                        else "–"
-                    )
-                    line += [
-                        f"{papers[sampler][k]:.2f}",
-                        ours,
-                        f"{row.delta_pct:+.1f}" if row else "–",
-                    ]
-                lines.append(line)
-            gains = [one.gain if one else math.nan for one in best.values()]
-            if not all(map(math.isnan, gains)):
-                line = [
-                    dataset,
-                    "best against second",
-                    selection,
-                    "",
-                ]  # who is best may differ between paper and ours
-                for k, gain in enumerate(gains):
-                    second, first = sorted(
-                        papers[name][k] for name, cell in settings.items() if cell.runs
-                    )[-2:]
-                    ours = "–" if math.isnan(gain) else f"{gain:+.1f} %"
-                    line += [f"{100 * (first - second) / second:+.1f} %", ours, ""]
-                lines.append(line)
+        best = {metric: standing(settings, selection, metric) for metric in metrics}
+        for sampler in definition["samplers"]:
+            first = rows.get((dataset, sampler, selection, metrics[0]))
+            line: list[str | Entry] = [dataset, sampler, selection, str(first["n"] if first else 0)]
+            for k, metric in enumerate(metrics):
+                row = rows.get((dataset, sampler, selection, metric))
+                ours: str | Entry = _shown(row, best[metric]) if row else "–"
+                delta = f"{row['delta_pct']:+.1f}" if row else "–"
+                line += [f"{paper[dataset][sampler][k]:.2f}", ours, delta] if paper else [ours]
+            lines.append(line)
+        gains = [place.gain if place else math.nan for place in best.values()]
+        if all(map(math.isnan, gains)):
+            continue
+        line = [dataset, "best against second", selection, ""]
+        for k, gain in enumerate(gains):
+            ours = "–" if math.isnan(gain) else f"{gain:+.1f} %"
+            line += [_printed_gain(paper[dataset], settings, k), ours, ""] if paper else [ours]
+        lines.append(line)
     return header, lines
 
 
-def without_paper(header: list[str], lines: list[Line]) -> tuple[list[str], list[Line]]:
-    """Drop the columns of a table that no paper has printed numbers for."""
-    kept = [k for k, name in enumerate(header) if not name.endswith((" paper", " Δ%"))]
-    return [header[k].removesuffix(" ours") for k in kept], [
-        [line[k] for k in kept] for line in lines
-    ]
+def _printed_gain(paper: Mapping[str, Any], settings: Mapping[str, Cell], k: int) -> str:
+    """Return the paper's gain of its best over its second; ours may be other methods."""
+    printed = sorted(paper[name][k] for name, cell in settings.items() if cell.runs)
+    second, first = printed[-2:]
+    return f"{100 * (first - second) / second:+.1f} %"
+
+
+def _shown(row: Mapping[Hashable, Any], best: Standing | None) -> Entry:
+    return show(row["mean"], row["std"], row["converged"], row["sampler"], best)
 
 
 def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
-    """Write a mean with its marks."""
+    """Return a mean with its marks."""
     text = (
         f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
     )
@@ -176,7 +161,7 @@ def show(mean: float, std: float, converged: bool, name: str, best: Standing | N
 
 
 def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
-    """Give the command of every cell that has not been run, as Markdown."""
+    """Return Markdown lines with the command of every cell that has not been run."""
     commands = [
         f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'"
         for c in filled
@@ -186,7 +171,7 @@ def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
 
 
 def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
-    """Write <out>/<name>.{csv,md,tex,provenance.json} and, of the tests, <name>_tests.csv.
+    """Write <out>/<name>.{csv,md,tex,provenance.json} and the tests, <name>_tests.csv.
 
     Raises:
         UserError: when no run belongs to the table.
@@ -196,36 +181,27 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     used = [run for cell in filled for run in cell.runs]
     if not used:
         raise UserError(
-            f"no finished run belongs to table {name!r}; conf/table/{name}.yaml holds the command that makes them"
+            f"no finished run belongs to table {name!r}; "
+            f"conf/table/{name}.yaml holds the command that makes them"
         )
-    origin = provenance(used, [f"{name}{end}" for end in (".csv", ".md", ".tex", "_tests.csv")])
     table = long_table(definition, filled)
     header, lines = wide_rows(definition, filled, table)
     order, tested = orders(table), tests(definition, filled)
-    said = [
-        *NOTES,
-        "Δ% is relative to the paper.",
-        *([definition["note"]] if "note" in definition else []),
-    ]
-    if table["paper"].isna().all():
-        header, lines = without_paper(header, lines)
-        said.remove("Δ% is relative to the paper.")
     below = [
-        *said,
+        *NOTES,
+        *(["Δ% is relative to the paper."] if "paper" in definition else []),
+        *([definition["note"]] if "note" in definition else []),
         *uncaptured(used),
         *missing(filled, definition["seeds"]),
         "",
         *orders_markdown(order),
+        *tests_markdown(tested, definition["honest_selection"]),
     ]
-    below += tests_markdown(tested, definition["honest_selection"])
-    out.mkdir(parents=True, exist_ok=True)
-    table.round(4).to_csv(out / f"{name}.csv", index=False)
-    tested.to_csv(out / f"{name}_tests.csv", index=False, float_format="%.6g")
-    (out / f"{name}.md").write_text(
-        to_markdown(definition["title"], header, lines, below), encoding="utf-8"
-    )
-    (out / f"{name}.tex").write_text(
-        to_latex(definition["title"], header, lines, n_names=3), encoding="utf-8"
-    )
-    (out / f"{name}.provenance.json").write_text(origin, encoding="utf-8")
+    contents: dict[str, Content] = {
+        ".csv": table.round(4).to_csv(index=False),
+        ".md": to_markdown(definition["title"], header, lines, below),
+        ".tex": to_latex(definition["title"], header, lines, n_names=3),
+        "_tests.csv": tested,
+    }
+    write_result(out / name, used, contents)
     return Written(definition, filled, header, lines, order)
