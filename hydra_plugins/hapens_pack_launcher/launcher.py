@@ -1,10 +1,13 @@
-"""Registers the launchers: `hydra/launcher=pack`, `slurm` and `ray`."""
+"""Registers the launchers: `hydra/launcher=pack`, `slurm` and `ray`.
+
+Their code is imported when a sweep begins: Hydra loads every plugin, even to print a mistake.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -12,9 +15,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hapens_bench.launch.ray import on_ray
-from hapens_bench.launch.slurm import on_slurm
-from hapens_bench.launch.sweep import Carry, launch, on_devices
+if TYPE_CHECKING:
+    from hapens_bench.launch.sweep import Carry
 
 
 class PackLauncher(Launcher):
@@ -34,6 +36,8 @@ class PackLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from hapens_bench.launch.sweep import launch
+
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))
 
@@ -42,17 +46,23 @@ class PackLauncher(Launcher):
         with self.carrier() as carry:
             return launch(job_overrides, compose, carry)
 
-    def carrier(self) -> AbstractContextManager[Carry]:
+    def carrier(self) -> "AbstractContextManager[Carry]":
+        from hapens_bench.launch.sweep import on_devices
+
         return nullcontext(on_devices(**self.settings))
 
 
 class SlurmLauncher(PackLauncher):
-    def carrier(self) -> AbstractContextManager[Carry]:
+    def carrier(self) -> "AbstractContextManager[Carry]":
+        from hapens_bench.launch.slurm import on_slurm
+
         return nullcontext(on_slurm(**self.settings))
 
 
 class RayLauncher(PackLauncher):
-    def carrier(self) -> AbstractContextManager[Carry]:
+    def carrier(self) -> "AbstractContextManager[Carry]":
+        from hapens_bench.launch.ray import on_ray
+
         return on_ray(**self.settings)
 
 
