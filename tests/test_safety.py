@@ -109,7 +109,7 @@ def test_a_checkpoint_and_an_archive_with_code_in_them_run_nothing(tmp_path):
     torch.save({"progress": Trap(mark)}, folder.path / "checkpoint.pt")
     assert folder.load_checkpoint() is None
     np.savez(tmp_path / "log.npz", user=np.array([Trap(mark)], dtype=object), item=[1], time=[1])
-    with pytest.raises(UserError, match="no readable npz"):
+    with pytest.raises(UserError, match="not a readable npz"):
         readers.events({"log": tmp_path / "log.npz"})
     assert not mark.exists()
 

@@ -116,7 +116,7 @@ def test_an_npz_with_a_pickle_is_refused(tmp_path):
     [
         ("movielens", "1::2::5::9\n1::x::5::9\n", "line 2: expected"),
         ("movielens", "1::2::5\n", "line 1: expected"),
-        ("movielens", b"PK\x03\x04 not a zip", "no archive"),
+        ("movielens", b"PK\x03\x04 not a zip", "not an archive"),
         ("amazon", '{"reviewerID": "A"}\n', "line 1: expected a JSON object"),
         (
             "amazon",
@@ -133,7 +133,7 @@ def test_an_npz_with_a_pickle_is_refused(tmp_path):
         ("tmall", "user_id,item_id,time_stamp,action_type\n1,2,3\n", "line 2: expected"),
         ("tmall", "user_id,item_id,time_stamp", "no rows"),
         ("tmall", "user_id,item_id,time_stamp\n1,2,3\n1,,3\n", "line 3: expected"),
-        ("events", b"not an npz", "no readable npz"),
+        ("events", b"not an npz", "not a readable npz"),
         ("user_behavior", "", "is empty"),
         ("amazon", b"\x1f\x8b\x08\x00cut", "cut off or damaged"),
     ],
