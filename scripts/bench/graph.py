@@ -1,10 +1,11 @@
-"""Measure propagation over a data set's graph, and the training steps that it is part of, against plain ways.
+"""Measure graph propagation, and the training steps that contain it, against plain ways.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
+    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py
+        [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
 
-Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and `graph.provenance.json` into
---out. A product is one with the whole normalised
-adjacency matrix, its seconds those of one trial; all ways are timed in turn, round by round, and the median is kept.
+Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and
+`graph.provenance.json` into --out. A product is one with the whole normalised adjacency matrix; its
+seconds are per trial. All ways are timed in turn, round by round, and the median is kept.
 """
 
 from __future__ import annotations
@@ -113,10 +114,11 @@ def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
 
 
 def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]:
-    """Time what a LightGCN step has to move, read in order from an array of the tables' size; the ratio is its share of the step.
+    """Time reading, in order, as many bytes as a LightGCN step moves; the ratio is to the step.
 
-    Each of the 2 L products of a step gathers a row of D numbers, an index and a weight for every edge in both directions, and
-    writes a row for every node.
+    They are read from an array of the tables' size. Each of the 2 L products of a step gathers a
+    row of D numbers, an index and a weight for every edge in both directions, and writes a row for
+    every node.
     """
     nodes, edges = split.n_users + split.n_items, 2 * len(split.full_train)
     moved = 2 * L * (edges * (4 * D + 8) + nodes * 4 * D)
@@ -127,7 +129,7 @@ def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]
 
 
 def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
-    """A step of T trials in a pack against a step of one: the ratio says how many single runs the pack costs."""
+    """Time a step of a pack of T against a step of one: how many single runs the pack costs."""
     split = real(args.dataset)
     every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
     for one in every.values():
@@ -140,7 +142,7 @@ def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
 
 
 def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
-    """An epoch of LightGCN with uniform negatives, against RecBole's, taken in turn; of both `--batches` are timed."""
+    """Time LightGCN epochs with uniform negatives, ours and RecBole's in turn, by `--batches`."""
     split = real(args.dataset)
     ours, answers = Ours(split, ["model=lightgcn"]), []
     ours.steps(2)
@@ -197,7 +199,7 @@ def main() -> None:
         "--batches",
         type=int,
         default=20,
-        help="of an epoch that are timed against another library's",
+        help="batches of an epoch to time against another library",
     )
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=list(SECTIONS))
     args = parser.parse_args()
@@ -206,13 +208,14 @@ def main() -> None:
     for threads in args.threads:
         set_threads(threads)
         for section in args.only:
-            for found in SECTIONS[section](args, threads):
-                ratio = f"{found['ratio']:.2f}" if found["ratio"] else ""
+            for measured in SECTIONS[section](args, threads):
+                ratio = f"{measured['ratio']:.2f}" if measured["ratio"] else ""
                 print(
-                    f"{found['case']:24} {threads} {found['way']:48} {found['seconds']:8.3g} {ratio:>8}",
+                    f"{measured['case']:24} {threads} {measured['way']:48} "
+                    f"{measured['seconds']:8.3g} {ratio:>8}",
                     flush=True,
                 )
-                record.add(found)
+                record.add(measured)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""The six experiments that tell the readings of HAPENS apart: one table and one picture each, from finished runs.
+"""The six experiments that tell the readings of HAPENS apart: a table and a picture each.
 
-python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders [--runs runs] [--out results/figures]
+    python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders
+        [--runs runs] [--out results/figures]
+
+They are made from finished runs.
 """
 
 import argparse
@@ -28,7 +31,11 @@ RESAMPLES = 2000  # of the users, for intervals
 
 
 def levels(job: Job, statistic: str) -> np.ndarray:
-    """Give what a job's stage one found of each user, [U]."""
+    """Return the level that a job's stage one measured for each user.
+
+    Shape:
+        returns: [U]
+    """
     assert job.prerequisite is not None
     return job.prerequisite.folder.read_arrays("hardness")[statistic]
 
@@ -50,7 +57,7 @@ def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
 
 
 def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> dict[str, float]:
-    """Give a statistic of users and its 95% bootstrap interval; rows are resampled."""
+    """Return a statistic of users and its 95% bootstrap interval; rows are resampled."""
     generator = np.random.default_rng(0)
     drawn = [
         statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)
@@ -64,7 +71,10 @@ def spearman(pairs: np.ndarray) -> float:
 
 
 def oracle(jobs: list[Job]) -> pd.DataFrame:
-    """Each user's best M by her validation metric, against her level; users for whom all M do equally well tell nothing."""
+    """Tabulate each user's best M by validation metric against her level.
+
+    Users for whom all M do equally well are left out.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         personal = [job for job in here if job.config["sampler"]["M"] is None]
@@ -73,17 +83,17 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
             lambda job: f"{job.config['sampler']['M']:05g}",
         )
         M = np.array([float(name) for name in fixed])
-        found = [
+        scores = [
             mean_over_seeds(part, lambda job: job.folder.read_arrays("hardness")["validation"])
             for part in fixed.values()
         ]
-        score, h = np.stack(found), mean_levels(personal, "min")
+        score, h = np.stack(scores), mean_levels(personal, "min")
         best = score == score.max(0)
         use = np.isfinite(score).all(0) & np.isfinite(h) & ~best.all(0)
         log_m = (best * np.log2(M)[:, None]).sum(0)[use] / best.sum(0)[use]
-        own = {"dataset": dataset, "n": int(use.sum())}
+        key = {"dataset": dataset, "n": int(use.sum())}
         rows.append(
-            own
+            key
             | {"what": "Spearman of log M* and h_u"}
             | interval(np.column_stack([log_m, h[use]]), spearman)
         )
@@ -91,9 +101,9 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
         for k in range(1, 11):
             inside = decile == k
             name = {"what": f"decile {k}", "h": float(h[use][inside].mean())}
-            rows.append(own | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
+            rows.append(key | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
         for m, part in zip(M, score, strict=True):
-            rows.append(own | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})
+            rows.append(key | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})
     return pd.DataFrame(rows)
 
 
@@ -107,7 +117,10 @@ def draw_oracle(frame: pd.DataFrame) -> Figure:
 
 
 def compared(jobs: list[Job], key: str) -> pd.DataFrame:
-    """Each value of a key against the first, in percent: means over seeds, paired tests over seeds and users, Holm-corrected."""
+    """Tabulate each value of a key against the first, in percent.
+
+    Means over seeds, and paired tests over seeds and over users, Holm-corrected.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         metric = here[0].config["protocol"]["monitor"]
@@ -145,17 +158,18 @@ def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
 
 
 def tail(jobs: list[Job]) -> pd.DataFrame:
-    """Mean and lower tail of min_i q_u(i) after the worst-case stage one (A) and after plain BPR (F), and of the mean q (AUC)."""
+    """Tabulate mean and lower tail of min_i q_u(i) and of the mean q (AUC) over users.
+
+    After the worst-case stage one (A) and after plain BPR (F).
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         parts = split_by(here, lambda job: job.config["sampler"]["reading"])
         for statistic in ("min", "q10", "mean"):
-            found = [mean_levels(parts[name], statistic) for name in ("A", "F")]
-            values = np.stack(found, 1)[np.isfinite(found[0])]
-            for name, of in {
-                "mean": None,
-                **{f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)},
-            }.items():
+            both = [mean_levels(parts[name], statistic) for name in ("A", "F")]
+            values = np.stack(both, 1)[np.isfinite(both[0])]
+            quantiles = {f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)}
+            for name, of in {"mean": None, **quantiles}.items():
 
                 def difference(x: np.ndarray, of: float | None = of) -> float:
                     return float(
@@ -186,7 +200,10 @@ def draw_tail(frame: pd.DataFrame) -> Figure:
 
 
 def noise(jobs: list[Job]) -> pd.DataFrame:
-    """Levels and test metric of the users who get false records, and of the others, with and without these records."""
+    """Tabulate levels and test metric with and without false records.
+
+    For the users who get false records, and for the others.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         parts = split_by(here, lambda job: str(float(job.config["protocol"]["noise"]["users"])))
@@ -221,7 +238,10 @@ def draw_noise(frame: pd.DataFrame) -> Figure:
 
 
 def confounders(jobs: list[Job]) -> pd.DataFrame:
-    """How much of the levels' ranks is told by the number and the mean popularity of a user's train items (rank regression)."""
+    """Tabulate how much of the levels' ranks activity and popularity explain (rank regression).
+
+    Activity is the number of a user's train items, popularity their mean popularity.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         split = load_split(here[0].config)
@@ -232,18 +252,18 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
         mean_popularity = (
             np.bincount(users, weights=popularity[items], minlength=split.n_users)[use] / count[use]
         )
-        told_by = {"|S_u|": count[use], "mean popularity": mean_popularity}
+        explanations = {"|S_u|": count[use], "mean popularity": mean_popularity}
         shared = split_by(here, lambda job: job.config["sampler"]["level"])["min"]
         for statistic in ("min", "q10", "median", "mean", "probability"):
             h = stats.rankdata(mean_levels(shared, statistic)[use])
-            ranks = [stats.rankdata(values) for values in told_by.values()]
+            ranks = [stats.rankdata(values) for values in explanations.values()]
             X = np.column_stack([np.ones(len(h)), *ranks])
             rest = h - X @ np.linalg.lstsq(X, h, rcond=None)[0]
-            own = {"dataset": dataset, "statistic": statistic, "n": len(h)}
-            rows.append(own | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
-            for name, values in told_by.items():
+            key = {"dataset": dataset, "statistic": statistic, "n": len(h)}
+            rows.append(key | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
+            for name, values in explanations.items():
                 rows.append(
-                    own
+                    key
                     | {"what": f"Spearman with {name}"}
                     | interval(np.column_stack([values, h]), spearman)
                 )
@@ -309,15 +329,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     asked = parser.parse_args()
-    jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
+    jobs = [trial.job for trial in planned(f"hapens_{asked.experiment}", asked.runs)]
     parts = split_by(
         jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}"
     )
     finished = {name: [job.is_done() for job in part] for name, part in parts.items()}
     done = {name: part for name, part in parts.items() if all(finished[name])}
-    for name, own in finished.items():
-        if any(own) and name not in done:
-            print(f"{name} is left out: {own.count(False)} of its {len(own)} runs are not done")
+    for name, states in finished.items():
+        if any(states) and name not in done:
+            missing = states.count(False)
+            print(f"{name} is left out: {missing} of its {len(states)} runs are not done")
     if not done:
         parser.exit(
             2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n"
