@@ -99,9 +99,9 @@ def pool(args: argparse.Namespace) -> Iterator[Row]:
             ways["plain script, tidied" if tidy else "plain script"] = timed(
                 lambda s=script, u=users: s._draw(u, 32)
             )
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("pool", dataset, way, seconds, found["ours"])
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("pool", dataset, way, seconds, taken["ours"])
 
 
 def evaluation(args: argparse.Namespace) -> Iterator[Row]:
@@ -132,9 +132,9 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
             "plain script, a heap a user": loop,
         }
         fast.rank(ranking)
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("evaluation", dataset, way, seconds / len(users), found["ours"] / len(users))
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("evaluation", dataset, way, seconds / len(users), taken["ours"] / len(users))
 
 
 def packed_evaluation(args: argparse.Namespace) -> Iterator[Row]:
@@ -149,9 +149,9 @@ def packed_evaluation(args: argparse.Namespace) -> Iterator[Row]:
         }
         for way in ways.values():
             way()
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("evaluation of 8", dataset, way, seconds, found["alone"])
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("evaluation of 8", dataset, way, seconds, taken["alone"])
 
 
 def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
@@ -163,10 +163,10 @@ def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
         ways["whole step"] = lambda o=ours: o.steps(10)
         for work in ways.values():
             work()
-        found = interleaved(ways, 2 * args.rounds)
-        found["Adam"] -= found["loss and gradient"]
-        for way, seconds in found.items():
-            yield row("step", f"{dataset} ahns", way, seconds, found["whole step"])
+        taken = interleaved(ways, 2 * args.rounds)
+        taken["Adam"] -= taken["loss and gradient"]
+        for way, seconds in taken.items():
+            yield row("step", f"{dataset} ahns", way, seconds, taken["whole step"])
 
 
 def samplers(args: argparse.Namespace) -> Iterator[Row]:
@@ -177,12 +177,12 @@ def samplers(args: argparse.Namespace) -> Iterator[Row]:
         ours = {name: Ours(split, [f"sampler={name}"], device=args.device) for name in names}
         for workload in ours.values():
             workload.steps(5)
-        found = interleaved(
+        taken = interleaved(
             {name: lambda o=workload: o.steps(10) for name, workload in ours.items()},
             2 * args.rounds,
         )
-        for name, seconds in sorted(found.items(), key=lambda pair: pair[1]):
-            yield row("sampler", dataset, name, seconds, found["rns"])
+        for name, seconds in sorted(taken.items(), key=lambda pair: pair[1]):
+            yield row("sampler", dataset, name, seconds, taken["rns"])
 
 
 def packs(args: argparse.Namespace) -> Iterator[Row]:
@@ -195,8 +195,8 @@ def packs(args: argparse.Namespace) -> Iterator[Row]:
             ours = Ours(split, SETTINGS["ahns"], T, device=args.device)
             ours.epoch()
             ways = {"pack": lambda o=ours, T=T: o.epoch() / T, "alone": alone.epoch}
-            found = interleaved(ways, args.rounds if T <= 16 else 2)
-            yield row("pack", f"{dataset} ahns", f"T = {T}", found["pack"], found["alone"])
+            taken = interleaved(ways, args.rounds if T <= 16 else 2)
+            yield row("pack", f"{dataset} ahns", f"T = {T}", taken["pack"], taken["alone"])
         if args.device == "cuda":
             slow = Ours(split, SETTINGS["ahns"], device="cuda", engine="reference")
             seconds = slow.loop.n_steps * slow.steps(20)
@@ -218,8 +218,8 @@ def trials(args: argparse.Namespace) -> Iterator[Row]:
             ours.epoch_of(2)
             ours.rank(ranking, T)
             epoch, rank = ours.epoch, lambda o=ours, r=ranking, T=T: o.rank(r, T)
-            found = interleaved({"epoch": epoch, "rank": rank}, args.rounds)
-            hourly = 3600 * T / (epochs * found["epoch"] + evaluations * found["rank"])
+            taken = interleaved({"epoch": epoch, "rank": rank}, args.rounds)
+            hourly = 3600 * T / (epochs * taken["epoch"] + evaluations * taken["rank"])
             base = base or hourly
             way = f"T = {T}" + (", plain torch" if engine == "reference" else "")
             yield row("trials an hour", f"{dataset} ahns", way, hourly, base)
@@ -239,9 +239,9 @@ def precision(args: argparse.Namespace) -> Iterator[Row]:
         times["product"][name] = best(lambda u=u, v=v: u @ v.T, sync)
         times["scores"][name] = best(lambda u=u, v=v: (v[index] * u[:, None]).sum(-1), sync)
     torch.backends.cuda.matmul.allow_tf32 = allowed
-    for case, found in times.items():
-        for name, seconds in found.items():
-            yield row("precision", case, name, seconds, found["float32"])
+    for case, taken in times.items():
+        for name, seconds in taken.items():
+            yield row("precision", case, name, seconds, taken["float32"])
 
 
 def growth(args: argparse.Namespace) -> Iterator[Row]:
@@ -342,10 +342,10 @@ def main() -> None:
     print(machine)
     for name in args.only:
         print(f"\n{name}: {SECTIONS[name].__doc__}")
-        for found in SECTIONS[name](args):
-            tell(record, found)
-    for found in shares(list(record.rows), machine, args.datasets):
-        tell(record, found)
+        for measured in SECTIONS[name](args):
+            tell(record, measured)
+    for measured in shares(list(record.rows), machine, args.datasets):
+        tell(record, measured)
     draw(record.frame, machine, args.out / f"{stem}.svg")
     print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
 

@@ -83,9 +83,9 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         }
         for work in ways.values():
             work()
-        found = interleaved({way: timed(work) for way, work in ways.items()}, args.rounds)
-        for way, seconds in found.items():
-            yield row(f"product, T = {T}", threads, way, seconds / T, found["ours"] / T)
+        taken = interleaved({way: timed(work) for way, work in ways.items()}, args.rounds)
+        for way, seconds in taken.items():
+            yield row(f"product, T = {T}", threads, way, seconds / T, taken["ours"] / T)
 
 
 def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
@@ -100,17 +100,17 @@ def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()
     }
     every["lightgcn, plain torch"] = Ours(split, ["model=lightgcn"], engine="reference")
-    for one in every.values():
-        one.steps(2)
-    found = interleaved(
-        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    for workload in every.values():
+        workload.steps(2)
+    taken = interleaved(
+        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
     )
-    for way, seconds in found.items():
-        yield row("step, rns", threads, way, seconds, found["mf"])
+    for way, seconds in taken.items():
+        yield row("step, rns", threads, way, seconds, taken["mf"])
     yield row(
-        "epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None
+        "epoch, rns", threads, "lightgcn", taken["lightgcn"] * every["lightgcn"].loop.n_steps, None
     )
-    yield from bound(split, threads, found["lightgcn"], args.rounds)
+    yield from bound(split, threads, taken["lightgcn"], args.rounds)
 
 
 def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]:
@@ -132,13 +132,13 @@ def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     """Time a step of a pack of T against a step of one: how many single runs the pack costs."""
     split = real(args.dataset)
     every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
-    for one in every.values():
-        one.steps(1)
-    found = interleaved(
-        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    for workload in every.values():
+        workload.steps(1)
+    taken = interleaved(
+        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
     )
-    for way, seconds in found.items():
-        yield row("step of a pack, rns", threads, way, seconds, found["a pack of 1"])
+    for way, seconds in taken.items():
+        yield row("step of a pack, rns", threads, way, seconds, taken["a pack of 1"])
 
 
 def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
@@ -162,13 +162,13 @@ def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         )
         return answers[-1] if isinstance(answers[-1], float) else float("nan")
 
-    found = interleaved(
+    taken = interleaved(
         {"ours": lambda: ours.loop.n_steps * ours.steps(args.batches), "recbole": recbole}, 3
     )
-    for way, seconds in found.items():
+    for way, seconds in taken.items():
         said = [a for a in answers if isinstance(a, str)] if way == "recbole" else []
         yield row(
-            "epoch of LightGCN, rns", threads, said[0] if said else way, seconds, found["ours"]
+            "epoch of LightGCN, rns", threads, said[0] if said else way, seconds, taken["ours"]
         )
 
 

@@ -49,7 +49,7 @@ def mean_levels(jobs: list[Job], statistic: str) -> np.ndarray:
 
 
 def split_by(jobs: list[Job], key: Callable[[Job], str]) -> dict[str, list[Job]]:
-    return {name: list(part) for name, part in itertools.groupby(sorted(jobs, key=key), key)}
+    return {name: list(group) for name, group in itertools.groupby(sorted(jobs, key=key), key)}
 
 
 def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
@@ -84,8 +84,8 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
         )
         M = np.array([float(name) for name in fixed])
         scores = [
-            mean_over_seeds(part, lambda job: job.folder.read_arrays("hardness")["validation"])
-            for part in fixed.values()
+            mean_over_seeds(group, lambda job: job.folder.read_arrays("hardness")["validation"])
+            for group in fixed.values()
         ]
         score, h = np.stack(scores), mean_levels(personal, "min")
         best = score == score.max(0)
@@ -102,16 +102,18 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
             inside = decile == k
             name = {"what": f"decile {k}", "h": float(h[use][inside].mean())}
             rows.append(key | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
-        for m, part in zip(M, score, strict=True):
-            rows.append(key | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})
+        for m, values in zip(M, score, strict=True):
+            rows.append(
+                key | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(values))}
+            )
     return pd.DataFrame(rows)
 
 
 def draw_oracle(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        part = part[part["what"].str.startswith("decile")]
-        draw_intervals(axis, part["h"], part, fmt="o-", capsize=2)
+    for axis, here in panels:
+        here = here[here["what"].str.startswith("decile")]
+        draw_intervals(axis, here["h"], here, fmt="o-", capsize=2)
         axis.set(xlabel="h_u, mean of a decile of users", ylabel="log2 of the best M")
     return figure
 
@@ -126,9 +128,9 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
         metric = here[0].config["protocol"]["monitor"]
         settings = {
             name: Replicates(
-                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in part]
+                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in group]
             )
-            for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items()
+            for name, group in split_by(here, lambda job: str(job.config["sampler"][key])).items()
         }
         base = next(iter(settings))
         for name, setting in settings.items():
@@ -151,9 +153,9 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
 
 def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        axis.errorbar(part[key], part["mean"], yerr=part["std"], fmt="o", color="black", capsize=3)
-        axis.set(xlabel=key, ylabel=f"{part['metric'].iloc[0]}, percent (std over seeds)")
+    for axis, here in panels:
+        axis.errorbar(here[key], here["mean"], yerr=here["std"], fmt="o", color="black", capsize=3)
+        axis.set(xlabel=key, ylabel=f"{here['metric'].iloc[0]}, percent (std over seeds)")
     return figure
 
 
@@ -190,9 +192,9 @@ def tail(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_tail(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        part = part.query("statistic == 'min'")
-        draw_intervals(axis, part["over users"], part)
+    for axis, here in panels:
+        here = here.query("statistic == 'min'")
+        draw_intervals(axis, here["over users"], here)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="min q: worst case less BPR")
         axis.tick_params(axis="x", rotation=45)
@@ -208,7 +210,7 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
     for dataset, here in by_dataset(jobs).items():
         parts = split_by(here, lambda job: str(float(job.config["protocol"]["noise"]["users"])))
         clean = load_split(parts["0.0"][0].config)
-        noisy = next(part for name, part in parts.items() if name != "0.0")
+        noisy = next(group for name, group in parts.items() if name != "0.0")
         rule, metric = noisy[0].config["protocol"]["noise"], noisy[0].config["protocol"]["monitor"]
         hit = np.isin(np.arange(clean.n_users), noisy_users(clean, rule["users"], rule["seed"]))
         for what in ("h_u", metric):
@@ -219,7 +221,7 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
                 frame = job.folder.read_frame("users").query(f"selection == '{SELECTION}'")
                 return frame.set_index("user")[what].reindex(range(n)).to_numpy()
 
-            before, after = (mean_over_seeds(part, read) for part in (parts["0.0"], noisy))
+            before, after = (mean_over_seeds(group, read) for group in (parts["0.0"], noisy))
             for group, inside in (("noisy users", hit), ("others", ~hit)):
                 use = inside & np.isfinite(before) & np.isfinite(after)
                 row = {"dataset": dataset, "what": what, "users": group, "n": int(use.sum())}
@@ -230,8 +232,8 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_noise(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        draw_intervals(axis, part["what"] + "\n" + part["users"], part)
+    for axis, here in panels:
+        draw_intervals(axis, here["what"] + "\n" + here["users"], here)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="with noise less without")
     return figure
@@ -272,8 +274,8 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_confounders(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
+    for axis, here in panels:
+        for mark, (what, rows) in zip("osD", here.groupby("what"), strict=True):
             axis.plot(
                 rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what
             )
@@ -294,15 +296,15 @@ def by_panel(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame
     figure, axes = row_of_panels(len(parts), 4.2, 3.4)
     for axis, (dataset, _) in zip(axes, parts, strict=True):
         axis.set_title(str(dataset), fontsize=9)
-    return figure, [(axis, part) for axis, (_, part) in zip(axes, parts, strict=True)]
+    return figure, [(axis, rows) for axis, (_, rows) in zip(axes, parts, strict=True)]
 
 
 def draw_intervals(
-    axis: Axes, x: pd.Series, part: pd.DataFrame, fmt: str = "o", capsize: int = 3
+    axis: Axes, x: pd.Series, rows: pd.DataFrame, fmt: str = "o", capsize: int = 3
 ) -> None:
     """Draw values with their intervals, from the columns value, low and high."""
-    reach = [part["value"] - part["low"], part["high"] - part["value"]]
-    axis.errorbar(x, part["value"], yerr=reach, fmt=fmt, color="black", capsize=capsize)
+    reach = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+    axis.errorbar(x, rows["value"], yerr=reach, fmt=fmt, color="black", capsize=capsize)
 
 
 EXPERIMENTS: dict[
@@ -333,8 +335,8 @@ def main() -> None:
     parts = split_by(
         jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}"
     )
-    finished = {name: [job.is_done() for job in part] for name, part in parts.items()}
-    done = {name: part for name, part in parts.items() if all(finished[name])}
+    finished = {name: [job.is_done() for job in group] for name, group in parts.items()}
+    done = {name: group for name, group in parts.items() if all(finished[name])}
     for name, states in finished.items():
         if any(states) and name not in done:
             missing = states.count(False)
@@ -343,7 +345,7 @@ def main() -> None:
         parser.exit(
             2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n"
         )
-    used = [job for part in done.values() for job in part]
+    used = [job for group in done.values() for job in group]
     tabulate, draw = EXPERIMENTS[asked.experiment]
     frame = tabulate(used)
     figure = draw(frame)
