@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Run a short part of the tests against other versions of what the suite needs, in an environment of its own for each.
-#   bash scripts/compat.sh python3.11 lowest   (every package at the lower bound that pyproject.toml gives)
+# Run a few tests against other versions of the dependencies, each set in its own environment.
+#   bash scripts/compat.sh python3.11 lowest   (every package at its lower bound in pyproject.toml)
 #   bash scripts/compat.sh python3.12 newest   (nothing pinned but torch)
-#   bash scripts/compat.sh python3.13 hydra    (requirements.lock, but Hydra's and OmegaConf's newest pre-releases)
-# torch is always the one of requirements.lock: any other is gigabytes. COMPAT is the folder of the environments.
+#   bash scripts/compat.sh python3.13 hydra    (requirements.lock, pre-releases of Hydra and OmegaConf)
+# torch is always the one of requirements.lock: any other is gigabytes. COMPAT is the folder of the
+# environments.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 set=$2
@@ -16,9 +17,14 @@ for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"
         print(f"{name}=={bound}")
 END
 }
-tests=(tests/test_config.py tests/test_rng.py tests/data/test_readers.py tests/data/test_load.py tests/launch/test_pack.py)
-tests+=(tests/test_cli.py::test_{one_run_leaves_the_promised_files,a_sweep_typed_again_runs_only_what_is_missing,help_and_config_are_shown})
-version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || { echo "compat $python $set: there is no $python here"; exit 0; }
+tests=(tests/test_config.py tests/test_rng.py tests/data/test_readers.py tests/data/test_load.py)
+tests+=(tests/launch/test_pack.py)
+for name in one_run_leaves_the_promised_files a_sweep_typed_again_runs_only_what_is_missing \
+    help_and_config_are_shown; do
+    tests+=("tests/test_cli.py::test_$name")
+done
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) ||
+    { echo "compat $python $set: there is no $python here"; exit 0; }
 place=$(realpath -m "${COMPAT:-.venv-compat}/$version-$set")
 echo "compat $version $set: installing into $place"
 "$python" -m venv --clear "$place"
@@ -27,7 +33,10 @@ export NUMBA_CACHE_DIR=$place/numba  # one for each version of numba
 case $set in
     lowest) lower_bounds > "$constraints" ;;
     newest) : > "$constraints" ;;
-    hydra) grep -vE '^(hydra-core|omegaconf|antlr4-python3-runtime)==' requirements.lock > "$constraints" ;;
+    hydra)
+        own='hydra-core|omegaconf|antlr4-python3-runtime'
+        grep -vE "^($own)==" requirements.lock > "$constraints"
+        ;;
     *) echo "there is no set $set; choose one of lowest, newest, hydra" >&2; exit 2 ;;
 esac
 torch=$(grep -m1 '^torch==' requirements.lock)
@@ -38,5 +47,7 @@ if [ "$set" = hydra ]; then
     "${pip[@]}" --pre --upgrade 'hydra-core>=1.4.0.dev0,<1.5' 'omegaconf>=2.4.0.dev0'
 fi
 "$place/bin/pip" check
-"$place/bin/pip" list 2> /dev/null | grep -iE '^(torch|hydra-core|omegaconf|numpy|numba|scipy|pandas|pyarrow|pooch|wandb|matplotlib) ' | awk '{printf "%s %s; ", $1, $2} END {print ""}'
+shown='torch|hydra-core|omegaconf|numpy|numba|scipy|pandas|pyarrow|pooch|wandb|matplotlib'
+"$place/bin/pip" list 2> /dev/null | grep -iE "^($shown) " |
+    awk '{printf "%s %s; ", $1, $2} END {print ""}'
 "$place/bin/python" -m pytest -p no:cacheprovider "${tests[@]}"

@@ -1,8 +1,8 @@
-"""Kill a trial with SIGKILL at random moments, resume it, and compare with the same trial left in peace.
+"""Kill a trial with SIGKILL at random moments, resume it, and compare with an undisturbed one.
 
     python scripts/kill_and_resume.py --kills 10 dataset=tools sampler=ahns trainer.epochs=20
 
-Prints what was done and exits with 1 when any metric of the two runs differs in any bit.
+Prints what was done and exits with 1 if any metric of the two runs differs in any bit.
 """
 
 import argparse
@@ -51,7 +51,8 @@ def main() -> int:
         kills = 0
         while kills < options.kills:
             process = start(rough, overrides)
-            try:  # so that, on average, all kills together leave half of the training to the last, undisturbed start
+            # On average all kills together leave half of the training to the last start.
+            try:
                 process.wait(
                     timeout=chance.uniform(0, start_up + (whole - start_up) / options.kills)
                 )
@@ -59,7 +60,7 @@ def main() -> int:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 kills += 1
-            else:  # it got to its end before the next kill: once more from the beginning
+            else:  # it finished before the kill: start over
                 if process.returncode != 0:
                     return 1
                 shutil.rmtree(rough)
@@ -71,7 +72,8 @@ def main() -> int:
         and first["epochs_trained"] == second["epochs_trained"]
     )
     print(
-        f"uninterrupted: {whole:.1f} s; killed {kills} times; metrics {'equal bit for bit' if same else 'DIFFER'}"
+        f"uninterrupted: {whole:.1f} s; killed {kills} times; "
+        f"metrics {'equal bit for bit' if same else 'DIFFER'}"
     )
     if not same:
         print(json.dumps([first["selection"], second["selection"]], indent=1))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prove that the wheel stands alone: install it in an empty environment, go elsewhere, train.
+# Prove that the wheel is self-contained: install it in an empty environment and train elsewhere.
 #   bash scripts/try_wheel.sh dist/hapens_bench-0.1.0-py3-none-any.whl
 set -euo pipefail
 wheel=$(realpath "$1")

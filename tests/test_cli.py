@@ -1,4 +1,4 @@
-"""The command line as a user types it, in processes of their own."""
+"""The command line as a user types it, each command in its own process."""
 
 import json
 import os

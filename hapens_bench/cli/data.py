@@ -89,7 +89,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             table.add_row(name, "generated", "–", "always", "–")
         for variant, source in dataset.get("sources", {}).items():
             parts = [SourceFile.of(section) for section in source["files"].values()]
-            here = all(find_file(part, cache_dir(), mirror_dir()) for part in parts)
+            here = all(find_file(file, cache_dir(), mirror_dir()) for file in parts)
             where = "" if parts[0].url else " (by hand)"
             table.add_row(
                 name,
@@ -187,7 +187,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
 
 def stats(split: Split) -> dict[str, float]:
     """Return counts of users, items, interactions and parts; density = interactions / (U I)."""
-    parts = {part: len(getattr(split, part)) for part in ("train", "valid", "test")}
+    parts = {name: len(getattr(split, name)) for name in ("train", "valid", "test")}
     if split.relabelled is not None:
         parts["relabelled"] = len(split.relabelled)
     total = sum(parts.values())

@@ -78,11 +78,11 @@ def last_quarter(N: int) -> int:
 def answers(pairs: pd.DataFrame, baseline: str, monitor: str) -> list[str]:
     """Return a sentence for each method: what more tuning of the baseline would have done."""
     mine = pairs[pairs["baseline"] == baseline]
-    return [_answer(part, monitor) for _, part in mine.groupby("method", sort=False)]
+    return [_answer(pair, monitor) for _, pair in mine.groupby("method", sort=False)]
 
 
-def _answer(part: pd.DataFrame, monitor: str) -> str:
-    end = part.iloc[-1]
+def _answer(pair: pd.DataFrame, monitor: str) -> str:
+    end = pair.iloc[-1]
     a, b, N = end["baseline"], end["method"], int(end["n"])
     theirs, ours, gap = (100 * end[key] for key in ("method_value", "baseline_value", "gap"))
     span = f" [{100 * end['low']:+.2f}, {100 * end['high']:+.2f}]" if pd.notna(end["low"]) else ""
@@ -90,7 +90,7 @@ def _answer(part: pd.DataFrame, monitor: str) -> str:
     head = f"{end['dataset']}, {N} trials each: {both}, gap {gap:+.2f}{span}."
     if gap <= 0:
         return f"{head} There is no gap for {a} to close."
-    worth = part.loc[part["reached_at"].notna(), "n"].max()
+    worth = pair.loc[pair["reached_at"].notna(), "n"].max()
     equal = (
         f"they are worth {worth:.0f} of {b}'s"
         if pd.notna(worth)

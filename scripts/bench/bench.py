@@ -1,9 +1,11 @@
-"""Measure the engine against plain ways of doing the same, everything side by side in one run.
+"""Measure the engine against plain ways of doing the same, side by side in one run.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/bench.py [--datasets ml-1m phones] [--only epochs pool ...]
+    HAPENS_MIRROR=../shared/data python scripts/bench/bench.py
+        [--datasets ml-1m phones] [--only epochs pool ...]
 
-Prints ratios and writes `bench.csv`, row by row as they are measured, `bench.svg` and `bench.provenance.json` into --out.
-RecBole and implicit are measured where .venv-recbole and .venv-implicit exist (`make rivals`), else left out with the reason.
+Prints ratios and writes `bench.csv`, row by row as they are measured, `bench.svg` and
+`bench.provenance.json` into --out. RecBole and implicit are measured where .venv-recbole and
+.venv-implicit exist (`make rivals`), and otherwise left out with the reason.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ POOLS = {"rns": 1, "dns": 32, "ahns": 32}
 
 
 def epochs(args: argparse.Namespace) -> Iterator[Row]:
-    """Training epochs, drawing candidates included: ours, our plain torch path, the plain script, RecBole, implicit."""
+    """Seconds of a training epoch, drawing candidates included; the ratio is to ours."""
     for dataset in args.datasets:
         split = real(dataset)
         for sampler, overrides in SETTINGS.items():
@@ -63,19 +65,19 @@ def epochs(args: argparse.Namespace) -> Iterator[Row]:
                 ways[name] = lambda s=script, n=n, few=few, M=M, a=sampler: (
                     n * s.steps(few, a, M) / few
                 )
-            found = interleaved(ways, args.rounds)
+            taken = interleaved(ways, args.rounds)
             for rival in ("recbole", "implicit"):
-                found[rival] = (
+                taken[rival] = (
                     "has no AHNS"
                     if sampler == "ahns"
                     else other(rival, split, "--sampler", sampler)
                 )
-            for way, seconds in found.items():
-                yield row("epoch", f"{dataset} {sampler}", way, seconds, found["ours"])
+            for way, seconds in taken.items():
+                yield row("epoch", f"{dataset} {sampler}", way, seconds, taken["ours"])
 
 
 def pool(args: argparse.Namespace) -> Iterator[Row]:
-    """Exact uniform candidates alone, B = 2048, M = 32, in seconds a step."""
+    """Seconds to draw exact uniform candidates for a step, B = 2048 and M = 32."""
     for dataset in args.datasets:
         split = real(dataset)
         users = torch.from_numpy(
@@ -97,13 +99,13 @@ def pool(args: argparse.Namespace) -> Iterator[Row]:
             ways["plain script, tidied" if tidy else "plain script"] = timed(
                 lambda s=script, u=users: s._draw(u, 32)
             )
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("pool", dataset, way, seconds, found["ours"])
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("pool", dataset, way, seconds, taken["ours"])
 
 
 def evaluation(args: argparse.Namespace) -> Iterator[Row]:
-    """Full ranking of all test users, five metrics at two cut-offs, in seconds a user."""
+    """Seconds per user of the full ranking of all test users, five metrics at two cut-offs."""
     for dataset in args.datasets:
         split = real(dataset)
         fast, slow = Ours(split, SETTINGS["rns"]), Ours(split, SETTINGS["rns"], engine="reference")
@@ -114,8 +116,8 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
         test = split.test[: len(split.test) // 20]
 
         def products(users: Any = users, items: Any = items, block: Any = block) -> None:
-            for part in users.split(256):
-                torch.mm(part, items, out=block[: len(part)])
+            for queries in users.split(256):
+                torch.mm(queries, items, out=block[: len(queries)])
 
         def loop(
             split: Any = split, test: Any = test, model: Any = model, total: int = len(users)
@@ -130,13 +132,13 @@ def evaluation(args: argparse.Namespace) -> Iterator[Row]:
             "plain script, a heap a user": loop,
         }
         fast.rank(ranking)
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("evaluation", dataset, way, seconds / len(users), found["ours"] / len(users))
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("evaluation", dataset, way, seconds / len(users), taken["ours"] / len(users))
 
 
 def packed_evaluation(args: argparse.Namespace) -> Iterator[Row]:
-    """Full ranking for a pack of 8 in batched products, in seconds a trial; the ratio is to one trial after another."""
+    """Seconds per trial of the full ranking of a pack of 8; the ratio is to trial after trial."""
     for dataset in args.datasets:
         ours = Ours(real(dataset), SETTINGS["rns"], T=8, device=args.device)
         alone, together = ours.ranking(), ours.ranking()
@@ -147,13 +149,13 @@ def packed_evaluation(args: argparse.Namespace) -> Iterator[Row]:
         }
         for way in ways.values():
             way()
-        found = interleaved(ways, args.rounds)
-        for way, seconds in found.items():
-            yield row("evaluation of 8", dataset, way, seconds, found["alone"])
+        taken = interleaved(ways, args.rounds)
+        for way, seconds in taken.items():
+            yield row("evaluation of 8", dataset, way, seconds, taken["alone"])
 
 
 def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
-    """The parts of an AHNS step, each timed alone, in seconds."""
+    """Seconds of the parts of an AHNS step, each timed alone."""
     for dataset in args.datasets:
         ours = Ours(real(dataset), SETTINGS["ahns"], device=args.device)
         ways = {name: timed(work, ours.now, n=10) for name, work in ours.stages().items()}
@@ -161,29 +163,30 @@ def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
         ways["whole step"] = lambda o=ours: o.steps(10)
         for work in ways.values():
             work()
-        found = interleaved(ways, 2 * args.rounds)
-        found["Adam"] -= found["loss and gradient"]
-        for way, seconds in found.items():
-            yield row("step", f"{dataset} ahns", way, seconds, found["whole step"])
+        taken = interleaved(ways, 2 * args.rounds)
+        taken["Adam"] -= taken["loss and gradient"]
+        for way, seconds in taken.items():
+            yield row("step", f"{dataset} ahns", way, seconds, taken["whole step"])
 
 
 def samplers(args: argparse.Namespace) -> Iterator[Row]:
-    """Seconds of a training step of every sampler with its YAML's settings (AHNS Figure 7); the ratio is to RNS."""
+    """Seconds of a training step of every sampler (AHNS Figure 7); the ratio is to RNS."""
     names = sorted(path.stem for path in (conf_dir() / "sampler").glob("*.yaml"))
     for dataset in args.datasets:
         split = real(dataset)
         ours = {name: Ours(split, [f"sampler={name}"], device=args.device) for name in names}
-        for one in ours.values():
-            one.steps(5)
-        found = interleaved(
-            {name: lambda o=one: o.steps(10) for name, one in ours.items()}, 2 * args.rounds
+        for workload in ours.values():
+            workload.steps(5)
+        taken = interleaved(
+            {name: lambda o=workload: o.steps(10) for name, workload in ours.items()},
+            2 * args.rounds,
         )
-        for name, seconds in sorted(found.items(), key=lambda pair: pair[1]):
-            yield row("sampler", dataset, name, seconds, found["rns"])
+        for name, seconds in sorted(taken.items(), key=lambda pair: pair[1]):
+            yield row("sampler", dataset, name, seconds, taken["rns"])
 
 
 def packs(args: argparse.Namespace) -> Iterator[Row]:
-    """Seconds of an AHNS epoch for each trial of a pack of T; the ratio is to a trial alone."""
+    """Seconds of an AHNS epoch per trial of a pack of T; the ratio is to a trial alone."""
     for dataset in args.pack_datasets:
         split = real(dataset)
         alone = Ours(split, SETTINGS["ahns"], device=args.device)
@@ -192,8 +195,8 @@ def packs(args: argparse.Namespace) -> Iterator[Row]:
             ours = Ours(split, SETTINGS["ahns"], T, device=args.device)
             ours.epoch()
             ways = {"pack": lambda o=ours, T=T: o.epoch() / T, "alone": alone.epoch}
-            found = interleaved(ways, args.rounds if T <= 16 else 2)
-            yield row("pack", f"{dataset} ahns", f"T = {T}", found["pack"], found["alone"])
+            taken = interleaved(ways, args.rounds if T <= 16 else 2)
+            yield row("pack", f"{dataset} ahns", f"T = {T}", taken["pack"], taken["alone"])
         if args.device == "cuda":
             slow = Ours(split, SETTINGS["ahns"], device="cuda", engine="reference")
             seconds = slow.loop.n_steps * slow.steps(20)
@@ -203,27 +206,27 @@ def packs(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def trials(args: argparse.Namespace) -> Iterator[Row]:
-    """Trials an hour of AHNS, shuffling and evaluation included; the ratio is to trials one at a time, captured."""
+    """AHNS trials an hour, shuffling and evaluation included; the ratio is to one at a time."""
     usual = compose_config([])["trainer"]
     epochs, evaluations = usual["epochs"], -(-usual["epochs"] // usual["eval_every"])
     for dataset in args.pack_datasets:
         split, base = real(dataset), None
-        one, *more = args.pack_sizes
-        for T, engine in ((one, "auto"), (1, "reference"), *((T, "auto") for T in more)):
+        smallest, *more = args.pack_sizes
+        for T, engine in ((smallest, "auto"), (1, "reference"), *((T, "auto") for T in more)):
             ours = Ours(split, SETTINGS["ahns"], T, device=args.device, engine=engine)
             ranking = ours.ranking()
             ours.epoch_of(2)
             ours.rank(ranking, T)
             epoch, rank = ours.epoch, lambda o=ours, r=ranking, T=T: o.rank(r, T)
-            found = interleaved({"epoch": epoch, "rank": rank}, args.rounds)
-            hourly = 3600 * T / (epochs * found["epoch"] + evaluations * found["rank"])
+            taken = interleaved({"epoch": epoch, "rank": rank}, args.rounds)
+            hourly = 3600 * T / (epochs * taken["epoch"] + evaluations * taken["rank"])
             base = base or hourly
             way = f"T = {T}" + (", plain torch" if engine == "reference" else "")
             yield row("trials an hour", f"{dataset} ahns", way, hourly, base)
 
 
 def precision(args: argparse.Namespace) -> Iterator[Row]:
-    """Seconds of ranking's product for 4,096 users, and of 2^20 scores, by the precision; the ratio is to float32."""
+    """Seconds of a ranking product for 4,096 users and of 2^20 scores; the ratio is to float32."""
     device, allowed = torch.device(args.device), torch.backends.cuda.matmul.allow_tf32
     split = real(args.datasets[0])
     users, items = (torch.randn(n, 64, device=device) for n in (4096, split.n_items))
@@ -236,13 +239,13 @@ def precision(args: argparse.Namespace) -> Iterator[Row]:
         times["product"][name] = best(lambda u=u, v=v: u @ v.T, sync)
         times["scores"][name] = best(lambda u=u, v=v: (v[index] * u[:, None]).sum(-1), sync)
     torch.backends.cuda.matmul.allow_tf32 = allowed
-    for case, found in times.items():
-        for name, seconds in found.items():
-            yield row("precision", case, name, seconds, found["float32"])
+    for case, taken in times.items():
+        for name, seconds in taken.items():
+            yield row("precision", case, name, seconds, taken["float32"])
 
 
 def growth(args: argparse.Namespace) -> Iterator[Row]:
-    """Seconds of a DNS step as M, items and users double; the ratio is to the size before."""
+    """Seconds of a DNS step as M, items and users double; the ratio is to the previous size."""
     base = {"M": 32, "items": 20_000, "users": 20_000}
     for what in base:
         before = None
@@ -260,7 +263,7 @@ def growth(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def memory(args: argparse.Namespace) -> Iterator[Row]:
-    """Peak memory of an evaluation, in MiB, as users x items grows; the ratio is to the size before."""
+    """Peak MiB of an evaluation as users x items grows; the ratio is to the previous size."""
     before: float | None = None
     for users, items in ((10_000, 10_000), (20_000, 20_000), (40_000, 40_000)):
         ours = Ours(synthetic(users, items, 400_000), SETTINGS["rns"], device=args.device)
@@ -272,7 +275,10 @@ def memory(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def shares(rows: list[Row], machine: dict[str, Any], datasets: list[str]) -> Iterator[Row]:
-    """Give the share of the machine's ceilings that Adam and ranking reach, in float32 with D = 64; more than 1 is the cache."""
+    """Yield the share of the machine's ceilings that Adam and ranking reach.
+
+    In float32 with D = 64. A share above 1 comes from the cache.
+    """
     values = {(r["section"], r["case"], r["way"]): r.get("value") for r in rows}
     for dataset in datasets:
         adam = values.get(("step", f"{dataset} ahns", "Adam"))
@@ -281,9 +287,8 @@ def shares(rows: list[Row], machine: dict[str, Any], datasets: list[str]) -> Ite
             continue
         split = real(dataset)
         if adam:
-            moved = (
-                8 * 4 * 64 * (split.n_users + split.n_items)
-            )  # read p, m, v, g; write p, m, v, g
+            # read p, m, v, g; write p, m, v, g
+            moved = 8 * 4 * 64 * (split.n_users + split.n_items)
             yield row(
                 "share",
                 dataset,
@@ -337,20 +342,20 @@ def main() -> None:
     print(machine)
     for name in args.only:
         print(f"\n{name}: {SECTIONS[name].__doc__}")
-        for found in SECTIONS[name](args):
-            tell(record, found)
-    for found in shares(list(record.rows), machine, args.datasets):
-        tell(record, found)
+        for measured in SECTIONS[name](args):
+            tell(record, measured)
+    for measured in shares(list(record.rows), machine, args.datasets):
+        tell(record, measured)
     draw(record.frame, machine, args.out / f"{stem}.svg")
     print(f"written: {args.out}/{stem}.csv, .svg, .provenance.json")
 
 
-def tell(record: Record, found: Row) -> None:
-    """Print a row and write it down."""
-    value = f"{found['value']:.3g}" if "value" in found else found["note"]
-    ratio = f"{found['ratio']:.2f}" if found.get("ratio") else ""
-    print(f"  {found['case']:20} {found['way']:36} {value:>10} {ratio:>8}", flush=True)
-    record.add(found)
+def tell(record: Record, measured: Row) -> None:
+    """Print a row and record it."""
+    value = f"{measured['value']:.3g}" if "value" in measured else measured["note"]
+    ratio = f"{measured['ratio']:.2f}" if measured.get("ratio") else ""
+    print(f"  {measured['case']:20} {measured['way']:36} {value:>10} {ratio:>8}", flush=True)
+    record.add(measured)
 
 
 if __name__ == "__main__":

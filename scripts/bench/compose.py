@@ -1,9 +1,9 @@
-"""Compose the configs of an experiment's jobs, by Hydra one by one and by us, who put values into what was composed once.
+"""Compose the configs of an experiment's jobs: one by one with Hydra, and with our cache.
 
     python scripts/bench/compose.py [tune_ahns] [--dataset tools]
 
-Prints seconds and their ratio, checks that both give the same configs, and writes `compose.csv` and `compose.provenance.json` into
---out.
+The cache puts values into what was composed once. Prints seconds and their ratio, checks that both
+ways give the same configs, and writes `compose.csv` and `compose.provenance.json` into --out.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     args = parser.parse_args()
     machine = describe("cpu")
-    jobs = [one.job.overrides for one in planned(args.experiment, Path("runs"), [args.dataset])]
+    trials = planned(args.experiment, Path("runs"), [args.dataset])
+    jobs = [trial.job.overrides for trial in trials]
     taken: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        found = []
+        configs = []
         for name, compose in {
             "Hydra": compose_config,
             "ours": once_for_each_choice(unresolved),
         }.items():
             begun = time.perf_counter()
-            found.append([compose(overrides) for overrides in jobs])
+            configs.append([compose(overrides) for overrides in jobs])
             taken.setdefault(name, []).append(time.perf_counter() - begun)
-        assert found[0] == found[1]
+        assert configs[0] == configs[1]
     least = {name: min(seconds) for name, seconds in taken.items()}
     case = f"{args.experiment}, {args.dataset}: {len(jobs)} jobs"
     rows = [

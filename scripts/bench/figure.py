@@ -1,4 +1,4 @@
-"""The picture of a benchmark run: one panel of bars a section."""
+"""The picture of a benchmark run: one panel of bars for each section."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def draw(frame: pd.DataFrame, machine: dict[str, Any], path: Path) -> None:
 
 
 def _bars(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    part = frame[frame["section"] == name]
-    return part if name == "memory" else part[part["ratio"].notna()]
+    rows = frame[frame["section"] == name]
+    return rows if name == "memory" else rows[rows["ratio"].notna()]

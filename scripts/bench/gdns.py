@@ -1,11 +1,13 @@
-"""Measure what GDNS Table 3's methods cost: an epoch relative to uniform negatives, and the peak memory of a run.
+"""Measure what the methods of GDNS Table 3 cost: time of an epoch and peak memory of a run.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py [--time ml-1m] [--packs ml-1m] [--memory pinterest] [--threads 1]
+    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py
+        [--time ml-1m] [--packs ml-1m] [--memory pinterest] [--threads 1]
 
-GMF, D = 32, one trial. Epochs are timed in turn, round by round, and the median is kept; an epoch of `enmf` and `gdns` is a pass over
-the users, of the others one over the interactions. For packs of `rns` it is the epoch divided by T. Memory is that of the whole
-process of two epochs with a ranking and a checkpoint.
-Prints both, and writes `gdns.csv`, row by row as they are measured, and `gdns.provenance.json` into --out.
+GMF, D = 32, one trial; times are relative to uniform negatives. Epochs are timed in turn, round by
+round, and the median is kept. An epoch of `enmf` and `gdns` is a pass over the users, of the others
+a pass over the interactions; for packs of `rns` it is the epoch divided by T. Memory is that of the
+whole process of two epochs with a ranking and a checkpoint. Prints both, and writes `gdns.csv`, row
+by row as they are measured, and `gdns.provenance.json` into --out.
 """
 
 from __future__ import annotations
@@ -36,24 +38,24 @@ COMMON = ["protocol=gdns", "model=gmf"]
 
 
 def times(dataset: str, rounds: int) -> Iterator[dict[str, Any]]:
-    """Time an epoch of each method, after three that also settle what is chosen and compiled."""
+    """Time an epoch of each method, after three warm-up epochs that choose and compile kernels."""
     common = [f"dataset={dataset}", *COMMON]
     split = load_split(compose_config(common))
     every = {
         name: Ours(split, [*common, f"sampler={name}", f"trainer={TRAINER[name]}"])
         for name in TRAINER
     }
-    for one in every.values():
+    for workload in every.values():
         for _ in range(3):
-            one.epoch()
-    found = interleaved({name: one.epoch for name, one in every.items()}, rounds)
-    for name, seconds in found.items():
+            workload.epoch()
+    taken = interleaved({name: workload.epoch for name, workload in every.items()}, rounds)
+    for name, seconds in taken.items():
         yield {
             "dataset": dataset,
             "what": "epoch, s",
             "sampler": name,
             "value": seconds,
-            "ratio": seconds / found["rns"],
+            "ratio": seconds / taken["rns"],
         }
 
 
@@ -62,19 +64,18 @@ def packs(dataset: str, sizes: list[int], rounds: int) -> Iterator[dict[str, Any
     overrides = [f"dataset={dataset}", *COMMON, "sampler=rns", f"trainer={TRAINER['rns']}"]
     split = load_split(compose_config(overrides))
     every = {T: Ours(split, overrides, T) for T in sizes}
-    for one in every.values():
-        one.epoch()
-    found = interleaved(
-        {str(T): lambda o=one, T=T: o.epoch() / T for T, one in every.items()}, rounds
-    )
-    for T, seconds in found.items():
+    for workload in every.values():
+        workload.epoch()
+    ways = {str(T): lambda o=workload, T=T: o.epoch() / T for T, workload in every.items()}
+    taken = interleaved(ways, rounds)
+    for T, seconds in taken.items():
         what = f"epoch a trial, pack of {T}, s"
-        ratio = seconds / found[str(sizes[0])]
+        ratio = seconds / taken[str(sizes[0])]
         yield {"dataset": dataset, "what": what, "sampler": "rns", "value": seconds, "ratio": ratio}
 
 
 def memory(dataset: str) -> Iterator[dict[str, Any]]:
-    """Run each method in a process of its own and read the peak of its memory."""
+    """Run each method in its own process and read its peak memory."""
     for name in TRAINER:
         with tempfile.TemporaryDirectory() as folder:
             short = [
@@ -83,14 +84,15 @@ def memory(dataset: str) -> Iterator[dict[str, Any]]:
                 "trainer.checkpoint_seconds=0",
                 "trainer.device=cpu",
             ]
-            own = [
+            overrides = [
                 f"dataset={dataset}",
                 f"sampler={name}",
                 "seed=0",
                 "protocol.selection=[valid]",
                 f"paths.runs={folder}",
             ]
-            command = [sys.executable, "-m", "hapens_bench", "experiment=gdns_table3", *own, *short]
+            command = [sys.executable, "-m", "hapens_bench", "experiment=gdns_table3"]
+            command += [*overrides, *short]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             (path,) = Path(folder).glob("*/*/*/*/summary.json")
             peak = json.loads(path.read_text())["peak_memory_mb"] / 1024
@@ -133,7 +135,8 @@ def main() -> None:
     for row in itertools.chain.from_iterable(parts):
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         print(
-            f"{row['dataset']:10} {row['what']:28} {row['sampler']:8} {row['value']:8.3g} {ratio:>8}",
+            f"{row['dataset']:10} {row['what']:28} {row['sampler']:8} "
+            f"{row['value']:8.3g} {ratio:>8}",
             flush=True,
         )
         record.add(row)

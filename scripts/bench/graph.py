@@ -1,10 +1,11 @@
-"""Measure propagation over a data set's graph, and the training steps that it is part of, against plain ways.
+"""Measure graph propagation, and the training steps that contain it, against plain ways.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
+    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py
+        [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
 
-Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and `graph.provenance.json` into
---out. A product is one with the whole normalised
-adjacency matrix, its seconds those of one trial; all ways are timed in turn, round by round, and the median is kept.
+Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and
+`graph.provenance.json` into --out. A product is one with the whole normalised adjacency matrix; its
+seconds are per trial. All ways are timed in turn, round by round, and the median is kept.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ def products(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         }
         for work in ways.values():
             work()
-        found = interleaved({way: timed(work) for way, work in ways.items()}, args.rounds)
-        for way, seconds in found.items():
-            yield row(f"product, T = {T}", threads, way, seconds / T, found["ours"] / T)
+        taken = interleaved({way: timed(work) for way, work in ways.items()}, args.rounds)
+        for way, seconds in taken.items():
+            yield row(f"product, T = {T}", threads, way, seconds / T, taken["ours"] / T)
 
 
 def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
@@ -99,24 +100,25 @@ def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()
     }
     every["lightgcn, plain torch"] = Ours(split, ["model=lightgcn"], engine="reference")
-    for one in every.values():
-        one.steps(2)
-    found = interleaved(
-        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    for workload in every.values():
+        workload.steps(2)
+    taken = interleaved(
+        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
     )
-    for way, seconds in found.items():
-        yield row("step, rns", threads, way, seconds, found["mf"])
+    for way, seconds in taken.items():
+        yield row("step, rns", threads, way, seconds, taken["mf"])
     yield row(
-        "epoch, rns", threads, "lightgcn", found["lightgcn"] * every["lightgcn"].loop.n_steps, None
+        "epoch, rns", threads, "lightgcn", taken["lightgcn"] * every["lightgcn"].loop.n_steps, None
     )
-    yield from bound(split, threads, found["lightgcn"], args.rounds)
+    yield from bound(split, threads, taken["lightgcn"], args.rounds)
 
 
 def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]:
-    """Time what a LightGCN step has to move, read in order from an array of the tables' size; the ratio is its share of the step.
+    """Time reading, in order, as many bytes as a LightGCN step moves; the ratio is to the step.
 
-    Each of the 2 L products of a step gathers a row of D numbers, an index and a weight for every edge in both directions, and
-    writes a row for every node.
+    They are read from an array of the tables' size. Each of the 2 L products of a step gathers a
+    row of D numbers, an index and a weight for every edge in both directions, and writes a row for
+    every node.
     """
     nodes, edges = split.n_users + split.n_items, 2 * len(split.full_train)
     moved = 2 * L * (edges * (4 * D + 8) + nodes * 4 * D)
@@ -127,20 +129,20 @@ def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]
 
 
 def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
-    """A step of T trials in a pack against a step of one: the ratio says how many single runs the pack costs."""
+    """Time a step of a pack of T against a step of one: how many single runs the pack costs."""
     split = real(args.dataset)
     every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
-    for one in every.values():
-        one.steps(1)
-    found = interleaved(
-        {name: lambda o=one: o.steps(2) for name, one in every.items()}, args.rounds
+    for workload in every.values():
+        workload.steps(1)
+    taken = interleaved(
+        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
     )
-    for way, seconds in found.items():
-        yield row("step of a pack, rns", threads, way, seconds, found["a pack of 1"])
+    for way, seconds in taken.items():
+        yield row("step of a pack, rns", threads, way, seconds, taken["a pack of 1"])
 
 
 def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
-    """An epoch of LightGCN with uniform negatives, against RecBole's, taken in turn; of both `--batches` are timed."""
+    """Time LightGCN epochs with uniform negatives, ours and RecBole's in turn, by `--batches`."""
     split = real(args.dataset)
     ours, answers = Ours(split, ["model=lightgcn"]), []
     ours.steps(2)
@@ -160,13 +162,13 @@ def rivals(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         )
         return answers[-1] if isinstance(answers[-1], float) else float("nan")
 
-    found = interleaved(
+    taken = interleaved(
         {"ours": lambda: ours.loop.n_steps * ours.steps(args.batches), "recbole": recbole}, 3
     )
-    for way, seconds in found.items():
+    for way, seconds in taken.items():
         said = [a for a in answers if isinstance(a, str)] if way == "recbole" else []
         yield row(
-            "epoch of LightGCN, rns", threads, said[0] if said else way, seconds, found["ours"]
+            "epoch of LightGCN, rns", threads, said[0] if said else way, seconds, taken["ours"]
         )
 
 
@@ -197,7 +199,7 @@ def main() -> None:
         "--batches",
         type=int,
         default=20,
-        help="of an epoch that are timed against another library's",
+        help="batches of an epoch to time against another library",
     )
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS), default=list(SECTIONS))
     args = parser.parse_args()
@@ -206,13 +208,14 @@ def main() -> None:
     for threads in args.threads:
         set_threads(threads)
         for section in args.only:
-            for found in SECTIONS[section](args, threads):
-                ratio = f"{found['ratio']:.2f}" if found["ratio"] else ""
+            for measured in SECTIONS[section](args, threads):
+                ratio = f"{measured['ratio']:.2f}" if measured["ratio"] else ""
                 print(
-                    f"{found['case']:24} {threads} {found['way']:48} {found['seconds']:8.3g} {ratio:>8}",
+                    f"{measured['case']:24} {threads} {measured['way']:48} "
+                    f"{measured['seconds']:8.3g} {ratio:>8}",
                     flush=True,
                 )
-                record.add(found)
+                record.add(measured)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""Measure what interruptions cost a sweep: 64 trials left in peace, then the same ones killed at random instants and typed again.
+"""Measure what interruptions cost a sweep of 64 trials.
 
-    python scripts/bench/interrupted.py [--interruptions 10] [--seed 0] [--out results/bench] [overrides]
+    python scripts/bench/interrupted.py
+        [--interruptions 10] [--seed 0] [--out results/bench] [overrides]
 
-Every interruption is SIGKILL to the launcher and all its workers. Prints the seconds of both sweeps and what was lost,
-writes interrupted.csv and interrupted.provenance.json, and exits with 1 when any metric differs in any bit.
+The sweep runs once undisturbed, and once killed at random instants and typed again. Every
+interruption is SIGKILL to the launcher and all its workers. Prints the seconds of both sweeps and
+what was lost, writes interrupted.csv and interrupted.provenance.json, and exits with 1 if any
+metric differs in any bit.
 """
 
 import argparse
@@ -47,7 +50,7 @@ def start(runs: Path, overrides: list[str]) -> subprocess.Popen:
 
 
 def finish(runs: Path, overrides: list[str], gaps: list[float]) -> int:
-    """Type the sweep again and again, kill it after each gap, let the last one end; give how often it was killed."""
+    """Repeat the sweep, killing it after each gap but the last; return the number of kills."""
     for n, gap in enumerate(gaps):
         process = start(runs, overrides)
         try:
@@ -94,7 +97,7 @@ def main() -> int:
         instants = sorted(chance.uniform(0, whole["seconds"]) for _ in range(options.interruptions))
         gaps = [later - earlier for earlier, later in zip([0.0, *instants], instants, strict=False)]
         broken = measured(rough, overrides, gaps)
-        lost = sum(results(rough).get(run) != found for run, found in results(calm).items())
+        lost = sum(results(rough).get(run) != metrics for run, metrics in results(calm).items())
     rows = pd.DataFrame([{"sweep": "in peace", **whole}, {"sweep": "killed", **broken}])
     rows["ratio"] = rows["seconds"] / whole["seconds"]
     print(rows.round(3).to_string(index=False))

@@ -1,10 +1,11 @@
-"""Train one epoch of MF and DNS on generated data of any size, and print what it took: seconds and peak memory.
+"""Train one epoch of MF and DNS on generated data of any size; print seconds and peak memory.
 
-    python scripts/bench/large.py                  2 million users x 1 million items x 50 million interactions
+    python scripts/bench/large.py                  2M users x 1M items x 50M interactions
     python scripts/bench/large.py --shrink 20      a twentieth of the users and of the items
     python scripts/bench/large.py trainer.threads=1 sampler.M=8
 
-Further arguments are overrides of the trial. 1,000 users are ranked against all items; the others are trained on whole.
+Further arguments are overrides of the trial. 1,000 users are evaluated against all items; all
+interactions of the others are trained on.
 """
 
 import argparse
@@ -57,10 +58,12 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     trained = summary["train_seconds"]
     print(
-        f"{seconds:.0f} s in all: {trained:.0f} s the epoch and its ranking, {seconds - trained:.0f} s data and set-up"
+        f"{seconds:.0f} s in all: {trained:.0f} s the epoch and its ranking, "
+        f"{seconds - trained:.0f} s data and set-up"
     )
     print(
-        f"peak memory of the process {peak:.1f} GiB; Recall@20 {summary['selection']['test_peak']['test']['Recall@20']:.4f}"
+        f"peak memory of the process {peak:.1f} GiB; "
+        f"Recall@20 {summary['selection']['test_peak']['test']['Recall@20']:.4f}"
     )
     return 0
 

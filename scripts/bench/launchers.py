@@ -1,8 +1,9 @@
-"""Run the same 12 trials through every launcher, side by side, and print wall times and whether all metrics are equal.
+"""Run the same 12 trials through every launcher; print wall times and whether metrics are equal.
 
     python scripts/bench/launchers.py [--launchers basic pack ...] [--out results/bench] [overrides]
 
-Writes launchers.csv and launchers.provenance.json, and exits with 1 when any metric differs in any bit.
+Writes launchers.csv and launchers.provenance.json, and exits with 1 if any metric differs in any
+bit.
 """
 
 import argparse
@@ -33,7 +34,7 @@ SWEEP = [
 
 
 def run(name: str, overrides: list[str], folder: Path) -> tuple[float, dict[str, str]]:
-    """Give the seconds that a sweep took, and what each run id found."""
+    """Return the seconds of a sweep, and the metrics of each run id."""
     runs = folder / name
     command = [
         sys.executable,
@@ -53,12 +54,12 @@ def run(name: str, overrides: list[str], folder: Path) -> tuple[float, dict[str,
         stderr=subprocess.DEVNULL,
     )
     seconds = time.monotonic() - begun
-    found = {
+    reports = {
         path.parent.name: json.loads(path.read_text())["selection"]
         for path in runs.glob("*/*/*/*/summary.json")
     }
     return seconds, {
-        run_id: json.dumps(selection, sort_keys=True) for run_id, selection in found.items()
+        run_id: json.dumps(selection, sort_keys=True) for run_id, selection in reports.items()
     }
 
 
@@ -71,17 +72,17 @@ def main() -> int:
     options, overrides = parser.parse_known_args()
     machine = describe("cpu")
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: run(name, overrides, Path(folder)) for name in options.launchers}
-    seconds, metrics = next(iter(found.values()))
+        outcomes = {name: run(name, overrides, Path(folder)) for name in options.launchers}
+    seconds, metrics = next(iter(outcomes.values()))
     rows = pd.DataFrame(
         {
             "launcher": name,
-            "trials": len(own),
-            "equal_metrics": own == metrics,
+            "trials": len(reported),
+            "equal_metrics": reported == metrics,
             "seconds": taken,
             "ratio": taken / seconds,
         }
-        for name, (taken, own) in found.items()
+        for name, (taken, reported) in outcomes.items()
     )
     print(rows.round(2).to_string(index=False))
     write(rows, options.out / "launchers", machine)

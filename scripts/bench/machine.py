@@ -1,4 +1,4 @@
-"""What the machine can do at best: the ceilings that speeds are held against, and its description."""
+"""The machine: its description, and the ceilings that speeds are compared with."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def describe(device: str) -> dict[str, Any]:
 
 
 class Record:
-    """<path>.csv, which holds every row from the moment it was measured, and <path>.provenance.json beside it.
+    """<path>.csv, which holds every row as soon as it is measured, and <path>.provenance.json.
 
-    A run that is cut off leaves the rows that it had; each file is replaced whole.
+    An interrupted run leaves the rows it had; each file is replaced as a whole.
     """
 
     def __init__(self, path: Path, machine: dict[str, Any], **more: Any) -> None:
@@ -44,7 +44,7 @@ class Record:
         self._replace("csv", "")
 
     def add(self, row: dict[str, Any]) -> None:
-        """Write a row down, with those before it."""
+        """Record a row and rewrite the file."""
         self.rows.append(row)
         self._replace("csv", self.frame.to_csv(index=False))
 
@@ -67,7 +67,7 @@ def write(frame: pd.DataFrame, path: Path, machine: dict[str, Any], **more: Any)
 
 
 def best(work: Any, sync: Any, rounds: int = 9) -> float:
-    """Give the least seconds of several calls."""
+    """Return the least seconds of several calls."""
     taken = []
     for _ in range(rounds):
         sync()
@@ -79,7 +79,10 @@ def best(work: Any, sync: Any, rounds: int = 9) -> float:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """Measure streaming (read one array, write another) and float32 matrix products, square and as ranking has them."""
+    """Measure streaming and float32 matrix products, both square and of the shape of ranking.
+
+    Streaming reads one array and writes another.
+    """
     sync = torch.cuda.synchronize if device == "cuda" else lambda: None
     big = 2**28 if device == "cuda" else 2**25
     a, b = torch.ones(big, device=device), torch.zeros(big, device=device)

@@ -1,4 +1,4 @@
-"""What is measured: our own training and ranking, set up for a data set and taken step by step."""
+"""The workload to measure: our own training and ranking on a data set, step by step."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Ours:
         self.done = 0
 
     def epoch(self) -> float:
-        """Train an epoch, shuffling, hardness and all; give its seconds."""
+        """Train an epoch, shuffling and hardness included; return its seconds."""
         begun = self.now()
         self.loop.run(self.done)
         self.done += 1
         return self.now() - begun
 
     def steps(self, n: int) -> float:
-        """Train n steps of whole batches, going on with the next epoch where one ends; return the seconds of one."""
+        """Train n steps of whole batches, across epochs; return the seconds of one step."""
         if not self.done:
             self.epoch_of(1)
         loop, whole = self.loop, self.loop.train.shape[1] // self.loop.B
@@ -77,19 +77,19 @@ class Ours:
         return (self.now() - begun) / n
 
     def epoch_of(self, n: int) -> None:
-        """Begin with an epoch of n steps: everything is compiled after it."""
+        """Train an epoch of n steps, after which everything is compiled."""
         whole, self.loop.n_steps = self.loop.n_steps, n
         self.epoch()
         self.loop.n_steps = whole
 
     def now(self) -> float:
-        """Give the time when all that was asked of the device is done."""
+        """Return the time once the device has finished all its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
     def stages(self) -> dict[str, Callable[[], object]]:
-        """Give the parts of a step as functions that can be timed alone, on a fixed batch."""
+        """Return the parts of a step as functions to time alone, on a fixed batch."""
         pack, loop = self.pack, self.loop
         index = torch.randint(0, loop.train.shape[1], (pack.size, loop.B), device=self.device)
         zero = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -130,7 +130,7 @@ class Ours:
 
 
 def other(name: str, split: Split, *options: str) -> float | str:
-    """Time an epoch of another library in its own environment; a string says why there is none."""
+    """Time an epoch of another library in its own environment; return a reason if it cannot."""
     python = Path(f".venv-{name}/bin/python")
     if not python.exists():
         return f"{python} is missing: make rivals"
@@ -153,7 +153,7 @@ def real(name: str) -> Split:
 
 
 def synthetic(users: int, items: int, n: int) -> Split:
-    """Draw n distinct random pairs; a hundredth of them are test pairs."""
+    """Return a split of n distinct random pairs; a hundredth of them are test pairs."""
     generator = np.random.default_rng(0)
     keys = np.unique(generator.integers(0, users * items, int(1.05 * n)))
     pairs = np.stack(np.divmod(generator.permutation(keys)[:n], items), 1).astype(np.int64)
@@ -162,7 +162,10 @@ def synthetic(users: int, items: int, n: int) -> Split:
 
 
 def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Time several ways in turn, round by round, so that what else the machine does hits all alike; gives medians."""
+    """Time several ways in turn, round by round, so that other load hits all alike.
+
+    Return the median seconds of each.
+    """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -173,7 +176,7 @@ def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
 def timed(
     work: Callable[[], object], now: Callable[[], float] = time.perf_counter, n: int = 1
 ) -> Callable[[], float]:
-    """Make a way of `interleaved` from a function: the mean seconds of n calls."""
+    """Return a way for `interleaved` that takes the mean seconds of n calls."""
 
     def way() -> float:
         begun = now()

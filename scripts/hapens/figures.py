@@ -1,6 +1,9 @@
-"""The six experiments that tell the readings of HAPENS apart: one table and one picture each, from finished runs.
+"""The six experiments that tell the readings of HAPENS apart: a table and a picture each.
 
-python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders [--runs runs] [--out results/figures]
+    python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders
+        [--runs runs] [--out results/figures]
+
+They are made from finished runs.
 """
 
 import argparse
@@ -28,7 +31,11 @@ RESAMPLES = 2000  # of the users, for intervals
 
 
 def levels(job: Job, statistic: str) -> np.ndarray:
-    """Give what a job's stage one found of each user, [U]."""
+    """Return the level that a job's stage one measured for each user.
+
+    Shape:
+        returns: [U]
+    """
     assert job.prerequisite is not None
     return job.prerequisite.folder.read_arrays("hardness")[statistic]
 
@@ -42,7 +49,7 @@ def mean_levels(jobs: list[Job], statistic: str) -> np.ndarray:
 
 
 def split_by(jobs: list[Job], key: Callable[[Job], str]) -> dict[str, list[Job]]:
-    return {name: list(part) for name, part in itertools.groupby(sorted(jobs, key=key), key)}
+    return {name: list(group) for name, group in itertools.groupby(sorted(jobs, key=key), key)}
 
 
 def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
@@ -50,7 +57,7 @@ def by_dataset(jobs: list[Job]) -> dict[str, list[Job]]:
 
 
 def interval(values: np.ndarray, statistic: Callable[[np.ndarray], float]) -> dict[str, float]:
-    """Give a statistic of users and its 95% bootstrap interval; rows are resampled."""
+    """Return a statistic of users and its 95% bootstrap interval; rows are resampled."""
     generator = np.random.default_rng(0)
     drawn = [
         statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(RESAMPLES)
@@ -64,7 +71,10 @@ def spearman(pairs: np.ndarray) -> float:
 
 
 def oracle(jobs: list[Job]) -> pd.DataFrame:
-    """Each user's best M by her validation metric, against her level; users for whom all M do equally well tell nothing."""
+    """Tabulate each user's best M by validation metric against her level.
+
+    Users for whom all M do equally well are left out.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         personal = [job for job in here if job.config["sampler"]["M"] is None]
@@ -73,17 +83,17 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
             lambda job: f"{job.config['sampler']['M']:05g}",
         )
         M = np.array([float(name) for name in fixed])
-        found = [
-            mean_over_seeds(part, lambda job: job.folder.read_arrays("hardness")["validation"])
-            for part in fixed.values()
+        scores = [
+            mean_over_seeds(group, lambda job: job.folder.read_arrays("hardness")["validation"])
+            for group in fixed.values()
         ]
-        score, h = np.stack(found), mean_levels(personal, "min")
+        score, h = np.stack(scores), mean_levels(personal, "min")
         best = score == score.max(0)
         use = np.isfinite(score).all(0) & np.isfinite(h) & ~best.all(0)
         log_m = (best * np.log2(M)[:, None]).sum(0)[use] / best.sum(0)[use]
-        own = {"dataset": dataset, "n": int(use.sum())}
+        key = {"dataset": dataset, "n": int(use.sum())}
         rows.append(
-            own
+            key
             | {"what": "Spearman of log M* and h_u"}
             | interval(np.column_stack([log_m, h[use]]), spearman)
         )
@@ -91,31 +101,36 @@ def oracle(jobs: list[Job]) -> pd.DataFrame:
         for k in range(1, 11):
             inside = decile == k
             name = {"what": f"decile {k}", "h": float(h[use][inside].mean())}
-            rows.append(own | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
-        for m, part in zip(M, score, strict=True):
-            rows.append(own | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(part))})
+            rows.append(key | {"n": int(inside.sum())} | name | interval(log_m[inside], np.mean))
+        for m, values in zip(M, score, strict=True):
+            rows.append(
+                key | {"what": f"DNS({m:g}), all users", "value": float(np.nanmean(values))}
+            )
     return pd.DataFrame(rows)
 
 
 def draw_oracle(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        part = part[part["what"].str.startswith("decile")]
-        draw_intervals(axis, part["h"], part, fmt="o-", capsize=2)
+    for axis, here in panels:
+        here = here[here["what"].str.startswith("decile")]
+        draw_intervals(axis, here["h"], here, fmt="o-", capsize=2)
         axis.set(xlabel="h_u, mean of a decile of users", ylabel="log2 of the best M")
     return figure
 
 
 def compared(jobs: list[Job], key: str) -> pd.DataFrame:
-    """Each value of a key against the first, in percent: means over seeds, paired tests over seeds and users, Holm-corrected."""
+    """Tabulate each value of a key against the first, in percent.
+
+    Means over seeds, and paired tests over seeds and over users, Holm-corrected.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         metric = here[0].config["protocol"]["monitor"]
         settings = {
             name: Replicates(
-                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in part]
+                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in group]
             )
-            for name, part in split_by(here, lambda job: str(job.config["sampler"][key])).items()
+            for name, group in split_by(here, lambda job: str(job.config["sampler"][key])).items()
         }
         base = next(iter(settings))
         for name, setting in settings.items():
@@ -138,24 +153,25 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
 
 def draw_compared(frame: pd.DataFrame, key: str) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        axis.errorbar(part[key], part["mean"], yerr=part["std"], fmt="o", color="black", capsize=3)
-        axis.set(xlabel=key, ylabel=f"{part['metric'].iloc[0]}, percent (std over seeds)")
+    for axis, here in panels:
+        axis.errorbar(here[key], here["mean"], yerr=here["std"], fmt="o", color="black", capsize=3)
+        axis.set(xlabel=key, ylabel=f"{here['metric'].iloc[0]}, percent (std over seeds)")
     return figure
 
 
 def tail(jobs: list[Job]) -> pd.DataFrame:
-    """Mean and lower tail of min_i q_u(i) after the worst-case stage one (A) and after plain BPR (F), and of the mean q (AUC)."""
+    """Tabulate mean and lower tail of min_i q_u(i) and of the mean q (AUC) over users.
+
+    After the worst-case stage one (A) and after plain BPR (F).
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         parts = split_by(here, lambda job: job.config["sampler"]["reading"])
         for statistic in ("min", "q10", "mean"):
-            found = [mean_levels(parts[name], statistic) for name in ("A", "F")]
-            values = np.stack(found, 1)[np.isfinite(found[0])]
-            for name, of in {
-                "mean": None,
-                **{f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)},
-            }.items():
+            both = [mean_levels(parts[name], statistic) for name in ("A", "F")]
+            values = np.stack(both, 1)[np.isfinite(both[0])]
+            quantiles = {f"quantile {q}": q for q in (0.01, 0.05, 0.1, 0.25, 0.5)}
+            for name, of in {"mean": None, **quantiles}.items():
 
                 def difference(x: np.ndarray, of: float | None = of) -> float:
                     return float(
@@ -176,9 +192,9 @@ def tail(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_tail(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        part = part.query("statistic == 'min'")
-        draw_intervals(axis, part["over users"], part)
+    for axis, here in panels:
+        here = here.query("statistic == 'min'")
+        draw_intervals(axis, here["over users"], here)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="min q: worst case less BPR")
         axis.tick_params(axis="x", rotation=45)
@@ -186,12 +202,15 @@ def draw_tail(frame: pd.DataFrame) -> Figure:
 
 
 def noise(jobs: list[Job]) -> pd.DataFrame:
-    """Levels and test metric of the users who get false records, and of the others, with and without these records."""
+    """Tabulate levels and test metric with and without false records.
+
+    For the users who get false records, and for the others.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         parts = split_by(here, lambda job: str(float(job.config["protocol"]["noise"]["users"])))
         clean = load_split(parts["0.0"][0].config)
-        noisy = next(part for name, part in parts.items() if name != "0.0")
+        noisy = next(group for name, group in parts.items() if name != "0.0")
         rule, metric = noisy[0].config["protocol"]["noise"], noisy[0].config["protocol"]["monitor"]
         hit = np.isin(np.arange(clean.n_users), noisy_users(clean, rule["users"], rule["seed"]))
         for what in ("h_u", metric):
@@ -202,7 +221,7 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
                 frame = job.folder.read_frame("users").query(f"selection == '{SELECTION}'")
                 return frame.set_index("user")[what].reindex(range(n)).to_numpy()
 
-            before, after = (mean_over_seeds(part, read) for part in (parts["0.0"], noisy))
+            before, after = (mean_over_seeds(group, read) for group in (parts["0.0"], noisy))
             for group, inside in (("noisy users", hit), ("others", ~hit)):
                 use = inside & np.isfinite(before) & np.isfinite(after)
                 row = {"dataset": dataset, "what": what, "users": group, "n": int(use.sum())}
@@ -213,15 +232,18 @@ def noise(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_noise(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        draw_intervals(axis, part["what"] + "\n" + part["users"], part)
+    for axis, here in panels:
+        draw_intervals(axis, here["what"] + "\n" + here["users"], here)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set(ylabel="with noise less without")
     return figure
 
 
 def confounders(jobs: list[Job]) -> pd.DataFrame:
-    """How much of the levels' ranks is told by the number and the mean popularity of a user's train items (rank regression)."""
+    """Tabulate how much of the levels' ranks activity and popularity explain (rank regression).
+
+    Activity is the number of a user's train items, popularity their mean popularity.
+    """
     rows = []
     for dataset, here in by_dataset(jobs).items():
         split = load_split(here[0].config)
@@ -232,18 +254,18 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
         mean_popularity = (
             np.bincount(users, weights=popularity[items], minlength=split.n_users)[use] / count[use]
         )
-        told_by = {"|S_u|": count[use], "mean popularity": mean_popularity}
+        explanations = {"|S_u|": count[use], "mean popularity": mean_popularity}
         shared = split_by(here, lambda job: job.config["sampler"]["level"])["min"]
         for statistic in ("min", "q10", "median", "mean", "probability"):
             h = stats.rankdata(mean_levels(shared, statistic)[use])
-            ranks = [stats.rankdata(values) for values in told_by.values()]
+            ranks = [stats.rankdata(values) for values in explanations.values()]
             X = np.column_stack([np.ones(len(h)), *ranks])
             rest = h - X @ np.linalg.lstsq(X, h, rcond=None)[0]
-            own = {"dataset": dataset, "statistic": statistic, "n": len(h)}
-            rows.append(own | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
-            for name, values in told_by.items():
+            key = {"dataset": dataset, "statistic": statistic, "n": len(h)}
+            rows.append(key | {"what": "R2 of both", "value": 1 - rest.var() / h.var()})
+            for name, values in explanations.items():
                 rows.append(
-                    own
+                    key
                     | {"what": f"Spearman with {name}"}
                     | interval(np.column_stack([values, h]), spearman)
                 )
@@ -252,8 +274,8 @@ def confounders(jobs: list[Job]) -> pd.DataFrame:
 
 def draw_confounders(frame: pd.DataFrame) -> Figure:
     figure, panels = by_panel(frame)
-    for axis, part in panels:
-        for mark, (what, rows) in zip("osD", part.groupby("what"), strict=True):
+    for axis, here in panels:
+        for mark, (what, rows) in zip("osD", here.groupby("what"), strict=True):
             axis.plot(
                 rows["statistic"], rows["value"], mark, color="black", fillstyle="none", label=what
             )
@@ -274,15 +296,15 @@ def by_panel(frame: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame
     figure, axes = row_of_panels(len(parts), 4.2, 3.4)
     for axis, (dataset, _) in zip(axes, parts, strict=True):
         axis.set_title(str(dataset), fontsize=9)
-    return figure, [(axis, part) for axis, (_, part) in zip(axes, parts, strict=True)]
+    return figure, [(axis, rows) for axis, (_, rows) in zip(axes, parts, strict=True)]
 
 
 def draw_intervals(
-    axis: Axes, x: pd.Series, part: pd.DataFrame, fmt: str = "o", capsize: int = 3
+    axis: Axes, x: pd.Series, rows: pd.DataFrame, fmt: str = "o", capsize: int = 3
 ) -> None:
     """Draw values with their intervals, from the columns value, low and high."""
-    reach = [part["value"] - part["low"], part["high"] - part["value"]]
-    axis.errorbar(x, part["value"], yerr=reach, fmt=fmt, color="black", capsize=capsize)
+    reach = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+    axis.errorbar(x, rows["value"], yerr=reach, fmt=fmt, color="black", capsize=capsize)
 
 
 EXPERIMENTS: dict[
@@ -309,20 +331,21 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     asked = parser.parse_args()
-    jobs = [one.job for one in planned(f"hapens_{asked.experiment}", asked.runs)]
+    jobs = [trial.job for trial in planned(f"hapens_{asked.experiment}", asked.runs)]
     parts = split_by(
         jobs, lambda job: f"{job.config['dataset']['name']}, seed {job.config['seed']}"
     )
-    finished = {name: [job.is_done() for job in part] for name, part in parts.items()}
-    done = {name: part for name, part in parts.items() if all(finished[name])}
-    for name, own in finished.items():
-        if any(own) and name not in done:
-            print(f"{name} is left out: {own.count(False)} of its {len(own)} runs are not done")
+    finished = {name: [job.is_done() for job in group] for name, group in parts.items()}
+    done = {name: group for name, group in parts.items() if all(finished[name])}
+    for name, states in finished.items():
+        if any(states) and name not in done:
+            missing = states.count(False)
+            print(f"{name} is left out: {missing} of its {len(states)} runs are not done")
     if not done:
         parser.exit(
             2, f"no seed is done: hapens train -m experiment=hapens_{asked.experiment} first\n"
         )
-    used = [job for part in done.values() for job in part]
+    used = [job for group in done.values() for job in group]
     tabulate, draw = EXPERIMENTS[asked.experiment]
     frame = tabulate(used)
     figure = draw(frame)

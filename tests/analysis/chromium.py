@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update"
+)
 
 
 def started() -> Iterator:
-    """Start the browser, or skip the test where there is none."""
+    """Start the browser, or skip the test without one."""
     program = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
@@ -30,7 +33,7 @@ def started() -> Iterator:
 
 @contextmanager
 def opened(browser, path: Path):
-    """Open the report; at the end nothing may have been complained of, and nothing but the file been asked for."""
+    """Open the report; at the end there must be no error and no request but the file's."""
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.set_default_timeout(5000)
     told: list[str] = []

@@ -13,7 +13,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Run folders of several settings; a module may have its own instead."""
+    """Run folders of several settings; a module may define its own."""
     root = tmp_path_factory.mktemp("runs")
     some_runs(root)
     return root

@@ -1,4 +1,4 @@
-"""Run folders as finished trials would have left them, with numbers that are easy to work out."""
+"""Run folders as finished trials would leave them, with numbers that are easy to work out."""
 
 import math
 
@@ -15,7 +15,7 @@ HARDNESS = {"rns": 0.5, "dns": 0.9, "ahns": 0.7}
 def write_run(
     root, *overrides, stages=("held", "full"), epochs=EPOCHS, pack_size=1, **summary
 ) -> RunFolder:
-    """A run of a config: hardness is the sampler's own, plus a hundredth a seed; metrics rise by a ten thousandth an epoch."""
+    """Write a run: hardness by sampler and seed, metrics that rise by 0.0001 an epoch."""
     config = make_config("tuned=none", *overrides)
     names = {key: config[key]["name"] for key in ("dataset", "model", "protocol", "sampler")}
     folder = RunFolder(root / names["dataset"] / names["model"] / names["sampler"] / run_id(config))

@@ -1,4 +1,4 @@
-"""Run folders as finished trials leave them, with configs that give their ids and numbers from a generator; and reports of them."""
+"""Run folders as finished trials leave them, with random numbers; and their reports."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_run(
     epochs=12,
     said=None,
 ) -> RunFolder:
-    """Write a finished run; scores lie around `level`, and `said` replaces what its summary says."""
+    """Write a finished run; scores lie around `level`, and `said` overrides its summary."""
     config = config_of(dataset, sampler, seed, *changes)
     folder = RunFolder(root / dataset / "mf" / sampler / run_id(config))
     rng = np.random.default_rng([seed, int(config_id(config), 16)])
@@ -108,7 +108,10 @@ def history(stage: str, epochs: int, level: float, rng: np.random.Generator) -> 
 
 
 def some_runs(root: Path) -> None:
-    """Write two data sets, three samplers and two seeds (on `phones` one), dns on `tools` also in another setting."""
+    """Write two data sets, three samplers and two seeds (one on `phones`).
+
+    dns is on `tools` in another setting too.
+    """
     for dataset, seeds in (("tools", (0, 1)), ("phones", (0,))):
         for k, sampler in enumerate(("rns", "dns", "ahns")):
             for seed in seeds:
@@ -118,7 +121,10 @@ def some_runs(root: Path) -> None:
 
 
 def thousand_runs(root: Path) -> None:
-    """Write 1,000 trials of 100 epochs, two seeds of 500 settings on 5 data sets; most have only ids and test scores of their own."""
+    """Write 1,000 trials of 100 epochs: two seeds of 500 settings on 5 data sets.
+
+    Most differ only in ids and test scores.
+    """
     for dataset in ("tools", "phones", "sports", "gowalla", "ml-1m"):
         for sampler in ("rns", "dns", "ahns", "mixgcf", "dens"):
             for seed in (0, 1):
@@ -152,6 +158,6 @@ def thousand_runs(root: Path) -> None:
 
 
 def made(root: Path, out: Path) -> dict:
-    """Make a report and read its data back."""
+    """Write a report and read its data back."""
     page.write_report(root, out)
     return {name: json.loads(text) for name, text in ELEMENT.findall(out.read_text())}

@@ -32,7 +32,7 @@ def definition():
 
 @pytest.fixture
 def filled(definition, tmp_path):
-    """Cells with two seeds each; hapens is a point better than dns for users of many items and a point worse for the others."""
+    """Cells with two seeds; hapens is a point better for active users, a point worse for others."""
     found = cells.cells(definition)
     config = cells.compose_config(found[0].overrides)
     split = load_split(config)

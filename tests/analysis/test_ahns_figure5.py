@@ -1,4 +1,7 @@
-"""The two statements of AHNS Figure 5: on the published curves, and on runs trained here (Tools, 100 epochs, one seed)."""
+"""The two statements of AHNS Figure 5, on the published curves and on runs trained here.
+
+The runs are on Tools, 100 epochs, one seed.
+"""
 
 from pathlib import Path
 
@@ -76,7 +79,7 @@ def test_ndcg_of_ahns_drops_little_on_tools(curves):
 
 @pytest.mark.parametrize("curves", ["phones", "sports"], indirect=True)
 def test_ndcg_of_ahns_drops_as_much_as_that_of_dns_elsewhere(curves):
-    """What docs/reproduction/ahns.md calls not reproduced; AHNS stays above DNS to the end all the same."""
+    """What docs/reproduction/ahns.md calls not reproduced; AHNS still ends above DNS."""
     drop, ndcg = drops(curves), curves["test/NDCG@20"]
     assert abs(drop["ahns"] - drop["dns"]) < 0.03, drop
     assert ndcg["ahns"][99] > ndcg["dns"][99]

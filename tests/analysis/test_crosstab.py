@@ -15,7 +15,7 @@ from hapens_bench.runs.ledger import load
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two data sets, two samplers, three seeds; dns in two settings, of which the worse on test is better on validation."""
+    """Two data sets, two samplers, three seeds; dns's best on validation is worse on test."""
 
     def add(dataset, sampler, setting, level, validation, data_hash="h"):
         for seed in range(3):

@@ -1,4 +1,4 @@
-"""Every figure from synthetic run folders: its numbers, its files, what it refuses, and whether it can be read."""
+"""Every figure from synthetic run folders: numbers, files, refusals, and legibility."""
 
 import json
 
@@ -72,7 +72,7 @@ def history(k, one, pack_size=1):
 
 
 def remembered(k, users=50):
-    """H is twice as likely to be higher for a false negative than for a true one of its user, G as likely as not."""
+    """A false negative's H exceeds that of two thirds of its user's true ones; G is the same."""
     pairs = [(u, kind, m) for u in range(users) for kind, n in ((0, 6), (1, 1)) for m in range(n)]
     frame = pd.DataFrame(pairs, columns=["user", "kind", "place"]).assign(item=0)
     frame["H"] = 0.1 * frame["place"] + 0.05
@@ -92,7 +92,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def draw(tmp_path):
-    """Write a figure of a folder of runs; give its data."""
+    """Write a figure of a folder of runs and return its data."""
     return lambda root, name, stage=None, **where: figures.write_figure(
         name, root, tmp_path / "out", where, stage
     )
@@ -280,7 +280,10 @@ def test_several_settings_are_several_lines(root, tmp_path, draw):
 def test_more_settings_than_can_be_told_apart_are_refused(tmp_path, draw):
     for M in range(2, 13):
         write_run(tmp_path, "sampler=dns", f"sampler.M={M}")
-    message = r"11 settings would be drawn on planted, and at most 10 can be told apart; .* by sampler\.M$"
+    message = (
+        r"11 settings would be drawn on planted, and at most 10 can be told apart; "
+        r".* by sampler\.M$"
+    )
     with pytest.raises(UserError, match=message):
         draw(tmp_path, "hardness")
     assert draw(tmp_path, "hardness", **{"sampler.M": ["2", "3"]})[0]["setting"].nunique() == 2
@@ -311,7 +314,7 @@ def test_a_stage_that_runs_do_not_have_is_told(tmp_path, draw):
 
 @pytest.fixture
 def own_figure(tmp_path, monkeypatch):
-    """Write a figure of one's own into a conf/figure of one's own."""
+    """Write a custom figure into a custom conf/figure."""
     (tmp_path / "conf" / "figure").mkdir(parents=True)
     monkeypatch.setattr(
         figures, "conf_file", lambda group, name: tmp_path / "conf" / group / f"{name}.yaml"
@@ -586,7 +589,7 @@ def test_ranks_are_over_data_sets_and_say_how_sure_they_are(tmp_path, draw):
         draw(tmp_path, "ranks")
 
 
-def test_the_auc_of_an_indicator_is_that_of_each_user_against_her_own_negatives(tmp_path):
+def test_the_auc_compares_a_user_with_her_own_negatives(tmp_path):
     trials = experiments.planned("gdns_fig5", tmp_path)
     fill(trials[:2], history)  # two seeds
     frame, _ = figures.write_figure("gdns_fig5", tmp_path, tmp_path / "out")

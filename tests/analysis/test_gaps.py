@@ -1,4 +1,4 @@
-"""Would more tuning of the baseline have closed the gap? Planted values, whose answers are known."""
+"""Would more tuning of the baseline have closed the gap? Planted values with known answers."""
 
 from itertools import combinations, product
 
@@ -66,8 +66,8 @@ def test_a_flat_curve_and_a_rising_one_are_told_apart():
         and "rns does not reach 50.00 within its 4 trials (they are worth 1 of dns's)" in told
     )
     assert (
-        "its last trial brought it nothing, so nothing here says that more tuning would close the gap"
-        in told
+        "its last trial brought it nothing, "
+        "so nothing here says that more tuning would close the gap" in told
     )
     rising = pairs_of(True, rns=[0.1, 0.1, 0.1, 0.15], dns=[0.2, 0.3, 0.4, 0.5])
     (told,) = answers(rising, "rns", "Recall@20")

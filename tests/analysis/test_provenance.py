@@ -1,4 +1,4 @@
-"""What a result says of how it was made."""
+"""What a result says about how it was made."""
 
 import pytest
 

@@ -8,7 +8,7 @@ from hapens_bench.runs.folder import RunFolder
 
 @pytest.fixture
 def setting(tmp_path):
-    """Runs of a setting: every user's score is its own level, plus a shift of the setting, plus noise."""
+    """Runs of a setting: a user's score is her level, plus the setting's shift, plus noise."""
 
     def make(name: str, shift: float, seeds=range(4), users: int = 200) -> Replicates:
         runs = []

@@ -29,7 +29,7 @@ def page(browser, written):
 
 
 def shown(page) -> pd.DataFrame:
-    """Read the leaderboard off the screen."""
+    """Read the leaderboard from the screen."""
     heads = [
         re.sub(" [▾▴]$", "", text)
         for text in page.locator("#leaderboard thead th").all_inner_texts()
@@ -39,7 +39,7 @@ def shown(page) -> pd.DataFrame:
 
 
 def expected(runs: Path) -> pd.DataFrame:
-    """The same from the ledger, by pandas, with a text as the page writes it."""
+    """Compute the same from the ledger with pandas, as the page writes it."""
     frame = ledger.load(runs).frame()
     found = (
         frame.groupby(["dataset", "sampler", "config_id", "selection", "metric"])["value"].agg(
@@ -240,7 +240,8 @@ def test_details_show_the_config_and_the_command(page, runs):
     row.locator("td button").click()
     details = page.locator("tr.details")
     commands = details.locator("pre.command").all_inner_texts()
-    start = "python -m hapens_bench dataset=tools protocol=ahns model=mf sampler=dns tuned=none sampler.M=16 trainer.lr=0.002"
+    start = "python -m hapens_bench dataset=tools protocol=ahns model=mf sampler=dns tuned=none"
+    start += " sampler.M=16 trainer.lr=0.002"
     assert commands == [f"{start} seed=0", f"{start} seed=1"]
     details.locator("summary").last.click()
     found = [run for run in ledger.load(runs).runs if run["sampler"] == "dns" and run["seed"] == 1]
@@ -286,7 +287,7 @@ def test_nothing_can_be_fetched_from_the_page(browser, written):
     page = browser.new_page()
     page.goto(written.as_uri())
     blocked = """() => new Promise(done => {
-        document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
+        document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective));
         document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/x.png' }));
     })"""
     assert page.evaluate(blocked) == "img-src"

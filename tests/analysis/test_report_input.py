@@ -13,7 +13,8 @@ from hapens_bench.analysis.report import page
 from hapens_bench.cli import main
 from tests.analysis.synthetic import METRICS, made, make_run
 
-HOSTILE = "<img src=x onerror='hacked=1'></script><script>alert(1)</script>&amp;\u2028\u2029\ud800{{data}}"
+HOSTILE = "<img src=x onerror='hacked=1'></script><script>alert(1)</script>"
+HOSTILE += "&amp;\u2028\u2029\ud800{{data}}"
 
 
 def test_no_string_leads_out_of_its_element(tmp_path):

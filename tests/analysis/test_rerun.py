@@ -1,4 +1,4 @@
-"""The commands of the report: composed again, they give the run they stand beside."""
+"""The commands of the report: composed again, they give the run they belong to."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ TUNED = sorted(path.stem for path in (conf_dir() / "tuned" / "paper").rglob("*.y
 
 
 def again(config: dict) -> str:
-    """Compose what the command of a config composes, and give its run id."""
+    """Compose what the command of a config composes, and return its run id."""
     python, m, package, *overrides = shlex.split(f"{rerun_command(config)} seed={config['seed']}")
     assert (python, m, package) == ("python", "-m", "hapens_bench")
     return run_id(compose_config(overrides))

@@ -9,7 +9,7 @@ from tests.analysis.synthetic import config_of, make_run
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three finished runs, one that failed, one that was interrupted, and one that is being trained."""
+    """Three finished runs, one failed, one interrupted, and one being trained."""
     for seed in (0, 1):
         make_run(tmp_path, sampler="dns", seed=seed, level=0.06)
     make_run(tmp_path, sampler="dns", changes=("sampler.M=32",), level=0.07)

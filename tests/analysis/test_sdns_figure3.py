@@ -3,7 +3,8 @@
     HAPENS_MIRROR=../shared/data python -m hapens_bench -m experiment=sdns_fig3 dataset=tmall
     pytest -m accuracy -s tests/analysis/test_sdns_figure3.py
 
-The runs take hours on a CPU, so they are read, from $HAPENS_RUNS or `runs`, and not made here; -s prints peaks and ends.
+The runs take hours on a CPU, so they are read from $HAPENS_RUNS or `runs`, not made here. -s prints
+peaks and ends.
 """
 
 import os
@@ -24,7 +25,7 @@ H = [8, 16, 32, 64]
 
 
 def falls(runs: Path, out: Path, dataset: str) -> pd.DataFrame:
-    """Give for each sampler and H the peak, the end value (percent) and the fall from one to the other, as a share of the peak."""
+    """Return the peak, the end (percent) and the fall as a share of the peak, by sampler and H."""
     try:
         frame, notes = definition.write_figure("sdns_fig3", runs, out, {"dataset": [dataset]})
     except UserError as error:
@@ -81,9 +82,12 @@ def test_sdns_does_not_over_fit(measured):
 
 
 def write_curves(root: Path, over_fitting: str) -> None:
-    """Leave the experiment's runs on Tmall: those of one sampler fall after their peak by half a percent times H, the others rise."""
-    for one in planned("sdns_fig3", root, ["tmall"]):
-        config, folder = one.job.config, one.job.folder
+    """Write the experiment's runs on Tmall.
+
+    One sampler's fall after their peak by half a percent times H; the others rise.
+    """
+    for trial in planned("sdns_fig3", root, ["tmall"]):
+        config, folder = trial.job.config, trial.job.folder
         size, name = config["sampler"]["M"], config["sampler"]["name"]
         top = 100 - size if name == over_fitting else 290
         end = 1 - 0.005 * size if name == over_fitting else 1.0

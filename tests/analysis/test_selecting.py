@@ -118,7 +118,7 @@ def test_seeds_are_one_line_and_settings_are_not(root):
     assert one_line(runs, varied=lambda run: ["sampler.M"])[1] == ("tools", "dns", "", 4)
 
 
-def test_settings_are_named_by_all_they_differ_in_with_as_many_digits_as_it_takes(tmp_path):
+def test_settings_are_named_by_what_differs_with_digits_as_needed(tmp_path):
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010001")
     write_run(tmp_path, "sampler=dns", "trainer.lr=0.0010002")
     write_run(
@@ -153,7 +153,7 @@ def test_too_many_lines_are_refused_with_the_keys_to_choose_by(root):
     runs, _ = query.from_ledger(root, {"protocol": ["ahns"]})
     with pytest.raises(
         UserError,
-        match=r"3 settings would be drawn on tools, and at most 2 .* --where, by sampler, sampler\.M$",
+        match=r"3 settings would be drawn on tools, and at most 2 .* by sampler, sampler\.M$",
     ):
         one_line(runs, most=2)
 

@@ -76,7 +76,7 @@ def test_holm():
 
 @pytest.mark.parametrize("over", ["seeds", "users"])
 def test_under_the_null_few_families_have_a_finding(over):
-    """1,000 families of four comparisons without a difference: at most 6% may have an adjusted p below 5%."""
+    """Of 1,000 null families of four comparisons at most 6% may have an adjusted p below 5%."""
     rng = np.random.default_rng(0)
     families, found = 1000, 0
     for k in range(families):

@@ -169,7 +169,7 @@ def test_the_printed_gains_of_sdns_are_those_of_its_printed_numbers(tmp_path):
 
 
 def runs_of(definition: dict, values: dict[str, float], place: Path) -> list[dict]:
-    """Give a run for each cell of a table, with the sampler's value in every metric and else 0.02."""
+    """Return a run for each cell: its sampler's value in every metric, or 0.02."""
     runs = []
     for cell in cells.cells(definition):
         test = dict.fromkeys(definition["metrics"], values.get(cell.sampler, 0.02))

@@ -16,7 +16,7 @@ from hapens_bench.tune import choose
 
 @pytest.fixture
 def own_conf(tmp_path, monkeypatch):
-    """A copy of conf/ that may be written to, with a small tuning experiment in it."""
+    """A writable copy of conf/ with a small tuning experiment."""
     import shutil
 
     conf = tmp_path / "conf"

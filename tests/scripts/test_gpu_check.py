@@ -1,4 +1,4 @@
-"""scripts/gpu: both calls rehearsed on a CPU, and what a call that is killed leaves."""
+"""scripts/gpu: both calls rehearsed on a CPU, and what a killed call leaves."""
 
 import os
 import random
@@ -30,7 +30,7 @@ def packed(mirror):
 
 
 def complete(out: Path) -> list[str]:
-    """Read what a call left, all of it; return the steps that it finished."""
+    """Read everything a call left and return the steps it finished."""
     for path in out.glob("*.csv"):
         pd.read_csv(path)
     if (out / "runs.tar.gz").exists():
@@ -89,7 +89,8 @@ def test_a_call_that_is_killed_leaves_what_it_had(packed, tmp_path, call, instan
     process.wait()
     time.sleep(2)
     print(
-        f"killed after {instant:.0f} s: steps {complete(out)}, files {sorted(p.name for p in out.iterdir())}"
+        f"killed after {instant:.0f} s: steps {complete(out)}, "
+        f"files {sorted(p.name for p in out.iterdir())}"
     )
     assert (out / f"check{call}.log").stat().st_size > 0
     logged = (out / f"check{call}.log").read_text()

@@ -1,4 +1,4 @@
-"""What a search was asked for: settings, studies, equal budgets, and what is refused."""
+"""The plan of a search: settings, studies, equal budgets, and refusals."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_every_search_of_conf_is_made(name):
     assert plan.settings["pruner"] == "none" and plan.monitor in ("Recall@20", "NDCG@3")
 
 
-def test_random_points_are_those_of_the_budget_sweeper_and_tpe_begins_with_them():
+def test_random_points_are_the_budget_sweepers_and_start_tpe():
     from hapens_bench.launch.experiments import planned
 
     found = make_plan(

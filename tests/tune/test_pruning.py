@@ -15,7 +15,7 @@ def rows(*values):
     return found
 
 
-def test_the_floor_is_the_median_of_the_best_so_far_and_ended_trials_keep_their_last_value():
+def test_the_floor_is_the_median_and_ended_trials_keep_their_last_value():
     curves = [{0: 0.1, 2: 0.4, 4: 0.4}, {0: 0.2, 2: 0.2}, {0: 0.0, 2: 0.3, 4: 0.9, 6: 0.9}]
     assert median_floor(curves, 0) == {0: 0.1, 2: 0.3, 4: 0.4, 6: 0.4}
     assert median_floor(curves, 3) == {4: 0.4, 6: 0.4}

@@ -45,14 +45,14 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A search that nothing interrupted, and its folder."""
+    """An uninterrupted search, and its folder."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, *search(folder, *PRUNED)
 
 
 @pytest.fixture
 def own_conf(tmp_path, monkeypatch):
-    """A copy of conf/ that may be written to."""
+    """A writable copy of conf/."""
     conf = tmp_path / "conf"
     shutil.copytree(conf_dir(), conf)
     for module in ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose"):
@@ -206,7 +206,7 @@ def test_a_journal_that_cannot_be_read_or_is_in_use_is_named(tmp_path, capsys):
 
 
 class NoTest(dict):
-    """A summary whose test metrics nobody may look at."""
+    """A summary whose test metrics may not be read."""
 
     def __getitem__(self, key):
         assert key != "test", "a test metric was read"

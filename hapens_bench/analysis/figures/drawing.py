@@ -140,12 +140,12 @@ def draw_grid(definition: Definition, frame: pd.DataFrame) -> Figure:
     """Draw a heat map for each line, with its values."""
     maps = list(frame.groupby(KEYS, sort=False))
     figure, axes = row_of_panels(len(maps), 4.2, 3.8, more=0.4)
-    for (key, part), axis in zip(maps, axes, strict=True):
+    for (key, cells), axis in zip(maps, axes, strict=True):
         table, sure = (
-            part.pivot(index="y", columns="x", values=name) for name in ("value", "converged")
+            cells.pivot(index="y", columns="x", values=name) for name in ("value", "converged")
         )
         axis.imshow(table.to_numpy(), origin="lower", cmap="cividis", aspect="auto")
-        middle = (part["value"].min() + part["value"].max()) / 2
+        middle = (cells["value"].min() + cells["value"].max()) / 2
         for (r, c), value in np.ndenumerate(table.to_numpy()):
             if not np.isnan(value):
                 ink = "black" if value > middle else "white"
@@ -175,14 +175,14 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
     tall = frame.groupby(PLACE).size().max()
     figure, axes = row_of_panels(len(places), 3.6, 0.24 * tall + 1.2, more=0.4)
     for place, axis in zip(places, axes, strict=True):
-        part = rows_at(frame, place)
-        unit = part["seconds"] / part["ratio"]
-        names = [name_of(*name) for name, _ in lines_of(part)]
+        rows = rows_at(frame, place)
+        unit = rows["seconds"] / rows["ratio"]
+        names = [name_of(*name) for name, _ in lines_of(rows)]
         axis.barh(
-            names, part["ratio"], color=[colour(sampler) for sampler in part["sampler"]], height=0.7
+            names, rows["ratio"], color=[colour(sampler) for sampler in rows["sampler"]], height=0.7
         )
-        axis.hlines(names, part["low"] / unit, part["high"] / unit, color="#999999", lw=1)
-        for row, ratio in enumerate(part["ratio"]):
+        axis.hlines(names, rows["low"] / unit, rows["high"] / unit, color="#999999", lw=1)
+        for row, ratio in enumerate(rows["ratio"]):
             axis.text(1.02, row, f"{ratio:.1f}", va="center", transform=axis.get_yaxis_transform())
         axis.invert_yaxis()
         axis.set_xlim(left=0)
@@ -195,15 +195,15 @@ def draw_bars(definition: Definition, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _settled(part: pd.DataFrame) -> tuple[float, float]:
+def _settled(frame: pd.DataFrame) -> tuple[float, float]:
     """Return the vertical range of a noisy column.
 
     It covers the bands of the second half of training, without outliers, and all values near it.
     """
-    late = part["epoch"] >= part.groupby(["sampler", "setting"])["epoch"].transform("max") / 2
-    low, high = part.loc[late, "low"].quantile(0.02), part.loc[late, "high"].quantile(0.98)
+    late = frame["epoch"] >= frame.groupby(["sampler", "setting"])["epoch"].transform("max") / 2
+    low, high = frame.loc[late, "low"].quantile(0.02), frame.loc[late, "high"].quantile(0.98)
     reach = FAR * (high - low)
-    values = part[["mean", "low", "high"]].to_numpy()
+    values = frame[["mean", "low", "high"]].to_numpy()
     near = values[(values >= low - reach) & (values <= high + reach)]
     margin = 0.05 * (near.max() - near.min() or 1.0)
     return near.min() - margin, near.max() + margin

@@ -1,4 +1,5 @@
-// What all parts of the page share: the data, the state, and how elements are made. Text is only ever set as text.
+// Shared by all parts of the page: the data, the state, and how elements are made. Text is only ever
+// set as text.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const lazily = (make) => {
   const known = new Map();

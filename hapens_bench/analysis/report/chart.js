@@ -1,4 +1,5 @@
-// A line chart: series of { sampler, label, digit, epoch, curves: [mean] or [mean, low, high] } over epochs.
+// A line chart over epochs: series of { sampler, label, digit, epoch, curves }, where curves is [mean]
+// or [mean, low, high].
 const PLOT = { width: 640, height: 300, left: 52, right: 18, top: 10, bottom: 38 };
 
 function ticks(low, high, count) {
@@ -11,7 +12,7 @@ function ticks(low, high, count) {
   return found.map((value) => [value, value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1")]);
 }
 
-// The range to draw: all of it, or where there are outliers (a ratio of two scores near zero) the middle 94% of it.
+// The range to draw: everything or, with outliers (a ratio of two scores near zero), the middle 94%.
 function span(series, outliers) {
   const all = series.flatMap((one) => one.curves[0]).filter((value) => value !== null).sort((a, b) => a - b);
   const cut = outliers ? Math.floor(all.length * 0.03) : 0;

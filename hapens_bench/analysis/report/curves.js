@@ -36,7 +36,8 @@ function curve(setting, stage, what, name) {
   return { epoch: found?.epoch ?? [], curves: found?.curves[name] ?? [[]] };
 }
 
-// Name each training by sampler and setting; a digit tells apart those of one sampler, whose colour and dash are the same.
+// Name each training by sampler and setting; a digit tells apart those of one sampler, which share
+// its colour and dash.
 function labels(trainings) {
   const several = (key) => unique(trainings.map((one) => valueOf(one.row, key))).length > 1;
   const samplers = trainings.map((one) => ofSetting(one.row, "sampler"));

@@ -58,14 +58,14 @@ def _history(run: Run) -> pd.DataFrame:
     return frame
 
 
-def _average(part: pd.DataFrame, columns: Mapping[str, str], scale: float) -> dict[str, Any]:
+def _average(epochs: pd.DataFrame, columns: Mapping[str, str], scale: float) -> dict[str, Any]:
     """Return the epochs in which all seeds have a value, and each column's curves.
 
     They are the mean and, with several seeds, the least and the largest value.
     """
-    present = [name for name in columns if name in part and is_float_dtype(part[name])]
-    values = part[present].where(np.isfinite(part[present])).dropna(how="all") * scale
-    groups, seeds = values.groupby(part["epoch"]), part["folder"].nunique()
+    present = [name for name in columns if name in epochs and is_float_dtype(epochs[name])]
+    values = epochs[present].where(np.isfinite(epochs[present])).dropna(how="all") * scale
+    groups, seeds = values.groupby(epochs["epoch"]), epochs["folder"].nunique()
     whole = groups.size() == seeds
     mean, low, high = (frame[whole] for frame in (groups.mean(), groups.min(), groups.max()))
     step = max(1, math.ceil(len(mean) / POINTS))

@@ -1,4 +1,4 @@
-// The runs of a setting: where they lie, what made them, their configs, and the commands that run them again.
+// The runs of a setting: their folders, provenance and configs, and the commands that rerun them.
 function runsOf(setting) {
   const { runs, commands, texts } = part("details");
   const members = runs[setting];

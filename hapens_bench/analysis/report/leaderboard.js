@@ -48,7 +48,7 @@ function chosenRows(view) {
   return best.filter((row) => groupOf(row) === groupOf(best[0]));
 }
 
-// Who is best and second of each data set, split and selection in view: metric -> row -> 1 or 2.
+// The best and second row of each data set, split and selection in view: metric -> row -> 1 or 2.
 function places(view) {
   const groups = new Map();
   for (const row of view) {

@@ -1,4 +1,4 @@
-// The page as a whole: its head, what it shows first, and drawing it anew when anything is changed.
+// The page as a whole: its head, its first view, and redrawing after any change.
 function drawHeader() {
   const datasets = values("dataset").length;
   const counted = (n, one, many) => `${n} ${n === 1 ? one : many}`;
@@ -27,7 +27,7 @@ function drawAllButFilters() {
 }
 
 function draw() {
-  const key = document.activeElement.dataset.key; // what is drawn anew keeps the focus of the keyboard
+  const key = document.activeElement.dataset.key; // redrawn elements keep the keyboard focus
   drawFilters();
   drawAllButFilters();
   if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });

@@ -22,7 +22,7 @@ function drawSignificance(chosen) {
   );
 }
 
-// Of each group that was tested: the places, within it, of the settings that are chosen.
+// For each tested group, the places of the chosen settings within it.
 function testedGroups(chosen) {
   const found = part("tests").map((group) => {
     const wanted = new Set(chosen.filter((row) => rows.selection[row] === group.selection).map((row) => rows.setting[row]));

@@ -107,8 +107,8 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
     datasets = list(frame["dataset"].unique())
     figure, axes = row_of_panels(len(datasets), 3.6, 3.2, more=0.6)
     for axis, dataset in zip(axes, datasets, strict=True):
-        part = frame[frame["dataset"] == dataset]
-        others = part.groupby("against", sort=False)
+        here = frame[frame["dataset"] == dataset]
+        others = here.groupby("against", sort=False)
         for k, (other, rows) in enumerate(others):
             x = rows["decile"] + 0.12 * (k - (len(others) - 1) / 2)
             gaps = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
@@ -121,7 +121,7 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
                 **line(str(other)),
             )
         axis.axhline(0, color="grey", lw=0.8)
-        shown = part.drop_duplicates("decile")
+        shown = here.drop_duplicates("decile")
         axis.set_xticks(
             shown["decile"], list(map(span, shown["items_low"], shown["items_high"])), rotation=45
         )
@@ -129,7 +129,7 @@ def draw_activity(frame: pd.DataFrame) -> Figure:
         tidy(
             axis,
             dataset,
-            f"{part['sampler'].iloc[0]} less the other, {part['metric'].iloc[0]}, points",
+            f"{here['sampler'].iloc[0]} less the other, {here['metric'].iloc[0]}, points",
         )
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=7)

@@ -21,17 +21,17 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
     out, and so are those without printed numbers or with the same number for all methods.
     """
     rows = []
-    for (dataset, metric, selection), part in table.groupby(
+    for (dataset, metric, selection), group in table.groupby(
         ["dataset", "metric", "selection"], sort=False
     ):
-        if len(part) > 2 and part["paper"].notna().all() and part["paper"].nunique() > 1:
-            tau = kendalltau(part["mean"], part["paper"]).statistic
+        if len(group) > 2 and group["paper"].notna().all() and group["paper"].nunique() > 1:
+            tau = kendalltau(group["mean"], group["paper"]).statistic
             rows.append(
                 {
                     "dataset": dataset,
                     "metric": metric,
                     "selection": selection,
-                    "methods": len(part),
+                    "methods": len(group),
                     "tau": tau,
                 }
             )

@@ -1,12 +1,15 @@
-"""Time an epoch of `implicit`'s BayesianPersonalizedRanking on our pairs, as a script in an environment of its own.
+r"""Time an epoch of `implicit`'s BayesianPersonalizedRanking on our pairs, in its own environment.
 
     python3 -m venv /tmp/implicit_venv && /tmp/implicit_venv/bin/pip install implicit==0.7.3
-    /tmp/implicit_venv/bin/python scripts/bench/rivals/implicit_bpr.py pairs.npy n_users n_items --threads 2
+    /tmp/implicit_venv/bin/python scripts/bench/rivals/implicit_bpr.py \
+        pairs.npy n_users n_items --threads 2
 
-(tried with implicit 0.7.3, numpy 2.4.6, scipy 1.17.1, Python 3.11). What it does is not what we do, so only the time of an epoch
-over N pairs compares: plain SGD, pair by pair and lock-free over the threads, no Adam and no batches; positives drawn with
-replacement; the negative is the item of a random *interaction*, so drawn by popularity, and where the user knows it the update
-is skipped, not drawn again; `factors=63` plus its item bias makes 64 columns. It has no dynamic sampling: `--sampler dns` is skipped.
+(tried with implicit 0.7.3, numpy 2.4.6, scipy 1.17.1, Python 3.11). It does not do what we do, so
+only the time of an epoch over N pairs compares: it is plain SGD, pair by pair and lock-free over
+the threads, without Adam and without batches. Positives are drawn with replacement. The negative is
+the item of a random *interaction*, so drawn by popularity; where the user knows it, the update is
+skipped, not drawn again. `factors=63` plus its item bias makes 64 columns. It has no dynamic
+sampling: `--sampler dns` is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import numpy as np
 def measure(
     pairs: np.ndarray, n_users: int, n_items: int, threads: int, warmup: int, epochs: int
 ) -> dict[str, Any]:
-    """Fit `warmup + epochs` iterations and give the median time of the last `epochs`."""
+    """Fit `warmup + epochs` iterations and return the median time of the last `epochs`."""
     import implicit
     from implicit.cpu.bpr import BayesianPersonalizedRanking
     from scipy.sparse import csr_matrix
@@ -48,7 +51,7 @@ def measure(
     )
     return {
         "seconds_per_epoch": statistics.median(seconds[warmup:]),
-        "steps": log.nnz,  # one SGD update a pair
+        "steps": log.nnz,  # one SGD update per pair
         "measured_epochs": epochs,
         "version": f"implicit {implicit.__version__}",
         "threads": threads,
@@ -70,9 +73,8 @@ def main() -> None:
     try:
         import implicit.cpu.bpr  # noqa: F401
     except Exception as error:
-        result = {
-            "skipped": f"implicit cannot be imported by {sys.executable}: {type(error).__name__}: {error}"
-        }
+        reason = f"{type(error).__name__}: {error}"
+        result = {"skipped": f"implicit cannot be imported by {sys.executable}: {reason}"}
     else:
         if args.sampler == "dns":
             result = {"skipped": "implicit has no dynamic negative sampling"}

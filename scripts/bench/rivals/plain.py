@@ -1,10 +1,12 @@
-"""MF by BPR the way the field's research scripts train it on a CPU, written anew: the slow side of our benchmarks.
+"""MF with BPR as the field's research scripts train it on a CPU: the slow side of our benchmarks.
 
-What these scripts have in common is kept: candidates by a Python loop of `random.choice` with rejection, tables indexed as
-`table[idx]`, all M candidate vectors of a batch in memory, autograd, the default Adam, and an evaluation that goes through users
-one by one with a dict and a heap, ranking in one process from numpy scores. Nothing of a graph model is around MF. As the scripts of
-the MixGCF family have it, a user's positives are a list, every draw is from a fresh `range`, and the scores of the candidates are part
-of autograd's graph; `tidy=True` is the same with what a careful author would mend first: a set, a prepared list, no graph.
+Written anew, it keeps what these scripts have in common: candidates from a Python loop of
+`random.choice` with rejection, tables indexed as `table[idx]`, all M candidate vectors of a batch
+in memory, autograd, the default Adam, and an evaluation of users one by one with a dict and a heap,
+in one process from numpy scores. There is no graph model around MF. As in the scripts of the MixGCF
+family, a user's positives are a list, every draw is from a fresh `range`, and the scores of the
+candidates are part of autograd's graph. `tidy=True` fixes what a careful author would fix first: a
+set, a prepared list, no graph.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ USER_BATCH = 2048
 
 
 class PlainMF:
-    """MF trained on pairs [N, 2]; `draw_seconds` is the part of the last `steps` that was spent drawing candidates."""
+    """MF trained on pairs [N, 2]; `draw_seconds` is what the last `steps` spent on candidates."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class PlainMF:
         self.draw_seconds = 0.0
 
     def steps(self, n: int, sampler: str, M: int) -> float:
-        """Train n batches, reshuffling where an epoch ends (its incomplete batch is dropped), and give the seconds it took."""
+        """Train n batches and return the seconds; an epoch's incomplete last batch is dropped."""
         if sampler not in ("rns", "dns", "ahns") or (sampler == "rns" and M != 1):
             raise ValueError(
                 f"sampler is {sampler!r} and M is {M}, but this trains rns with M=1, dns and ahns"
@@ -113,7 +115,7 @@ class PlainMF:
 
 
 def by_user(pairs: np.ndarray) -> dict[int, list[int]]:
-    """Collect the items of each user."""
+    """Return the items of each user."""
     items: dict[int, list[int]] = defaultdict(list)
     for user, item in pairs.tolist():
         items[user].append(item)
@@ -128,7 +130,10 @@ def evaluate(
     Ks: Sequence[int] = (20, 50),
     limit_users: int | None = None,
 ) -> tuple[dict[str, float], float, int]:
-    """Rank for the first `limit_users` users that have test items: mean metrics, seconds (reading pairs not counted), users."""
+    """Return mean metrics, seconds and the number of users evaluated, up to `limit_users`.
+
+    Users without test items are left out. Reading pairs is not timed.
+    """
     train, test, n_items = by_user(train_pairs), by_user(test_pairs), len(item_table)
     users, rows = sorted(test)[:limit_users], []
     begin = time.perf_counter()
@@ -147,7 +152,7 @@ def evaluate(
 def _metrics(
     rating: np.ndarray, candidates: list[int], wanted: set[int], Ks: Sequence[int]
 ) -> list[float]:
-    """Give the METRICS of one user for each K."""
+    """Return the METRICS of one user for each K."""
     score = {item: rating[item] for item in candidates}
     hits = [float(item in wanted) for item in heapq.nlargest(max(Ks), score, key=score.__getitem__)]
     values: list[float] = []

@@ -1,20 +1,24 @@
-r"""Time an epoch of RecBole's BPR or LightGCN (D = 64, L = 3, B = 2048, CPU) on our pairs, in an environment of its own.
+r"""Time an epoch of RecBole's BPR or LightGCN on our pairs, in its own environment.
 
     python3 -m venv /tmp/recbole_venv
     /tmp/recbole_venv/bin/pip install torch==2.13.0
     /tmp/recbole_venv/bin/pip install --no-deps recbole==1.2.1 thop
-    /tmp/recbole_venv/bin/pip install numpy pandas scipy scikit-learn pyyaml tqdm colorlog colorama tabulate tensorboard texttable \
-        plotly psutil
-    /tmp/recbole_venv/bin/python scripts/bench/rivals/recbole_bpr.py pairs.npy n_users n_items --sampler dns --threads 2
+    /tmp/recbole_venv/bin/pip install numpy pandas scipy scikit-learn pyyaml tqdm colorlog \
+        colorama tabulate tensorboard texttable plotly psutil
+    /tmp/recbole_venv/bin/python scripts/bench/rivals/recbole_bpr.py pairs.npy n_users n_items \
+        --sampler dns --threads 2
 
-(tried with numpy 2.4.6, pandas 3.1.1, scipy 1.17.1, Python 3.11). `--no-deps` leaves out ray, which only RecBole's tuner imports,
-and the pins of an old colorlog and colorama; pip complains, in vain. One patch, `old_names`, is all that numpy 2 and scipy 1.17
-ask for on this path; RecBole's evaluation was not tried.
+(tried with numpy 2.4.6, pandas 3.1.1, scipy 1.17.1, Python 3.11). D = 64, L = 3, B = 2048, CPU.
+`--no-deps` leaves out ray, which only RecBole's tuner imports, and the pins of an old colorlog and
+colorama; pip's complaints can be ignored. One patch, `old_names`, is all that numpy 2 and scipy
+1.17 need on this path; RecBole's evaluation was not tried.
 
-`rns` draws one uniform negative a pair, `dns` keeps the best scored of 32 (RecBole's `dynamic` sampling). What is timed is
-RecBole's own path: its TrainDataLoader (which draws) under `Trainer._train_epoch`, after `--warmup` batches, either
-a whole epoch or `--batches` of it, shuffling included, scaled by pairs. All pairs are training pairs: they are the `train`
-part of a benchmark split, whose `valid` part only names every user and item, so that the tables have all rows.
+`rns` draws one uniform negative per pair, `dns` keeps the best scored of 32 (RecBole's `dynamic`
+sampling). What is timed is RecBole's own path: its TrainDataLoader (which draws) under
+`Trainer._train_epoch`, after `--warmup` batches, either a whole epoch or `--batches` of it,
+shuffling included, scaled by pairs. All pairs are training pairs: they are the `train` part of a
+benchmark split, whose `valid` part only names every user and item, so that the tables have all
+rows.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ SAMPLING = {
 
 
 class FirstBatches:
-    """The first n batches of a loader, as a loader; counts the pairs that were handed on."""
+    """The first n batches of a loader, as a loader that counts the pairs it yields."""
 
     def __init__(self, loader: Any, n: int | None) -> None:
         self.loader, self.n = loader, n
@@ -70,7 +74,10 @@ class FirstBatches:
 
 
 def write_files(folder: Path, pairs: np.ndarray, n_users: int, n_items: int) -> None:
-    """Write the atomic files of a benchmark split: all pairs to train on, and rows that name every user and every item."""
+    """Write the atomic files of a benchmark split.
+
+    All pairs are train; the rows of `valid` name every user and every item.
+    """
     everyone = np.arange(max(n_users, n_items))
     parts = {
         "train": pairs,
@@ -91,7 +98,7 @@ def write_files(folder: Path, pairs: np.ndarray, n_users: int, n_items: int) -> 
 
 
 def old_names() -> None:
-    """Give numpy the names that numpy 2 dropped and RecBole 1.2.1 looks up, and scipy the one its LightGCN calls."""
+    """Restore the numpy names that RecBole 1.2.1 looks up, and the scipy one of its LightGCN."""
     for old, new in {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}.items():
         if not hasattr(np, old):
             setattr(np, old, new)
@@ -130,15 +137,16 @@ def measure(
     train_data.get_model(model)  # as Trainer.fit does; the dynamic sampler scores with it
     torch.set_num_threads(threads)
     trainer._train_epoch(FirstBatches(train_data, warmup), 0)
-    part = FirstBatches(train_data, batches)
+    timed = FirstBatches(train_data, batches)
     begin = time.perf_counter()
-    trainer._train_epoch(part, 1)
+    trainer._train_epoch(timed, 1)
     seconds = time.perf_counter() - begin
     return {
-        "seconds_per_epoch": seconds * len(train_data.dataset) / part.pairs,
+        "seconds_per_epoch": seconds * len(train_data.dataset) / timed.pairs,
         "steps": len(train_data),
-        "measured_steps": part.batches,
-        "version": f"recbole {recbole.__version__}, torch {torch.__version__}, numpy {np.__version__}",
+        "measured_steps": timed.batches,
+        "version": f"recbole {recbole.__version__}, torch {torch.__version__}, "
+        f"numpy {np.__version__}",
         "threads": threads,
         "rows": [model.n_users, model.n_items],  # with RecBole's padding row
     }
@@ -162,13 +170,9 @@ def main() -> None:
     try:
         import recbole.trainer  # noqa: F401
     except Exception as error:
-        print(
-            json.dumps(
-                {
-                    "skipped": f"RecBole cannot be imported by {sys.executable}: {type(error).__name__}: {error}"
-                }
-            )
-        )
+        reason = f"{type(error).__name__}: {error}"
+        skipped = f"RecBole cannot be imported by {sys.executable}: {reason}"
+        print(json.dumps({"skipped": skipped}))
         return
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
         os.chdir(scratch)  # RecBole leaves a folder of TensorBoard logs where it runs
