@@ -1,4 +1,4 @@
-"""What is told before anything heavy is imported: help, the version, and a name that is mistyped."""
+"""What is told before anything heavy is imported: help, the version, a mistyped name."""
 
 import subprocess
 import sys
