@@ -22,8 +22,8 @@ from hapens_bench.launch.job import Job
 class Planned:
     """One trial of an experiment.
 
-    `params` are its dataset, sampler, ...; under a budget, `trial` is the number of its sampler's
-    setting.
+    `params` are its dataset, sampler, ...; under a budget, `trial` numbers the settings of its
+    sampler.
     """
 
     params: dict[str, str]

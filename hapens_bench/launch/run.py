@@ -72,10 +72,7 @@ def state_of(trial: Trial) -> str:
 
 
 def pruned_before(job: Job) -> str | None:
-    """Return why a job was pruned before; None where it was not, or would not be now.
-
-    It was if its run folder says so, and would be now if its history is below the job's floor too.
-    """
+    """Return why a job was pruned; None if it was not, or if its floor no longer prunes it."""
     try:
         status = job.folder.read_status()
         if not job.floor or status is None or status["state"] != "pruned":

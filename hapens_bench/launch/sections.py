@@ -30,9 +30,9 @@ PATH_KEYS = {"runs": Key(str), "cache": Key(str), "mirror": Key(str, optional=Tr
 
 
 def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each section with a problem.
+    """Yield a sentence for each section that is missing, not a mapping, or misnamed.
 
-    A section may be missing, not a mapping, or unusable as a folder name; or a path may be no path.
+    A name must be usable as a folder name. The paths are checked too.
     """
     for section in SECTIONS:
         if not isinstance(config.get(section), Mapping):

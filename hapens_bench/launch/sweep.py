@@ -141,7 +141,9 @@ def train_single(job: Job, device: torch.device) -> None:
         return
     needed = job.prerequisite
     if needed is not None:
-        Console(stderr=True).print(f"first {needed.folder.path}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"{job.folder.path} needs {needed.folder.path} first", highlight=False, soft_wrap=True
+        )
         train_single(needed, device)
         while needed.state == "busy":
             time.sleep(POLL_SECONDS)

@@ -164,7 +164,7 @@ class Trainer:
         return loop
 
     def _settle(self, pack: Pack) -> None:
-        """Take the present state as the last finished epoch, to which `rescue` rolls back."""
+        """Mark the present state as the last finished epoch, to which `rescue` rolls back."""
         self.pack, self.finished = pack, pack.snapshot(self.finished)
         for trial in self.active:
             trial.mark()

@@ -65,7 +65,7 @@ def first_below(
 ) -> tuple[int, float] | None:
     """Return the first epoch whose best value so far is below the floor, and that value.
 
-    None where the best value never is below.
+    None if there is no such epoch.
     """
     for epoch, best in (curve(rows, monitor) if floor else {}).items():
         if best < floor.get(epoch, float("-inf")):
@@ -96,9 +96,9 @@ class Trial:
     def stages(self) -> list[str]:
         """The stages that its selections need, in order.
 
-        `held` trains without the validation part, which is held out to choose an epoch. `full`
-        trains on all of train, the validation part included; test_peak and valid_refit report its
-        epochs.
+        `held` trains without the validation part, which is held out to choose an epoch; valid and
+        valid_refit need it. `full` trains on all of train, the validation part included (unless
+        `protocol.mask` says otherwise); test_peak and valid_refit report one of its epochs.
         """
         needs = {"held": {"valid", "valid_refit"}, "full": {"test_peak", "valid_refit"}}
         return [stage for stage in STAGES if needs[stage] & set(self.selection)]
