@@ -76,6 +76,11 @@ class GroupLoss(Loss):
     """A loss per user, for samplers that work on user groups."""
 
     groups = True
+    positives: Positives
+
+    def start(self, positives: Positives) -> None:
+        """Keep the train pairs of a stage, which losses over all of a user's items need."""
+        self.positives = positives
 
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
         """See `Loss.score`."""

@@ -9,7 +9,6 @@ from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import GroupLoss
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.base import Negatives
-from hapens_bench.samplers.pool import Positives
 
 
 class WholeData(GroupLoss):
@@ -33,10 +32,6 @@ class WholeData(GroupLoss):
     def __init__(self, w: Tensor) -> None:
         super().__init__()
         self.register_buffer("w", w)
-
-    def start(self, positives: Positives) -> None:
-        """See `Loss.start`."""
-        self.positives = positives
 
     def forward(
         self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives

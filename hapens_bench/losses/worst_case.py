@@ -9,7 +9,6 @@ from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import GroupLoss
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.base import Negatives
-from hapens_bench.samplers.pool import Positives
 
 
 class WorstCase(GroupLoss):
@@ -35,10 +34,6 @@ class WorstCase(GroupLoss):
         super().__init__()
         self.smooth = maximum == "smooth"
         self.register_buffer("eta", eta)
-
-    def start(self, positives: Positives) -> None:
-        """See `Loss.start`."""
-        self.positives = positives
 
     def forward(
         self, encoded: Encoded, ego: Encoded, users: Tensor, drawn: Negatives

@@ -27,7 +27,7 @@ class ENMF(Sampler):
         self.positives = positives
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
-        """Return one positive and the pool's single candidate."""
+        """Return one positive and the whole pool, which holds a single candidate here."""
         B = batch.users.shape[1]
         return Negatives(
             pool, positives=draw_positives(self.positives, batch.users, 1, rng, batch.step * B)
