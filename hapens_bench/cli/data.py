@@ -77,7 +77,7 @@ def files(dataset: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Source
     """Yield each file of each source of a data set, with the source's name and section."""
     for variant, source in dataset.get("sources", {}).items():
         for section in source["files"].values():
-            yield variant, source, SourceFile.of(section)
+            yield variant, source, SourceFile(**section)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         if "sources" not in dataset:
             table.add_row(name, "generated", "–", "always", "–")
         for variant, source in dataset.get("sources", {}).items():
-            parts = [SourceFile.of(section) for section in source["files"].values()]
+            parts = [SourceFile(**section) for section in source["files"].values()]
             here = all(find_file(file, cache_dir(), mirror_dir()) for file in parts)
             where = "" if parts[0].url else " (by hand)"
             table.add_row(
@@ -111,7 +111,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
     name = arguments.source or ("author" if "author" in dataset["sources"] else dataset["source"])
     for section in named_source(dataset, name)["files"].values():
         CONSOLE.print(
-            str(fetch_file(SourceFile.of(section), cache_dir(), mirror_dir())), soft_wrap=True
+            str(fetch_file(SourceFile(**section), cache_dir(), mirror_dir())), soft_wrap=True
         )
     return 0
 

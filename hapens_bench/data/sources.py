@@ -8,10 +8,8 @@ import logging
 import os
 import sys
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
@@ -38,11 +36,6 @@ class SourceFile:
     md5: str | None = None
     mirror_sha256: str | None = None
     manual: str = ""
-
-    @staticmethod
-    def of(section: Mapping[str, Any]) -> SourceFile:
-        """Return the file of a section of a data set's YAML."""
-        return SourceFile(**section)
 
 
 def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,10 @@ def write_tuned(
         f"# {sampler} on {dataset} with {model}: "
         f"the best of {row['trials']} trials by {monitor} on the validation part",
         f"# ({row['value']:.4f} in epoch {row['epoch']:.0f}, {seeds}{last}).",
-        f"# Written by `{command}` from the trials in {evidence}/{dataset}.csv.",
+        "# Written from the trials in",
+        f"#   {evidence}/{dataset}.csv",
+        "# by",
+        *(f"#   {line}" for line in textwrap.wrap(command, 96, break_on_hyphens=False)),
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
