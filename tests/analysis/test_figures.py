@@ -352,7 +352,7 @@ def test_a_figure_of_ones_own(root, draw, own_figure):
         ({"stage": "test"}, "stage is 'test', but it takes one of held, full"),
         (
             {"from_epoch": 3},
-            "from_epoch is missing or unknown; kind curves takes band, kind, panels, title and, as",
+            "from_epoch is missing or unknown; kind curves takes band, kind, .* and optionally",
         ),
     ],
 )

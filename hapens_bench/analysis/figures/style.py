@@ -67,7 +67,7 @@ def look(sampler: str) -> tuple[str, Dash]:
         colour, dash = LOOKS[sampler]
         return colour, DASHES[dash]
     for attempt in count():
-        digest = hashlib.sha256(f"{sampler}/{attempt}".encode()).digest()
+        digest = hashlib.sha256(f"{sampler}/{attempt}".encode(errors="surrogatepass")).digest()
         hue, lightness, saturation = (byte / 255 for byte in digest[:3])
         rgb = colorsys.hls_to_rgb(hue, 0.22 + 0.16 * lightness, 0.4 + 0.6 * saturation)
         colour = "#" + "".join(f"{round(255 * part):02X}" for part in rgb)
