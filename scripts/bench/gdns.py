@@ -1,6 +1,6 @@
 """Measure what the methods of GDNS Table 3 cost: time of an epoch and peak memory of a run.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/gdns.py
+    HAPENS_MIRROR=<folder of data files> python scripts/bench/gdns.py
         [--time ml-1m] [--packs ml-1m] [--memory pinterest] [--threads 1]
 
 GMF, D = 32, one trial; times are relative to uniform negatives. Epochs are timed in turn, round by

@@ -1,6 +1,6 @@
 """Measure graph propagation, and the training steps that contain it, against plain ways.
 
-    HAPENS_MIRROR=../shared/data python scripts/bench/graph.py
+    HAPENS_MIRROR=<folder of data files> python scripts/bench/graph.py
         [--dataset gowalla] [--threads 1 2] [--trials 1 4] [--only rivals]
 
 Prints seconds and ratios, and writes `graph.csv`, row by row as they are measured, and

@@ -3,7 +3,7 @@
 # controls, on the data sets named: 40 trials of the search, 15 trainings with the chosen settings
 # (three seeds), 12 more of the controls (five seeds), and the stage ones that they need; then the
 # tables. What is done is skipped. RUNS is the folder of run folders (default: runs/table).
-#   HAPENS_MIRROR=../shared/data bash scripts/reproduce/hapens.sh sports ml-1m gowalla
+#   HAPENS_MIRROR=<folder> bash scripts/reproduce/hapens.sh sports ml-1m gowalla
 set -euo pipefail
 (($#)) || { echo "name the data sets: tools, phones, sports, ml-1m or gowalla" >&2; exit 2; }
 runs=${RUNS:-runs/table}
