@@ -17,7 +17,8 @@ for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"
         print(f"{name}=={bound}")
 END
 }
-tests=(tests/test_config.py tests/test_rng.py tests/data/test_readers.py tests/data/test_load.py)
+tests=(tests/config tests/test_rng.py)
+tests+=(tests/data/test_{readers,load,sources,sdns_splits}.py)
 tests+=(tests/launch/test_pack.py tests/launch/test_pack_failures.py tests/launch/test_pack_size.py)
 for name in one_run_leaves_the_promised_files a_sweep_typed_again_runs_only_what_is_missing \
     help_and_config_are_shown; do

@@ -2,7 +2,7 @@
 
 Nothing in the package runs or extracts their content, or fetches a file without verifying it. Two
 related tests are elsewhere: the report escapes every string (tests/analysis/test_report_input.py),
-and only https is downloaded from (tests/data/test_load.py).
+and only https is downloaded from (tests/data/test_sources.py).
 """
 
 import ast

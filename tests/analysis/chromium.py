@@ -11,6 +11,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update"
 )
+ROWS = "#leaderboard tbody tr[data-row]"
 
 
 def started() -> Iterator:
@@ -46,3 +47,7 @@ def opened(browser, path: Path):
     yield page
     assert (told, asked) == ([], [path.as_uri()])
     page.close()
+
+
+def press(page, name: str, value: str) -> None:
+    page.locator(f'[data-key="{name} {value}"]').click()

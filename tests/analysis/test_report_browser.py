@@ -1,6 +1,5 @@
 """The report in a headless Chromium: what a reader sees and does."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,23 +8,8 @@ import pytest
 
 from hapens_bench.analysis.report import page as report
 from hapens_bench.runs import ledger
-from tests.analysis.chromium import opened
+from tests.analysis.chromium import ROWS, opened, press
 from tests.analysis.synthetic import METRICS, make_run
-
-ROWS = "#leaderboard tbody tr[data-row]"
-
-
-@pytest.fixture(scope="module")
-def written(runs, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("out") / "report.html"
-    report.write_report(runs, out)
-    return out
-
-
-@pytest.fixture
-def page(browser, written):
-    with opened(browser, written) as shown:
-        yield shown
 
 
 def shown(page) -> pd.DataFrame:
@@ -52,10 +36,6 @@ def expected(runs: Path) -> pd.DataFrame:
         for m, s in zip(found["mean"], found["std"], strict=True)
     ]
     return found.reset_index()
-
-
-def press(page, name: str, value: str) -> None:
-    page.locator(f'[data-key="{name} {value}"]').click()
 
 
 def test_it_begins_with_one_data_set_and_the_honest_selection(page):
@@ -142,97 +122,6 @@ def test_runs_that_were_best_in_their_last_epoch_are_flagged(page):
         table.loc[~flagged, "sampler"]
     ) == {"rns", "ahns"}
     assert table["epoch"].str.startswith("5–6").all()
-
-
-def lines(page, chart: str = "metric") -> set[str]:
-    return {line.get_attribute("points") for line in page.locator(f"#{chart}-chart polyline").all()}
-
-
-def test_curves_follow_the_chosen_rows(page):
-    first = lines(page)
-    assert len(first) == 3 and page.locator("#legend li").count() == 3
-    assert page.locator("#metric-chart polygon").count() == 3  # the range over two seeds
-    page.locator(f"{ROWS} input:not(:checked)").click()
-    assert len(lines(page)) == 4 and {"dns 1", "dns 2"} <= set(
-        re.findall(r"dns \d", page.locator("#legend").inner_text())
-    )
-    page.locator('[data-key="none"]').click()
-    assert not lines(page) and page.locator(f"{ROWS} input:checked").count() == 0
-    assert "Fewer than two" in page.locator("#matrices").inner_text()
-    page.locator(f"{ROWS} input").first.click()
-    assert len(lines(page)) == 1 and page.locator("#legend li").count() == 1
-    page.locator('[data-key="best"]').click()
-    assert lines(page) == first
-    press(page, "dataset", "phones")
-    assert (
-        len(lines(page)) == 3
-        and not lines(page) & first
-        and page.locator("#metric-chart polygon").count() == 0
-    )
-
-
-def test_curves_show_the_metric_and_the_hardness_that_are_asked_for(page, written):
-    seen = []
-    for metric in METRICS:
-        page.locator("#metric-caption select").select_option(metric)
-        seen.append(lines(page))
-    for measure in ("ratio", "percentile", "sigmoid", "false_negative_rate"):
-        page.locator("#hardness-caption select").select_option(measure)
-        seen.append(lines(page, "hardness"))
-    assert all(len(one) == 3 for one in seen) and len(set.union(*seen)) == 3 * len(seen)
-    press(page, "selection", "valid")
-    assert "on the validation part" in page.locator("#metric-caption").inner_text()
-    page.locator("#metric-chart svg").hover(position={"x": 300, "y": 100})
-    readout = page.locator("#metric-chart .readout").inner_text()
-    data = json.loads(page.locator("#ledger").evaluate("one => one.textContent"))
-    setting = data["settings"]["sampler"].index("ahns", data["settings"]["dataset"].index("tools"))
-    curve = json.loads(page.locator(f"#curves-{setting}").evaluate("one => one.textContent"))[
-        "held"
-    ]["metrics"]
-    epoch = int(re.search(r"epoch (\d+)", readout)[1])
-    assert f"ahns\t{curve['curves'][METRICS[-1]][0][curve['epoch'].index(epoch)]:.2f}" in readout
-
-
-def test_colours_and_dashes_are_the_samplers(page):
-    drawn = {
-        (line.get_attribute("stroke"), line.get_attribute("stroke-dasharray"))
-        for line in page.locator("#metric-chart polyline").all()
-    }
-    assert drawn == {tuple(report.stroke(sampler)) for sampler in ("rns", "dns", "ahns")}
-
-
-def test_the_matrix_shows_differences_and_p_values(page, written):
-    page.locator("#matrix-choice select").last.select_option("NDCG@20")
-    tests = json.loads(page.locator("#tests").evaluate("one => one.textContent"))
-    (group,) = (
-        one for one in tests if (one["dataset"], one["selection"]) == ("tools", "valid_refit")
-    )
-    test = group["metrics"]["NDCG@20"]
-    for k, p_values in enumerate((test["seeds"], test["users"])):
-        cells = (
-            page.locator("#matrices table")
-            .nth(k)
-            .locator("tbody tr")
-            .nth(0)
-            .locator("td")
-            .all_inner_texts()
-        )
-        below = (
-            page.locator("#matrices table")
-            .nth(k)
-            .locator("tbody tr")
-            .nth(2)
-            .locator("td")
-            .nth(0)
-            .inner_text()
-        )
-        for cell, difference, p in zip(cells[1:], test["difference"], p_values, strict=False):
-            words = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
-            assert cell.split("\n") == [f"{difference:+.2f}", words]
-        assert below.split("\n")[0] == f"{-test['difference'][1]:+.2f}"
-    press(page, "dataset", "phones")
-    assert page.locator("#matrices table").first.inner_text().count("n = 1 seeds: no test") == 6
-    assert page.locator("#matrices table").last.locator("small", has_text="p ").count() == 6
 
 
 def test_details_show_the_config_and_the_command(page, runs):

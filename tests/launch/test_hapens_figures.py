@@ -1,6 +1,7 @@
 """scripts/hapens/figures.py on small runs of each experiment's shape."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from tests.launch.sweeps import sweep
 PATH = Path(__file__).parents[2] / "scripts" / "hapens" / "figures.py"
 if not PATH.is_file():
     pytest.skip("a wheel has no scripts", allow_module_level=True)
+sys.path.insert(0, str(PATH.parent))  # where a script finds its siblings
 SPEC = importlib.util.spec_from_file_location("hapens_figures", PATH)
 figures = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(figures)
+levels = importlib.import_module("frames").levels
 BASE = ["sampler=hapens", "sampler.M_max=8", "model.D=8", "trainer.lr=0.01", "tuned=none"]
 SELECTION = "protocol.selection=[valid,valid_refit]"
 
@@ -74,11 +77,7 @@ def test_tail_and_confounders_read_the_levels_of_stage_one(trained):
     frame = figures.tail(jobs).set_index(["statistic", "over users"])
     h = {
         name: np.mean(
-            [
-                figures.levels(job, "min")
-                for job in jobs
-                if job.config["sampler"]["reading"] == name
-            ],
+            [levels(job, "min") for job in jobs if job.config["sampler"]["reading"] == name],
             0,
         )
         for name in "AF"
@@ -89,7 +88,7 @@ def test_tail_and_confounders_read_the_levels_of_stage_one(trained):
     assert figures.draw_tail(frame.reset_index())
     jobs = trained([["sampler.level=min"]])
     frame = figures.confounders(jobs).set_index(["statistic", "what"])
-    count = figures.levels(jobs[0], "count")
+    count = levels(jobs[0], "count")
     rho = stats.spearmanr(count[count > 0], h["A"][count > 0]).statistic
     assert np.isclose(frame.loc[("min", "Spearman with |S_u|"), "value"], rho)
     assert 0 <= frame.loc[("min", "R2 of both"), "value"] <= 1

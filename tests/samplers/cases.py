@@ -8,67 +8,9 @@ share in the extra loss. All numbers are float64.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from hapens_bench.rng import Streams
-from hapens_bench.samplers.base import Batch, Sampler
-
-
-@dataclass
-class Look:
-    """One positive: the vectors of user u, positive i and the candidates, and where it stands."""
-
-    t: int
-    b: int
-    u: Tensor
-    i: Tensor
-    pool: list[int]
-    table: Tensor  # all item vectors of the trial
-    keys: dict[str, Any]
-    batch: Batch
-    rng: Streams
-    sampler: Sampler
-    known: list[list[int]]  # train items of every user
-    pools: list[list[int]]  # of every row of the trial
-
-    @property
-    def pos(self) -> float:
-        return float(self.u @ self.i)
-
-    @property
-    def cand(self) -> list[float]:
-        return [float(self.u @ self.table[j]) for j in self.pool]
-
-    def hardest(self, n: int | None = None) -> int:
-        cand = self.cand[:n]
-        return self.pool[max(range(len(cand)), key=lambda m: cand[m])]
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Return this positive's numbers, where each positive of the batch takes `shape`."""
-        B = self.batch.users.shape[1]
-        size = math.prod(shape)
-        return self.rng.uniform(int(self.batch.step) * B * size, B, *shape)[self.t, self.b].double()
-
-    def linear(self, gate: str, x: Tensor) -> Tensor:
-        module = getattr(self.sampler, gate)
-        return (
-            module.weight[self.t].detach().double() @ x + module.bias[self.t, 0].detach().double()
-        )
-
-
-@dataclass
-class Expected:
-    items: list[int]
-    weights: list[float] | None = None
-    layer: list[Tensor] | None = None
-    extra: float | None = None
-    any_order: bool = field(default=False)
-    positives: list[int] | None = None
+from tests.samplers.learned import advir, ans, dens, generator, irgan_minimax
+from tests.samplers.looks import Expected, Look
 
 
 def rns(look: Look) -> Expected:
@@ -126,24 +68,6 @@ def mixgcf(look: Look) -> Expected:
     return Expected([j], layer=[a * look.i + (1 - a) * look.table[j]])
 
 
-def dens(look: Look) -> Expected:
-    gated = look.i * torch.sigmoid(look.linear("A_i", look.i) + look.linear("A_u", look.u))
-
-    def relevant(j: int) -> Tensor:
-        e = look.table[j]
-        return e * torch.sigmoid(look.linear("B_n", e) + look.linear("B_p", gated))
-
-    c = 1 - look.keys["alpha"]
-    scores = [float(look.u @ (c * look.table[j] - relevant(j))) for j in look.pool]
-    j = look.pool[max(range(len(scores)), key=lambda m: scores[m])]
-    p_r, p_ir, n_r = (float(look.u @ x) for x in (gated, look.i - gated, relevant(j)))
-    n_ir = float(look.u @ (look.table[j] - relevant(j)))
-    gaps = (p_ir - p_r, n_r - n_ir, n_r - p_r, p_ir - n_ir)
-    return Expected(
-        [j], extra=look.keys["gamma"] / 4 * sum(math.log1p(math.exp(gap)) for gap in gaps)
-    )
-
-
 def cuco(look: Look) -> Expected:
     share = 1 - int(look.batch.epoch) / look.batch.epochs
     return Expected([look.hardest(max(1, math.floor(share * look.keys["M"])))])
@@ -160,28 +84,6 @@ def dins(look: Look) -> Expected:
     theirs, mine = (look.u * look.table[j]).exp(), (look.u * look.i).exp()
     n = theirs / (theirs + look.keys["a"] * mine)
     return Expected([j], layer=[(1 - n) * look.i + n * look.table[j]])
-
-
-def ans(look: Look) -> Expected:
-    D, M = len(look.u), len(look.pool)
-    z = look.uniform(M, D)
-    best, contrast, nearness, overlap = None, 0.0, 0.0, 0.0
-    for m, j in enumerate(look.pool):
-        e = look.table[j]
-        g = torch.sigmoid(look.linear("A", e) * look.linear("C", look.u))
-        hard, p_hard = e * g, look.i * g
-        easy, p_easy = e - hard, look.i - p_hard
-        margin = torch.sigmoid(1 / look.linear("W", hard * p_hard))
-        augmented = e + margin * F.normalize(z[m], dim=0) * torch.sign(p_easy - easy)
-        score, raw = float(look.u @ augmented), float(look.u @ e)
-        value = score + look.keys["eps"] * (score - raw)
-        if best is None or value > best[0]:
-            best = value, j, augmented
-        contrast += math.exp(float(look.u @ easy) - float(look.u @ hard))
-        nearness += float((hard - p_hard).norm()) / M
-        overlap += float((p_easy * easy).abs().sum()) / M
-    extra = look.keys["gamma"] * (math.log1p(contrast) + nearness + overlap)
-    return Expected([best[1]], layer=[best[2]], extra=extra)
 
 
 def below(word: int, n: int, n_max: int) -> int:
@@ -227,46 +129,6 @@ def hapens(look: Look) -> Expected:
         if passed <= r:
             return Expected([look.pool[j]])
     raise AssertionError("the last of the candidates is always taken")
-
-
-def generator(look: Look, extra: float = 0.0) -> Expected:
-    """Return a candidate drawn by the generator's softmax.
-
-    Its own loss adds nothing to the value: see tests/samplers/test_generators.py.
-    """
-    G, user = look.sampler.generator, int(look.batch.users[look.t, look.b])
-    u, table = G.user[look.t, user].detach().double(), G.item[look.t].detach().double()
-    scores = [float(u @ table[j]) for j in look.pool]
-    p = [math.exp(score / look.keys["temperature"]) for score in scores]
-    place = float(look.uniform()) * sum(p)
-    for j, width in zip(look.pool, p, strict=True):
-        if place < width:
-            return Expected([j], extra=extra)
-        place -= width
-    return Expected([look.pool[-1]], extra=extra)
-
-
-def advir(look: Look) -> Expected:
-    (j,) = generator(look).items
-    gap = float(look.u @ look.table[j]) - look.pos + 2 * look.keys["eps"] * float(look.u.norm())
-    return generator(look, look.keys["lam"] * math.log1p(math.exp(gap)))
-
-
-def catalogue(p: Tensor, u: float) -> int:
-    """Return the item that u falls on, where items are as long as their probabilities."""
-    return next(j for j, end in enumerate(p.cumsum(0).tolist()) if u * float(p.sum()) < end)
-
-
-def irgan_minimax(look: Look) -> Expected:
-    """Return the loss of the discriminator, whose turn it is (`pretrain` is 0)."""
-    user, i = (int(x[look.t, look.b]) for x in (look.batch.users, look.batch.items))
-    p = torch.softmax(look.table @ look.u / look.keys["temperature"], 0)
-    j = catalogue(p, float(look.uniform(5)[0]))
-    D = look.sampler.discriminator
-    u, table = D.user[look.t, user].detach().double(), D.item[look.t].detach().double()
-    entropy = math.log1p(math.exp(-float(u @ table[i]))) + math.log1p(math.exp(float(u @ table[j])))
-    squares = float(u @ u + table[i] @ table[i] + table[j] @ table[j])
-    return Expected([look.hardest()], weights=[0.0], extra=entropy + look.keys["l2"] / 2 * squares)
 
 
 def gdns(look: Look) -> Expected:
