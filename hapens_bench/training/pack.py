@@ -119,7 +119,8 @@ class Pack:
             [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts
         )
         self.sampler = sampler.to(device)
-        sampler.allocate(self.model.encode().detach())
+        if type(sampler).allocate is not Sampler.allocate:  # else nothing asks for the vectors
+            sampler.allocate(self.model.encode().detach())
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         self.sums = configs[0]["trainer"]["reduction"] == "sum"
@@ -146,6 +147,16 @@ class Pack:
     def size(self) -> int:
         """The number of trials, T."""
         return len(self.l2)
+
+    @property
+    def streams(self) -> tuple[Streams, ...]:
+        """The random streams of the trials, one for each purpose."""
+        return (
+            self.pool_streams,
+            self.sampler_streams,
+            self.shuffle_streams,
+            self.dropout_streams,
+        )
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Return all trained tensors by name."""
@@ -200,12 +211,7 @@ class Pack:
                 tensor.grad = None
         self.l2 = self.l2[index]
         self.optimizer.keep(index)
-        for streams in (
-            self.pool_streams,
-            self.sampler_streams,
-            self.shuffle_streams,
-            self.dropout_streams,
-        ):
+        for streams in self.streams:
             streams.keep(index)
 
     def _tensors(self) -> list[Tensor]:

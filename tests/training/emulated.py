@@ -88,12 +88,7 @@ def keep(self: pack.Pack, trials: list[int]) -> None:
     self.optimizer.params = [replaced[id(p)] for p in self.optimizer.params]
     self.l2 = self.l2[index]
     self.optimizer.keep(index)
-    for streams in (
-        self.pool_streams,
-        self.sampler_streams,
-        self.shuffle_streams,
-        self.dropout_streams,
-    ):
+    for streams in self.streams:
         streams.keep(index)
 
 
