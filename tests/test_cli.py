@@ -69,6 +69,7 @@ def test_one_run_leaves_the_promised_files(tmp_path):
         "status.json",
         "history.parquet",
         "users.parquet",
+        "ranks.parquet",
         "summary.json",
     }
     summary = json.loads((folder / "summary.json").read_text())

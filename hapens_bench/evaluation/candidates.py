@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
-from hapens_bench.evaluation.metrics import FULL, parse_metric
 from hapens_bench.evaluation.ranking import PerUser, Ranking, results_by_trial
 from hapens_bench.kernels import Engine
+from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Encoded
 
 
@@ -91,6 +91,8 @@ class WithFullRanking:
             PerUser(
                 result.users,
                 result.values | {f"{FULL}{name}": value for name, value in full.values.items()},
+                result.n_relevant,
+                {**result.hits, FULL: full.hits[""]},
             )
             for result, full in zip(*both, strict=True)
         ]

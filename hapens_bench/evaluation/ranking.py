@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
-from hapens_bench.evaluation.metrics import parse_metric, per_user
 from hapens_bench.kernels import Engine, cpu
+from hapens_bench.metrics import parse_metric, per_user
 from hapens_bench.termination import check
 
 MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
@@ -21,18 +21,36 @@ CPU_CHUNK = 256  # rows that are still in the cache when they are ranked; best o
 
 @dataclass(frozen=True)
 class PerUser:
-    """The metrics of one trial, user by user.
+    """The metrics of one trial, user by user, and the hits that they were computed from.
+
+    `hits` has one matrix for each ranking: "", and "full/" beside candidate ranking.
 
     Shape:
-        users: [n] int64 ids of users with at least one target; values: metric -> [n] float64.
+        users: [n] int64 ids of users with at least one target; values: metric -> [n] float64;
+        n_relevant: [n], the targets of each; hits: ranking -> [n, K] bool in rank order, on the
+        device that ranked.
     """
 
     users: Tensor
     values: dict[str, Tensor]
+    n_relevant: Tensor
+    hits: dict[str, Tensor]
 
     def mean(self) -> dict[str, float]:
         """Return the mean over users of each metric, nan where no user has a target."""
         return {name: float(value.mean()) for name, value in self.values.items()}
+
+    def ranks(self) -> dict[str, Tensor]:
+        """Return the places of the hits, from which every metric can be computed again.
+
+        Shape:
+            ranking -> [hits, 2] int32: user id, rank from 0.
+        """
+        places = {ranking: hits.nonzero().cpu() for ranking, hits in self.hits.items()}
+        return {
+            ranking: torch.stack([self.users[rows], ranks], 1).int()
+            for ranking, (rows, ranks) in ((name, at.unbind(1)) for name, at in places.items())
+        }
 
 
 class Ranking(Protocol):
@@ -154,8 +172,11 @@ def results_by_trial(
     T, n, _ = hits.shape
     values = per_user(hits.flatten(0, 1), n_relevant.repeat(T), metrics)
     table = torch.stack([values[name].view(T, n) for name in metrics], 1).cpu()
-    ids = users.cpu()
-    return [PerUser(ids, dict(zip(metrics, rows.unbind(), strict=True))) for rows in table]
+    ids, counts = users.cpu(), n_relevant.cpu()
+    return [
+        PerUser(ids, dict(zip(metrics, rows.unbind(), strict=True)), counts, {"": own})
+        for rows, own in zip(table, hits, strict=True)
+    ]
 
 
 def _rows_of(users: IntArray, pairs: IntArray) -> tuple[Tensor, Tensor]:

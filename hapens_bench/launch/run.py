@@ -229,6 +229,7 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
     }
     folder.write_history(progress.rows)
     folder.write_users(trial.users_frame())
+    folder.write_ranks(trial.ranks_frame())
     if progress.indicators:
         folder.write_indicators(
             pd.DataFrame({name: x.numpy() for name, x in progress.indicators.items()})

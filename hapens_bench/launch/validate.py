@@ -11,9 +11,9 @@ from hapens_bench.config.compose import ROOT_KEYS
 from hapens_bench.config.keys import Key, problems
 from hapens_bench.config.paths import lacks_tuned_file
 from hapens_bench.errors import UserError
-from hapens_bench.evaluation.metrics import FULL, parse_metric
 from hapens_bench.launch.sections import section_problems
 from hapens_bench.losses.base import Loss
+from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Model
 from hapens_bench.samplers.base import Sampler
 

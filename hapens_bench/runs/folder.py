@@ -34,7 +34,8 @@ SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 # The arrays that a key of the trainer writes for other trials and figures:
 ARTEFACTS = {"user_hardness": "hardness", "best_model": "model"}
 FOUND = (
-    *("config.yaml", "summary.json", "history.parquet", "users.parquet", "indicators.parquet"),
+    *("config.yaml", "summary.json", "history.parquet", "users.parquet", "ranks.parquet"),
+    "indicators.parquet",
     *(f"{name}.npz" for name in ARTEFACTS.values()),
 )
 
@@ -42,8 +43,8 @@ FOUND = (
 class RunFolder(Files):
     """The files of one run.
 
-    `config.yaml status.json summary.json history.parquet users.parquet indicators.parquet
-    hardness.npz model.npz checkpoint.pt pushed.json`
+    `config.yaml status.json summary.json history.parquet users.parquet ranks.parquet
+    indicators.parquet hardness.npz model.npz checkpoint.pt pushed.json`
     """
 
     @contextlib.contextmanager
@@ -122,6 +123,10 @@ class RunFolder(Files):
         """Write the per-user metrics at the reported epoch of each selection."""
         self._write_parquet("users.parquet", frame)
 
+    def write_ranks(self, frame: pd.DataFrame) -> None:
+        """Write the places of test items in the top K at the reported epoch of each selection."""
+        self._write_parquet("ranks.parquet", frame)
+
     def write_indicators(self, frame: pd.DataFrame) -> None:
         """Write the sampler's state for pairs with known relevance, one row per pair."""
         self._write_parquet("indicators.parquet", frame)
@@ -139,7 +144,7 @@ class RunFolder(Files):
         return self._read_json("summary.json")
 
     def read_frame(self, name: str) -> pd.DataFrame:
-        """Return `history`, `users` or `indicators`.
+        """Return `history`, `users`, `ranks` or `indicators`.
 
         Raises:
             DamagedRun: when there is none or it cannot be read.

@@ -13,9 +13,9 @@ from torch import Tensor
 from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import IntArray, Split
 from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
-from hapens_bench.evaluation.metrics import FULL
 from hapens_bench.evaluation.ranking import FullRanking, Ranking
 from hapens_bench.kernels import pick_engine
+from hapens_bench.metrics import FULL
 from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.epoch import EpochLoop

@@ -134,8 +134,9 @@ class Trial:
         return chosen
 
     def report(self, selection: str, epoch: int, test: PerUser) -> None:
-        """Note the test metrics that a selection reports."""
+        """Note the test metrics that a selection reports, and the ranks behind them."""
         report = {"epoch": epoch, "test": test.mean(), "users": test.users, "values": test.values}
+        report |= {"n_relevant": test.n_relevant, "ranks": test.ranks()}
         self.progress.reports.setdefault(selection, {}).update(report)
 
     def finished(self, stage: str, epoch: int) -> bool:
@@ -193,21 +194,46 @@ class Trial:
         self.folder.write_history(self.progress.rows)
 
     def restore(self) -> bool:
-        """Load the checkpoint; return whether there was one."""
+        """Load the checkpoint; return whether there was one.
+
+        One from before ranks were written cannot give a whole run: the trial starts over.
+        """
         saved = self.folder.load_checkpoint()
         if saved is None:
+            return False
+        reports = saved["progress"]["reports"].values()
+        if any("users" in report and "ranks" not in report for report in reports):
             return False
         self.progress, self.pack_state = Progress(**saved["progress"]), saved["pack"]
         return True
 
     def users_frame(self) -> pd.DataFrame:
-        """Return per-user test metrics at each selection's reported epoch, a row for each user."""
+        """Return per-user test metrics at each selection's reported epoch, a row for each user.
+
+        `relevant` is how many test items the user has.
+        """
         frames = [
             pd.DataFrame(
                 {"selection": selection, "user": report["users"].numpy()}
                 | {metric: v.numpy() for metric, v in report["values"].items()}
+                | {"relevant": report["n_relevant"].numpy()}
             )
             for selection, report in self.progress.reports.items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def ranks_frame(self) -> pd.DataFrame:
+        """Return the places of test items in the top K, a row for each hit.
+
+        Ranks count from 0. `ranking` is "full/" for the full ranking beside candidate ranking, else
+        empty.
+        """
+        frames = [
+            pd.DataFrame(ranks.numpy(), columns=["user", "rank"]).assign(
+                selection=selection, ranking=ranking
+            )[["selection", "ranking", "user", "rank"]]
+            for selection, report in self.progress.reports.items()
+            for ranking, ranks in report["ranks"].items()
         ]
         return pd.concat(frames, ignore_index=True)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hapens_bench.errors import UserError
-from hapens_bench.evaluation.metrics import parse_metric
 from hapens_bench.evaluation.ranking import FullRanking, top_items
+from hapens_bench.metrics import parse_metric, per_user
 from tests.evaluation.conftest import random_vectors
 
 METRICS = [
@@ -189,3 +189,15 @@ def test_scores_that_are_no_numbers_are_misses(engine):
 def test_unknown_metrics_are_refused(name):
     with pytest.raises(UserError, match="Recall, NDCG, Precision, HitRate, MRR"):
         parse_metric(name)
+
+
+def test_metrics_of_the_ranks_are_the_metrics_bit_for_bit_whoever_else_is_ranked():
+    generator = torch.Generator().manual_seed(3)
+    hits = torch.rand(40, 30, generator=generator) < 0.3
+    relevant = torch.randint(1, 50, (40,), generator=generator)
+    whole = per_user(hits, relevant, METRICS)
+    wider = per_user(torch.cat([hits, torch.zeros(40, 70, dtype=torch.bool)], 1), relevant, METRICS)
+    for name in METRICS:
+        alone = [per_user(hits[k : k + 1], relevant[k : k + 1], [name])[name] for k in range(40)]
+        assert torch.equal(torch.cat(alone), whole[name]), name
+        assert parse_metric(name)[1] > 30 or torch.equal(wider[name], whole[name]), name

@@ -118,6 +118,7 @@ def test_one_wrong_bit_in_anything_that_a_run_found_is_noticed(tmp_path):
     folder.write_config("seed: 1\n")
     folder.write_history([{"epoch": k, "a": k / 7} for k in range(30)])
     folder.write_users(pd.DataFrame({"user": range(50)}))
+    folder.write_ranks(pd.DataFrame({"user": range(50)}))
     folder.write_indicators(pd.DataFrame({"H": range(50)}))
     for name in ARTEFACTS.values():
         folder.write_arrays(name, {"min": np.arange(50.0)})
@@ -126,7 +127,7 @@ def test_one_wrong_bit_in_anything_that_a_run_found_is_noticed(tmp_path):
     readers = {"config.yaml": folder.read_config, "summary.json": folder.read_summary}
     readers |= {
         f"{name}.parquet": partial(folder.read_frame, name)
-        for name in ("history", "users", "indicators")
+        for name in ("history", "users", "ranks", "indicators")
     }
     readers |= {f"{name}.npz": partial(folder.read_arrays, name) for name in ARTEFACTS.values()}
     assert folder.is_done() and set(readers) == set(FOUND)

@@ -34,16 +34,18 @@ def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str
     """Return metrics of users from the hits in their ranked lists.
 
     Recall@K = hits in the top K / |T_u|. NDCG@K = sum over hits of 1/log2(rank + 1), divided by the
-    same sum of an ideal list of min(K, |T_u|) hits. Precision@K = hits / K. HitRate@K = whether
-    there is a hit. MRR@K = 1/rank of the first hit, 0 without.
+    same sum of an ideal list of min(K, |T_u|) hits, added up in rank order, so that the same hits
+    give the same bits on every device and beside every other user. Precision@K = hits / K.
+    HitRate@K = whether there is a hit. MRR@K = 1/rank of the first hit, 0 without.
 
     Shape:
         hits: [n, Kmax] bool in rank order; n_relevant: [n], |T_u| >= 1 -> each metric [n] float64.
     """
-    hits = hits.double()
-    ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
+    ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64)
     gain = 1 / torch.log2(ranks + 1)
-    ideal = gain.cumsum(0)
+    ideal, ranks = gain.cumsum(0).to(hits.device), ranks.to(hits.device)
+    dcg = _running_sum(hits, gain, {K for kind, K in map(parse_metric, names) if kind == "NDCG"})
+    hits = hits.double()
     values = {}
     for name in names:
         kind, K = parse_metric(name)
@@ -51,7 +53,8 @@ def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str
         if kind == "Recall":
             values[name] = top.sum(1) / n_relevant
         elif kind == "NDCG":
-            values[name] = (top * gain[:K]).sum(1) / ideal[n_relevant.clamp(max=K) - 1]
+            at = n_relevant.clamp(max=min(K, hits.shape[1])) - 1
+            values[name] = dcg[min(K, hits.shape[1])] / ideal[at]
         elif kind == "Precision":
             values[name] = top.sum(1) / K
         elif kind == "HitRate":
@@ -59,3 +62,19 @@ def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str
         else:
             values[name] = (top / ranks[:K]).amax(1)
     return values
+
+
+def _running_sum(hits: Tensor, gain: Tensor, wanted: set[int]) -> dict[int, Tensor]:
+    """Return the sums of the gains of the first K hits, for each wanted K (at most Kmax).
+
+    Shape:
+        hits: [n, Kmax] bool; gain: [Kmax] float64 -> K -> [n] float64.
+    """
+    total = torch.zeros(len(hits), dtype=torch.float64, device=hits.device)
+    last = min(max(wanted, default=0), hits.shape[1])
+    sums = {}
+    for k, (column, value) in enumerate(zip(hits.T.double().contiguous(), gain[:last].tolist()), 1):
+        total = total + column * value
+        if k in wanted or k == last:
+            sums[k] = total
+    return sums
