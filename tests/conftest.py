@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from hapens_bench.config import compose as composing
 from hapens_bench.kernels.cpu import set_threads
 
+os.environ["HAPENS_ARCHIVE"] = "ignore"  # of this process and of those that tests start
 SHIPPED, compose = composing.conf_dir(), composing.unresolved
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import planned
+from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load
@@ -62,7 +63,7 @@ class Finished:
 
 def finished(runs: Sequence[Mapping[str, Any]]) -> list[Finished]:
     """Return a ledger's runs as finished runs."""
-    return [Finished(run, RunFolder(Path(run["folder"]))) for run in runs]
+    return [Finished(run, open_run(run["folder"])) for run in runs]
 
 
 class Configured(Protocol):
@@ -91,13 +92,15 @@ def parse_where(words: Sequence[str]) -> dict[str, list[str]]:
     return where
 
 
-def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
-    """Return the finished runs below a folder that pass the filter, and notes on skipped ones.
+def from_ledger(
+    runs: Path, where: Where, archive: Path | None = None
+) -> tuple[list[Finished], list[str]]:
+    """Return the finished runs below a folder and of an archive that pass the filter, and notes.
 
     Raises:
         UserError: when there are none.
     """
-    ledger = load(runs)
+    ledger = load(runs, archive)
     notes = [f"skipped {what}" for what in ledger.skipped]
     if not ledger.runs:
         raise UserError("; ".join([f"there is no finished run below {runs}", *notes[:1]]))
@@ -107,7 +110,9 @@ def from_ledger(runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
     return narrow(finished(passing or ledger.runs), where), notes
 
 
-def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished], list[str]]:
+def from_experiment(
+    name: str, runs: Path, where: Where, archive: Path | None = None
+) -> tuple[list[Finished], list[str]]:
     """Return the finished runs of an experiment that pass the filter.
 
     The notes hold the commands of the trials that have not been run.
@@ -116,7 +121,7 @@ def from_experiment(name: str, runs: Path, where: Where) -> tuple[list[Finished]
     Raises:
         UserError: when there is no such experiment, or no finished run of it.
     """
-    jobs = narrow([trial.job for trial in planned(name, runs)], where)
+    jobs = narrow([trial.job for trial in planned(name, runs, archive=archive)], where)
     is_done = [job.is_done() for job in jobs]
     done = [job.folder for job, known in zip(jobs, is_done, strict=True) if known]
     if not done:

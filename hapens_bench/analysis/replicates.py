@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users
-from hapens_bench.runs.folder import RunFolder
+from hapens_bench.runs.archive import open_run
 
 Run = Mapping[str, Any]
 
@@ -56,7 +55,7 @@ class Replicates:
         if not self._users:
             for run in self.runs:
                 self._users[run["seed"]] = (
-                    RunFolder(Path(run["folder"])).read_frame("users").set_index("user")
+                    open_run(run["folder"]).read_frame("users").set_index("user")
                 )
         parts = [
             frame.loc[frame["selection"] == selection, metric]

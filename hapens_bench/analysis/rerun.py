@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -12,11 +11,11 @@ from typing import Any
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import identity
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")
 FOLLOWING = ("loss", "trainer")  # named only where they differ from what those four imply
-PLAIN_WORD = re.compile(r"[A-Za-z_][\w./:@-]*")
 
 
 def rerun_command(config: Mapping[str, Any]) -> str:
@@ -61,24 +60,8 @@ def _differences(
     yield from (f"~{prefix}{key}" for key in base if key not in wanted)
     for key, value in wanted.items():
         if key not in base:
-            yield f"+{prefix}{key}={written(value)}"
+            yield f"+{prefix}{key}={hydra_value(value)}"
         elif isinstance(value, Mapping) and isinstance(base[key], Mapping):
             yield from _differences(base[key], value, f"{prefix}{key}.")
         elif base[key] != value:
-            yield f"{prefix}{key}={written(value)}"
-
-
-def written(value: Any) -> str:
-    """Return a value in the grammar of Hydra's overrides."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{written(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(written, value)) + "]"
-    if not isinstance(value, str):
-        return str(value)
-    if PLAIN_WORD.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
-        return value
-    doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # a backslash counts only before a quote
-    return "'" + doubled.replace("'", r"\'") + "'"
+            yield f"{prefix}{key}={hydra_value(value)}"

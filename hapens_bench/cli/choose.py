@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", help="budget of each experiment, such as 16 or 16,8 (default: its own)"
     )
-    add_folders(parser, "results/tuning")
+    add_folders(parser, "tuning")
     parser.set_defaults(run=run_choose)
 
 
@@ -57,6 +57,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
         arguments.sampler,
         [int(n) for n in trials],
         arguments.out,
+        arguments.archive,
     )
     lines: list[Line] = []
     for row in written.chosen.to_dict("records"):

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw the epochs of this stage instead of the figure's own: "
         "held trains without the validation part, full trains on all of train",
     )
-    add_folders(parser, "results/figures")
+    add_folders(parser, "figures")
     parser.set_defaults(run=run_figure)
 
 
@@ -37,7 +37,12 @@ def run_figure(arguments: argparse.Namespace) -> int:
 
     where = parse_where(arguments.where)
     frame, notes = write_figure(
-        arguments.name, arguments.runs, arguments.out, where, arguments.stage
+        arguments.name,
+        arguments.runs,
+        arguments.out,
+        where,
+        arguments.stage,
+        arguments.archive,
     )
     print(
         f"{len(frame)} points; "

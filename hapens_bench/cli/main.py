@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "write one HTML file that shows every run",
     "choose": "write each sampler's best trial of a tuning experiment into conf/tuned",
     "runs": "list, show, compare and clear run folders",
+    "archive": "pack finished runs into small files that can be committed, and check them",
     "push": "fill a tracker from finished run folders",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }

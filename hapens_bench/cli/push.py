@@ -8,9 +8,11 @@ from pathlib import Path
 
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
+from hapens_bench.runs.archive import ArchivedRun, open_run
+from hapens_bench.runs.archiving import extract
 from hapens_bench.runs.files import DamagedRun
-from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load
 from hapens_bench.tracking.push import push
 
@@ -21,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tracker", choices=trackers)
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
+    )
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        help="folder of archives whose runs are extracted into --runs and pushed, too",
     )
     parser.add_argument("--dataset", nargs="*", default=[], help="only runs of these data sets")
     parser.add_argument("--sampler", nargs="*", default=[], help="only runs of these samplers")
@@ -43,15 +50,15 @@ def run_push(arguments: argparse.Namespace) -> int:
             option.
     """
     tracker = arguments.tracker
-    overrides = [f"logger={tracker}", f"paths.runs={arguments.runs}"]
+    overrides = [f"logger={tracker}", f"paths.runs={hydra_value(arguments.runs)}"]
     overrides += [f"logger.{tracker}.{option}" for option in arguments.set]
     options = compose_config(overrides)["logger"][tracker]
-    ledger = load(arguments.runs)
+    ledger = load(arguments.runs, arguments.archive)
     for reason in ledger.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     wanted = {"dataset": arguments.dataset, "sampler": arguments.sampler}
     folders = [
-        RunFolder(Path(run["folder"]))
+        open_run(run["folder"])
         for run in ledger.runs
         if all(not names or run[key] in names for key, names in wanted.items())
     ]
@@ -60,6 +67,8 @@ def run_push(arguments: argparse.Namespace) -> int:
     counts = {"pushed": 0, "pushed before": 0, "skipped": len(ledger.skipped), "failed": 0}
     for folder in folders:
         try:
+            if isinstance(folder, ArchivedRun):  # a tracker writes into the run folder
+                folder = extract(folder, arguments.runs)
             new = push(folder, tracker, options, arguments.again)
             counts["pushed" if new else "pushed before"] += 1
         except DamagedRun as error:

@@ -10,7 +10,7 @@ from hapens_bench.cli.folders import add_folders
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_folders(parser, "results/report.html")
+    add_folders(parser, "report.html")
     parser.set_defaults(run=run_report)
 
 
@@ -18,7 +18,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     """Write the report and print what was left out of it."""
     from hapens_bench.analysis.report.page import write_report
 
-    ledger = write_report(arguments.runs, arguments.out)
+    ledger = write_report(arguments.runs, arguments.out, arguments.archive)
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
     print(

@@ -14,6 +14,7 @@ from hapens_bench.analysis.formats import print_table
 from hapens_bench.analysis.query import Finished, finished, flat, narrow, parse_where
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.rerun import rerun_command
+from hapens_bench.cli.folders import add_runs
 from hapens_bench.config.identity import identity
 from hapens_bench.errors import UserError
 from hapens_bench.runs.ledger import Ledger, load
@@ -59,14 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--yes", action="store_true", help="remove them; without it they are only named"
             )
-        action.add_argument(
-            "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
-        )
+        if name in ("list", "show", "compare"):
+            add_runs(action)
+        else:
+            action.add_argument(
+                "--runs",
+                type=Path,
+                default=Path("runs"),
+                help="folder of run folders (default: runs)",
+            )
 
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Print a line for each finished run that passes the filter, then how many others there are."""
-    ledger = load(arguments.runs)
+    ledger = load(arguments.runs, arguments.archive)
     listed = finished(ledger.runs)
     if arguments.where:
         listed = narrow(listed, parse_where(arguments.where))
@@ -97,7 +104,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print everything about one run."""
-    run = find(load(arguments.runs), arguments.run_id)
+    run = find(load(arguments.runs, arguments.archive), arguments.run_id)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for key, value in run.items():
         if key != "selection":
@@ -123,7 +130,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """Print the keys in which two runs differ, their results, and the difference over users."""
-    ledger = load(arguments.runs)
+    ledger = load(arguments.runs, arguments.archive)
     a, b = (find(ledger, name) for name in arguments.run_ids)
     first, second = (flat(identity(run.config)) for run in finished([a, b]))
     keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]

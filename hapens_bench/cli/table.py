@@ -45,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with a table of conf/table: also compare its method with the others "
         "among users of few and of many items",
     )
-    add_folders(parser, "results/tables")
+    add_folders(parser, "tables")
     parser.set_defaults(run=run_table)
 
 
 def run_table(arguments: argparse.Namespace) -> int:
     """Print the table and write its files."""
-    ledger = load(arguments.runs)
+    ledger = load(arguments.runs, arguments.archive)
     for reason in ledger.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     if (arguments.name is None) == (arguments.rows is None):

@@ -49,7 +49,9 @@ def run_tune(arguments: argparse.Namespace) -> int:
     frame = search(plan, console)
     show_failed(frame, console)
     winners = best(frame)
-    folder = Path(plan.settings["out"]) / f"{plan.name}_{plan.settings['algorithm']}"
+    paths = plan.studies[0].base["paths"]
+    out = Path(plan.settings["out"] or f"{paths['out']}/tuning").expanduser()
+    folder = out / f"{plan.name}_{plan.settings['algorithm']}"
     said = write_evidence(
         frame.drop(columns=["command", "run_ids"]),
         summaries(plan, frame),

@@ -19,6 +19,7 @@ from hapens_bench.config.paths import conf_dir
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
     "resume": Key(str, choices=("auto", "force", "never")),
+    "archive": Key(str),
 }
 # An override of a key; group names have no dots.
 VALUE = re.compile(rf"({'|'.join(ROOT_KEYS)}|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOTALL)

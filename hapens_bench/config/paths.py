@@ -29,6 +29,18 @@ def conf_file(group: str, name: str) -> Path:
     return path
 
 
+def shipped_archive() -> Path:
+    """Return the folder of the archives that are shipped; a wheel has none."""
+    return conf_dir().parent / "results" / "archive"
+
+
+def archive_dir(named: str) -> Path | None:
+    """Return the folder of archives that a config's `archive` names; None for `ignore`."""
+    if named == "ignore":
+        return None
+    return shipped_archive() if named == "shipped" else Path(named).expanduser()
+
+
 def lacks_tuned_file(config: Mapping[str, Any]) -> str | None:
     """Return the missing file of conf/tuned that a config's `tuned` requires, else None."""
     tuned = config.get("tuned") or {}

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.paths import conf_file
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
@@ -58,8 +59,9 @@ def planned(
     datasets: Collection[str] = (),
     n_trials: int | None = None,
     samplers: Collection[str] = (),
+    archive: Path | None = None,
 ) -> list[Planned]:
-    """Return an experiment's trials, with their run folders below `runs`.
+    """Return an experiment's trials, with their run folders below `runs` or in an archive.
 
     A sweep of the experiment composes the same configs. `datasets` and `samplers` keep only these;
     `n_trials` replaces the experiment's own budget.
@@ -98,6 +100,10 @@ def planned(
             )
         for trial, setting in enumerate(tries):
             full = [f"experiment={name}", *combination, *setting]
-            job = Job(composed([*full, f"paths.runs={runs}"]), full)
+            folders = [
+                f"paths.runs={hydra_value(runs)}",
+                f"archive={hydra_value(archive or 'ignore')}",
+            ]
+            job = Job(composed([*full, *folders]), full)
             trials.append(Planned(params, trial, setting, job))
     return trials

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from hapens_bench.config.components import component_class
-from hapens_bench.config.paths import lacks_tuned_file
+from hapens_bench.config.identity import run_id
+from hapens_bench.config.paths import archive_dir, lacks_tuned_file
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
 from hapens_bench.launch.devices import pick_device
 from hapens_bench.launch.memory import check_memory
 from hapens_bench.launch.validate import check
+from hapens_bench.runs.archive import ArchivedRun, archived
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import ARTEFACTS, RunFolder, run_folder
 
@@ -39,10 +41,25 @@ class Job:
     reason: str = ""
     floor: Mapping[int, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def folder(self) -> RunFolder:
-        """The run folder, runs/<dataset>/<model>/<sampler>/<run_id>."""
-        return run_folder(self.config)
+        """The run folder, runs/<dataset>/<model>/<sampler>/<run_id>.
+
+        Where it is not finished and an archive has the run, the archived run. Trials that leave
+        arrays for others are not archived whole, so they are trained.
+        """
+        own = run_folder(self.config)
+        archives = archive_dir(self.config["archive"])
+        leaves = any(self.config["trainer"][key] for key in ARTEFACTS)
+        if archives is None or leaves or self.config["resume"] == "force":
+            return own
+        found = archived(archives, run_id(self.config))
+        return own if found is None or own.state() == "done" else found
+
+    @property
+    def archived(self) -> bool:
+        """Whether the results come from an archive."""
+        return isinstance(self.folder, ArchivedRun)
 
     @cached_property
     def prerequisite(self) -> Job | None:

@@ -26,7 +26,12 @@ PROTOCOL_PARTS = {
     name: Key(dict, optional=True)
     for name in ("subset", "candidates", "noise", "relabel", "judged")
 }
-PATH_KEYS = {"runs": Key(str), "cache": Key(str), "mirror": Key(str, optional=True)}
+PATH_KEYS = {
+    "out": Key(str),
+    "runs": Key(str),
+    "cache": Key(str),
+    "mirror": Key(str, optional=True),
+}
 
 
 def section_problems(config: Mapping[str, Any]) -> Iterator[str]:

@@ -68,9 +68,11 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
                 give_up(job)
         todo = [job for job in todo if job.state == "to run"]
     groups = group(todo)
-    done = sum(job.state == "done" for job in jobs)
+    known = sum(job.archived for job in jobs)
+    done = sum(job.state == "done" for job in jobs) - known
     console.print(
-        f"{len(jobs)} jobs: {done} done, {len(todo)} to run "
+        f"{len(jobs)} jobs: {f'{known} in the archive, ' if known else ''}{done} done, "
+        f"{len(todo)} to run "
         f"in {len(groups)} groups that can share packs"
     )
     if groups:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from hapens_bench.runs.archive import archives_below, open_run, summaries
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
+from hapens_bench.runs.summary import OF_A_RUN, check_summary
 
 INDEX = ".ledger.json"
-OF_A_RUN = ["run_id", "config_id", "split_id", "dataset", "protocol", "model", "sampler", "seed"]
 COLUMNS = [
     *OF_A_RUN,
     "selection",
@@ -68,8 +69,11 @@ class Ledger:
         return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def load(root: Path) -> Ledger:
+def load(root: Path, archive: Path | None = None) -> Ledger:
     """Return the ledger of all run folders <dataset>/<model>/<sampler>/<run_id> below `root`.
+
+    The runs of the archives in the folder `archive` are added. A run in both counts once, with the
+    results of its run folder; where the archive has others, `skipped` says so.
 
     The index <root>/.ledger.json keeps what was read, with the inode, size and time of its files.
     Run files are only ever replaced whole, so an entry is valid as long as nothing has changed. An
@@ -96,7 +100,25 @@ def load(root: Path) -> Ledger:
     unfinished = [
         {**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]
     ]
+    if archive is not None:
+        skipped += _add_archived(runs, archive)
     return Ledger(runs, unfinished, skipped)
+
+
+def _add_archived(runs: list[dict[str, Any]], archive: Path) -> list[str]:
+    """Add archived runs; return notes on what cannot be read and on results that differ."""
+    here = {run["run_id"]: run for run in runs}
+    archives, notes = archives_below(archive), []
+    for run in summaries(archives):
+        known = here.get(run["run_id"])
+        if known is None:
+            runs.append(run)
+        elif known["selection"] != run["selection"]:
+            notes.append(
+                f"the archived results of run {run['run_id']}: those in {known['folder']} differ, "
+                "and they count"
+            )
+    return [*(what for one in archives for what in (*one.skipped, *one.conflicts)), *notes]
 
 
 def epochs(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -114,9 +136,7 @@ def users(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def _together(runs: Sequence[dict[str, Any]], name: str) -> pd.DataFrame:
     frames = [
-        RunFolder(Path(run["folder"]))
-        .read_frame(name)
-        .assign(**{key: run[key] for key in OF_A_RUN})
+        open_run(run["folder"]).read_frame(name).assign(**{key: run[key] for key in OF_A_RUN})
         for run in runs
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=OF_A_RUN)
@@ -130,41 +150,8 @@ def _read(path: Path) -> dict[str, Any]:
     if status["state"] != "done":
         return {"status": status, "summary": None}
     summary = folder.read_summary()
-    missing = [
-        key for key in (*OF_A_RUN, "selection", "data_hash", "git_sha") if key not in summary
-    ]
-    if missing:
-        raise DamagedRun(f"summary.json lacks {', '.join(missing)}")
-    wrong = [
-        key
-        for key in (*OF_A_RUN, "data_hash", "git_sha")
-        if type(summary[key]) is not (int if key == "seed" else str)
-    ]
-    reports = summary["selection"]
-    if not isinstance(reports, dict) or not all(map(_is_report, reports.values())):
-        wrong.append("selection")
-    if wrong:
-        raise DamagedRun(
-            f"summary.json is not a trial's: a trial writes other values of {', '.join(wrong)}"
-        )
+    check_summary(summary)
     return {"status": status, "summary": summary}
-
-
-def _is_report(report: Any) -> bool:
-    """Return whether a selection's entry is complete.
-
-    It has an epoch, whether it converged, and test metrics (null: not a number).
-    """
-    if (
-        not isinstance(report, dict)
-        or type(report.get("epoch")) is not int
-        or type(report.get("converged")) is not bool
-    ):
-        return False
-    test = report.get("test")
-    return isinstance(test, dict) and all(
-        value is None or type(value) in (int, float) for value in test.values()
-    )
 
 
 def _stamp(path: Path) -> list[list[int]]:

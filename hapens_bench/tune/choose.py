@@ -115,11 +115,13 @@ def write_choice(
     samplers: Sequence[str],
     n_trials: Sequence[int],
     out: Path,
+    archive: Path | None = None,
 ) -> Written:
     """Write conf/tuned/<setting>/<dataset>-<model>-<sampler>.yaml and the evidence behind it.
 
     Several experiments form one budget: every sampler has its trials of all of them. `datasets` and
-    `samplers` limit the choice; `n_trials` replaces the experiments' own budgets.
+    `samplers` limit the choice; `n_trials` replaces the experiments' own budgets. Trials of
+    `archive` count as run.
 
     Raises:
         UserError: when budgets are not equal, or there is nothing to choose from.
@@ -128,7 +130,7 @@ def write_choice(
     trials = [
         trial
         for name, n in zip(names, budgets, strict=True)
-        for trial in planned(name, runs, datasets, n, samplers)
+        for trial in planned(name, runs, datasets, n, samplers, archive)
     ]
     frame = outcomes(trials)
     by_id = {trial.job.folder.path.name: trial for trial in trials}
@@ -144,7 +146,7 @@ def write_choice(
     ]
     command = " ".join(["hapens choose", ",".join(names), setting, *kept])
     for row in chosen.to_dict("records"):
-        write_tuned(setting, by_id[row["run_id"]], row, command, f"results/tuning/{names[0]}")
+        write_tuned(setting, by_id[row["run_id"]], row, command, str(out / names[0]))
     return Written(chosen, said)
 
 

@@ -36,7 +36,7 @@ KEYS = {
     "seed": Key(int, low=0, optional=True),
     "baseline": Key(str, optional=True),
     "setting": Key(str, optional=True),
-    "out": Key(str),
+    "out": Key(str, optional=True),
 }
 # The settings that change which trials a search proposes; its length does not.
 IDENTITY = ("algorithm", "startup", "batch", "seeds", "pruner", "warmup", "seed")

@@ -5,10 +5,11 @@ import shlex
 
 import pytest
 
-from hapens_bench.analysis.rerun import rerun_command, written
+from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import run_id
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 from tests.analysis.synthetic import config_of, made, make_run
 
@@ -100,7 +101,7 @@ def test_values_are_written_so_that_hydra_reads_them_back():
     ]
     values += [[1, "x y", [None]], {"a": 1, "b": {"c": "d e"}}, [], {}]
     for value in values:
-        assert compose_config([f"+probe={written(value)}"])["probe"] == value
+        assert compose_config([f"+probe={hydra_value(value)}"])["probe"] == value
 
 
 def test_no_command_is_given_for_what_is_not_here():

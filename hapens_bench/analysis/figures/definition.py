@@ -127,7 +127,12 @@ def chosen(name: str, where: Where, stage: str | None) -> dict[str, Any]:
 
 
 def write_figure(
-    name: str, runs: Path, out: Path, where: Where | None = None, stage: str | None = None
+    name: str,
+    runs: Path,
+    out: Path,
+    where: Where | None = None,
+    stage: str | None = None,
+    archive: Path | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Write <out>/<name>.svg, .png, .csv and .provenance.json.
 
@@ -141,9 +146,9 @@ def write_figure(
     definition = chosen(name, where, stage)
     kind = KINDS[definition["kind"]]
     if "experiment" in definition:
-        done, notes = from_experiment(definition["experiment"], runs, where)
+        done, notes = from_experiment(definition["experiment"], runs, where, archive)
     else:
-        done, notes = from_ledger(runs, where)
+        done, notes = from_ledger(runs, where, archive)
     kept, left_out = frames.usable(definition, done)
     drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
     frame, missing = kind.tabulate(definition, drawn)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from hapens_bench.analysis.replicates import Run
 from hapens_bench.analysis.report.leaderboard import Setting
+from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
-from hapens_bench.runs.folder import RunFolder
 
 HARDNESS = ("ratio", "percentile", "sigmoid", "false_negative_rate")
 # What a stage is measured on: `held` trains without the validation part, `full` on all of train.
@@ -51,7 +50,7 @@ def curves(setting: Setting, metrics: Sequence[str], skipped: list[str]) -> dict
 
 
 def _history(run: Run) -> pd.DataFrame:
-    frame = RunFolder(Path(run["folder"])).read_frame("history")
+    frame = open_run(run["folder"]).read_frame("history")
     missing = [name for name in ("epoch", "stage") if name not in frame]
     if missing or not is_integer_dtype(frame["epoch"]):
         raise DamagedRun(f"history.parquet has no usable {', '.join(missing) or 'epoch'}")

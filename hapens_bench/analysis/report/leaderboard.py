@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy as np
 from hapens_bench.analysis.labels import differing, names, values
 from hapens_bench.analysis.replicates import Replicates, Run
 from hapens_bench.config.identity import run_id
+from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
-from hapens_bench.runs.folder import RunFolder, parse_config
+from hapens_bench.runs.folder import parse_config
 
 KEYS = ("dataset", "protocol", "model", "sampler", "split_id", "data_hash", "config_id")
 MOST = 12  # settings to compare, for each data set, protocol, split and selection
@@ -65,7 +65,7 @@ def settings_of(runs: Sequence[Run], skipped: list[str]) -> list[Setting]:
         setting = groups.setdefault(key, Setting([], **dict(zip(KEYS, key, strict=True))))
         setting.runs.append(run)
         try:
-            sections = RunFolder(Path(run["folder"])).config_sections()
+            sections = open_run(run["folder"]).config_sections()
             config = parse_config(sections)
             if _id_of(config) != run["run_id"]:
                 raise DamagedRun(f"config.yaml is not the one of run {run['run_id']}")

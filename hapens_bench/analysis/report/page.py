@@ -51,17 +51,17 @@ DASHES: dict[Any, tuple[float, ...]] = {
 UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def write_report(root: Path, out: Path) -> Ledger:
-    """Write the report of all runs below `root` to the file `out`.
+def write_report(root: Path, out: Path, archive: Path | None = None) -> Ledger:
+    """Write the report of all runs below `root` and of an archive to the file `out`.
 
     Return the ledger, with everything that was skipped.
 
     Raises:
         UserError: when there is no such folder, or the file cannot be written.
     """
-    if not root.is_dir():
+    if not root.is_dir() and (archive is None or not archive.is_dir()):
         raise UserError(f"there is no folder {root}")
-    ledger = load(root)
+    ledger = load(root, archive)
     text = render(ledger, root)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

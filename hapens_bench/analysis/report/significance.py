@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from pandas.api.types import is_integer_dtype
 from hapens_bench.analysis.replicates import Run
 from hapens_bench.analysis.report.leaderboard import Setting, compared, metrics_of
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users_together
+from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
-from hapens_bench.runs.folder import RunFolder
 
 UNREADABLE = "a users.parquet cannot be used: no test"
 
@@ -47,7 +46,7 @@ class UserScores:
         folder = run["folder"]
         if folder not in self._frames:
             try:
-                frame = RunFolder(Path(folder)).read_frame("users")
+                frame = open_run(folder).read_frame("users")
                 if (
                     "selection" not in frame
                     or "user" not in frame
