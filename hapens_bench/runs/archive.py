@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import torch
 
 from hapens_bench.config.identity import run_id
-from hapens_bench.metrics import FULL, parse_metric, per_user
+from hapens_bench.metrics import FULL, METRICS, parse_metric, per_user
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import SECTION, RunFolder, parse_config
 from hapens_bench.runs.summary import check_summary
@@ -143,6 +143,8 @@ class Archive:
     def users(self, row: Row) -> pd.DataFrame:
         """Return each user's test metrics by selection, computed from ranks.
 
+        Metrics of a user's own are left out: an archive must not name code to run.
+
         Raises:
             DamagedRun: when a file cannot be read, or the ranks are no hits of these users.
         """
@@ -151,7 +153,7 @@ class Archive:
         for selection, report in row.summary["selection"].items():
             try:
                 own = ranks[ranks["selection"] == selection]
-                values = metrics_of(own, counts, list(report["test"]))
+                values = metrics_of(own, counts, [name for name in report["test"] if known(name)])
             except Exception as error:
                 raise DamagedRun(f"the ranks of run {row.run_id} are damaged: {error}") from error
             columns = {"selection": selection, "user": counts["user"].to_numpy(), **values}
@@ -186,6 +188,11 @@ def check_row(row: Row) -> None:
     same = all(row.summary[key] == config[key]["name"] for key in ("dataset", "model", "sampler"))
     if row.summary["run_id"] != row.run_id or row.summary["seed"] != config["seed"] or not same:
         raise DamagedRun(f"its summary is not that of run {row.run_id}")
+
+
+def known(metric: str) -> bool:
+    """Return whether a metric is one of the suite's."""
+    return metric.removeprefix(FULL).partition("@")[0] in METRICS
 
 
 def metrics_of(ranks: pd.DataFrame, counts: pd.DataFrame, names: list[str]) -> dict[str, Any]:
