@@ -11,7 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hapens_bench.errors import UserError
@@ -121,3 +124,37 @@ def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str
             )
         values[name] = value.double()
     return values
+
+
+def is_ours(metric: str) -> bool:
+    """Return whether a metric is one of the suite's."""
+    return metric.removeprefix(FULL).partition("@")[0] in METRICS
+
+
+def of_ranks(
+    ranks: pd.DataFrame, counts: pd.DataFrame, names: list[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return metrics of users from the ranks of their hits; `full/...` from the ranking `full/`.
+
+    Shape:
+        ranks: columns ranking, user, rank; counts: columns user, relevant, a row a user -> each
+        metric [n].
+
+    Raises:
+        KeyError: when a user of `ranks` is not in `counts`.
+    """
+    place = pd.Series(range(len(counts)), index=counts["user"].to_numpy())
+    relevant = torch.from_numpy(counts["relevant"].to_numpy().astype("int64"))
+    values: dict[str, NDArray[np.float64]] = {}
+    for prefix in ("", FULL):
+        own = [name for name in names if name.startswith(FULL) == bool(prefix)]
+        if not own:
+            continue
+        plain = [name.removeprefix(prefix) for name in own]
+        K = max(parse_metric(name)[1] for name in plain)
+        hits = np.zeros((len(counts), K), dtype=bool)
+        rows = ranks[(ranks["ranking"] == prefix) & (ranks["rank"] < K)]
+        hits[place.loc[rows["user"]].to_numpy(), rows["rank"].to_numpy()] = True
+        found = per_user(torch.from_numpy(hits), relevant, plain)
+        values |= {f"{prefix}{name}": value.numpy() for name, value in found.items()}
+    return {name: values[name] for name in names}
