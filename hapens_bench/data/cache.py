@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import uuid
@@ -29,6 +30,10 @@ def read_cache(path: Path, name: str) -> Split | None:
             )
             if "negatives" in arrays:
                 split = replace(split, negatives=arrays["negatives"])
+            for key in ("user_ids", "item_ids"):
+                if key in arrays:
+                    ids = np.array(json.loads(arrays[key].tobytes()), dtype=object)
+                    split = replace(split, **{key: ids})
             if str(arrays["data_hash"]) != split.data_hash:
                 raise ValueError("its hash is wrong")
     except DAMAGED as error:
@@ -44,6 +49,9 @@ def write_cache(path: Path, split: Split) -> None:
     arrays: dict[str, Any] = {key: getattr(split, key) for key in ("train", "valid", "test")}
     if split.negatives is not None:
         arrays["negatives"] = split.negatives
+    for key in ("user_ids", "item_ids"):
+        if (ids := getattr(split, key)) is not None:
+            arrays[key] = np.frombuffer(json.dumps(ids.tolist()).encode(), dtype=np.uint8)
     try:
         with open(temporary, "wb") as file:
             np.savez(

@@ -79,6 +79,8 @@ def split_log(
         sort_pairs(valid),
         sort_pairs(test),
         relevant,
+        user_ids=log.user_ids,
+        item_ids=log.item_ids,
     )
     return with_negatives(checked(split), protocol)
 
@@ -141,16 +143,27 @@ def keep_published(name: str, read: Published, protocol: Mapping[str, Any]) -> S
 
 def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
     test = sort_pairs(read.test)
-    if read.valid is not None:
-        valid = sort_pairs(read.valid)
-        train = without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
-        return Split(name, read.n_users, read.n_items, train, valid, test)
     train = without(sort_pairs(read.train), test, read.n_items)
-    if protocol["split"]["kind"] == "leave_one_out":
-        held = splits.one_per_user(train, protocol["valid"]["seed"])
+    if read.valid is not None:
+        valid = without(sort_pairs(read.valid), test, read.n_items)
+        train = without(train, valid, read.n_items)
     else:
-        held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
-    return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
+        if protocol["split"]["kind"] == "leave_one_out":
+            held = splits.one_per_user(train, protocol["valid"]["seed"])
+        else:
+            rule = protocol["valid"]
+            held = splits.carve_validation(train, rule["share"], rule["seed"])
+        train, valid = train[~held], train[held]
+    return Split(
+        name,
+        read.n_users,
+        read.n_items,
+        train,
+        valid,
+        test,
+        user_ids=read.user_ids,
+        item_ids=read.item_ids,
+    )
 
 
 def with_negatives(

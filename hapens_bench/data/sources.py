@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import logging
@@ -39,8 +40,12 @@ class SourceFile:
 
 
 def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:
-    """Return the file's path in the mirror or the downloads, or None; nothing is fetched."""
-    places = [] if mirror is None else [mirror / file.mirror, mirror / f"{file.mirror}.gz"]
+    """Return the file's path in the mirror or the downloads, or None; nothing is fetched.
+
+    Where the place in the mirror is an absolute path, it needs no mirror.
+    """
+    folder = Path("/") if Path(file.mirror).is_absolute() else mirror
+    places = [] if folder is None else [folder / file.mirror, folder / f"{file.mirror}.gz"]
     return next((p for p in [*places, download_path(file, cache)] if p.is_file()), None)
 
 
@@ -104,7 +109,7 @@ def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, unzipped if it is gzipped.
+    """Return the content of a file, unzipped if it is gzipped, without a byte order mark.
 
     Raises:
         UserError: when it is empty, truncated or not readable.
@@ -113,6 +118,7 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
+        content = content.removeprefix(codecs.BOM_UTF8)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(
             f"{path} is cut off or damaged ({error}); remove it and fetch it again"

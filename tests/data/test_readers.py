@@ -149,7 +149,8 @@ def test_a_bad_adjacency_line_is_named(tmp_path):
     good = write(tmp_path / "good", "0 1\n")
     for text, message in (
         ("0 1\n1 2 x\n", "line 2: expected whole numbers"),
-        ("0 -1\n", "negative"),
+        ("0 -1\n", "line 1: expected whole numbers from 0"),
+        ("0 1_2\n", "line 1: expected whole numbers from 0"),
         ("0 99999999999999999999\n", "line 1: expected whole numbers"),
         ("0\n1\n", "holds no pair"),
         ("", "is empty"),
