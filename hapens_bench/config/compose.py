@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hapens_bench.config.identity import canonical
 from hapens_bench.config.keys import Key
+from hapens_bench.config.own_files import is_own, with_content
 from hapens_bench.config.paths import conf_dir
 
 ROOT_KEYS = {
@@ -25,11 +26,17 @@ VALUE = re.compile(rf"({'|'.join(ROOT_KEYS)}|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOT
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a composed config as resolved plain containers, without Hydra's own part."""
+    """Return a composed config as resolved plain containers, without Hydra's own part.
+
+    The files of a data set of one's own have absolute paths and checksums in it.
+    """
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     exact = 2**53  # numbers such as 1e3 become integers, where that is exact
-    return {str(key): canonical(value, exact) for key, value in container.items() if key != "hydra"}
+    kept = {str(key): canonical(value, exact) for key, value in container.items() if key != "hydra"}
+    if isinstance(kept.get("dataset"), dict) and is_own(kept["dataset"]):
+        kept["dataset"] = with_content(kept["dataset"])
+    return kept
 
 
 def compose_config(overrides: Sequence[str]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hapens_bench.data.interactions import Split
+from hapens_bench.data.interactions import Ids, Split
 from hapens_bench.data.parsing import DAMAGED
 
 LOG = logging.getLogger("hapens_bench.data")
@@ -30,10 +31,9 @@ def read_cache(path: Path, name: str) -> Split | None:
             )
             if "negatives" in arrays:
                 split = replace(split, negatives=arrays["negatives"])
-            for key in ("user_ids", "item_ids"):
-                if key in arrays:
-                    ids = np.array(json.loads(arrays[key].tobytes()), dtype=object)
-                    split = replace(split, **{key: ids})
+            split = replace(
+                split, user_ids=_ids(arrays, "user_ids"), item_ids=_ids(arrays, "item_ids")
+            )
             if str(arrays["data_hash"]) != split.data_hash:
                 raise ValueError("its hash is wrong")
     except DAMAGED as error:
@@ -41,6 +41,10 @@ def read_cache(path: Path, name: str) -> Split | None:
         return None
     LOG.info("read %s from the cache", name)
     return split
+
+
+def _ids(arrays: Mapping[str, Any], key: str) -> Ids | None:
+    return np.array(json.loads(arrays[key].tobytes()), dtype=object) if key in arrays else None
 
 
 def write_cache(path: Path, split: Split) -> None:

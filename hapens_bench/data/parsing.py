@@ -45,7 +45,7 @@ def read_table(
     texts: frozenset[str] | set[str] = frozenset(),
     first_line: int = 1,
 ) -> pd.DataFrame:
-    """Return the columns of numbers in lines of separated values; an error names the first bad line.
+    """Return the columns of numbers in lines of separated values; errors name the first bad line.
 
     Whole numbers are never read as floats. Empty lines are skipped, and fields may be quoted.
 

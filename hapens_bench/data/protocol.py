@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from hapens_bench.errors import UserError
 LOG = logging.getLogger("hapens_bench.data")
 REQUIRED = {
     "split": {
-        "kind": Key(str, choices=("random", "chronological", "leave_one_out")),
+        "kind": Key(str, choices=("random", "chronological", "temporal", "leave_one_out")),
         "test": Key(float, above=0, high=0.9),
         "seed": Key(int, low=0),
     },
@@ -68,9 +68,20 @@ def split_log(
         UserError: when nothing is left, a user has all items, or the protocol does not fit the log.
     """
     log = _filtered(name, log, protocol)
+    if protocol["split"]["kind"] == "temporal":
+        rows = len(log)
+        shares = protocol["valid"]["share"], protocol["split"]["test"]
+        log, *times = splits.temporal(log, *shares)
+        if dropped := rows - len(log):
+            LOG.warning(
+                "%s: %d rows of users without a row before time %d are left out",
+                *(name, dropped, times[0]),
+            )
+    else:
+        times = []
     if relevant is None:
         log = filters.renumber(log)
-    train, valid, test = _parts(log, protocol)
+    train, valid, test = _parts(log, protocol, times)
     split = Split(
         name,
         log.n_users,
@@ -110,13 +121,18 @@ def _filtered(name: str, log: Interactions, protocol: Mapping[str, Any]) -> Inte
     return filters.random_users(log, subset["users"], subset["seed"])
 
 
-def _parts(log: Interactions, protocol: Mapping[str, Any]) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the train, validation and test pairs of a filtered log."""
+def _parts(
+    log: Interactions, protocol: Mapping[str, Any], times: Sequence[int]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the train, validation and test pairs of a filtered log; `times` are `temporal`'s."""
     rule, share = protocol["split"], protocol["valid"]["share"]
     pairs = np.column_stack([log.user, log.item])
     if rule["kind"] == "leave_one_out":
         held, test = splits.leave_one_out(log)
         return pairs[~held & ~test], pairs[held], pairs[test]
+    if times and log.time is not None:
+        place = np.searchsorted(times, log.time, side="right")
+        return pairs[place == 0], pairs[place == 1], pairs[place == 2]
     if rule["kind"] == "random":
         test = splits.random_per_user(log, rule["test"], rule["seed"])
         rest = sort_pairs(pairs[~test])

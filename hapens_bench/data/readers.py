@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import zipfile
 from collections.abc import Callable, Mapping
@@ -187,12 +188,12 @@ def leave_one_out(paths: Paths) -> Published:
         train = np.column_stack(
             [whole_numbers(path, arrays, name, (n,)) for name in ("train_user", "train_item")]
         )
-        held = (
+        items_of = (
             whole_numbers(path, arrays, f"{part}_item_all55187", (None,))
             for part in ("valid", "test")
         )
         valid, test = (
-            np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in held
+            np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in items_of
         )
     negatives = (
         whole_numbers(path, arrays, "test_neg", (n_users, None)) if "test_neg" in arrays else None
@@ -232,6 +233,29 @@ KINDS = {  # kind of split in the files of a reader; the other readers return lo
     "leave_one_out": "leave_one_out",
     "ncf": "leave_one_out",
 }
+
+
+def reader_of(name: str) -> Callable[[Paths], Interactions | Published]:
+    """Return a reader by its name, or a function elsewhere by its dotted name.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if name in READERS:
+        return READERS[name]
+    module, _, function = str(name).rpartition(".")
+    reason = "no such reader"
+    try:
+        found = getattr(importlib.import_module(module), function)
+        if callable(found):
+            return found
+        reason = "it is no function"
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = str(error) if module else reason
+    raise UserError(
+        f"the reader {name!r} cannot be taken ({reason}); choose one of {', '.join(READERS)}, "
+        "or name a function as in mypackage.read"
+    )
 
 
 def from_frame(table: pd.DataFrame) -> Interactions:

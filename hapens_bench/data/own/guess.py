@@ -1,0 +1,178 @@
+"""Guesses about a table: its delimiter, its header, and which column is what."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hapens_bench.data.own.table import COLUMNS
+from hapens_bench.errors import UserError
+
+DELIMITERS = ("::", "\t", ",", ";", "|", " ")
+WORDS = {"tab": "\t", "space": " ", "comma": ",", "\\t": "\t"}
+# Names of columns without signs and capitals; where a table has several of them, the first counts.
+KNOWN = {
+    "user": "user userid reviewerid reviewer customerid customer memberid visitorid personid "
+    "accountid readerid listenerid username uid u",
+    "item": "item itemid asin parentasin movieid movie productid product businessid bookid isbn "
+    "songid trackid artistid articleid newsid gameid appid recipeid poiid venueid locationid "
+    "gmapid sku iid i",
+    "rating": "rating ratings overall score stars star ratingvalue reviewrating rate r",
+    "time": "timestamp time unixreviewtime unixtime ts timestampms datetime date createdat "
+    "eventtime reviewtime timestamps t",
+}
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+TIME = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d([T ].*)?")
+LARGEST_RATING = 100  # of a column without a name that is taken for a rating
+
+
+def fields(line_or_lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Return the fields of lines; quotes count, except beside delimiters of several characters."""
+    if len(delimiter) > 1:
+        return [line.split(delimiter) for line in line_or_lines]
+    if delimiter == " ":
+        return [line.split() for line in line_or_lines]
+    return [row for row in csv.reader(line_or_lines, delimiter=delimiter) if row]
+
+
+def delimiter_of(sample: Sequence[str]) -> str | None:
+    """Return the delimiter that cuts the most lines into equally many fields.
+
+    None means lines of words, of any number: an adjacency file.
+    """
+    best, share = None, 0.0
+    for delimiter in DELIMITERS:
+        counts = Counter(map(len, fields(sample, delimiter)))
+        usual, n = counts.most_common(1)[0]
+        if usual > 1 and n / counts.total() > share:
+            best, share = delimiter, n / counts.total()
+    words = Counter(len(line.split()) for line in sample)
+    listed = not any(sign in line for line in sample for sign in ("::", ",", ";", "|", '"'))
+    if listed and len(words) > 1 and share < 1:
+        return None
+    return best or ","
+
+
+def has_header(rows: Sequence[Sequence[str]], columns: Mapping[str, Any]) -> bool:
+    """Return whether the first row names the columns.
+
+    It does where one of its fields is a known or a given name, or has no number where all rows
+    below have one.
+    """
+    first, rest = [plain_name(name) for name in rows[0]], rows[1:]
+    given = {value for value in columns.values() if isinstance(value, str)}
+    if given & {*rows[0], *first}:
+        return True
+    if any(_role(name) for name in rows[0] if len(name) > 1):
+        return True
+    return bool(rest) and any(
+        not NUMBER.fullmatch(name) and all(NUMBER.fullmatch(value) for value in below)
+        for name, below in zip(rows[0], zip(*rest), strict=False)
+    )
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name without the type that RecBole appends, as in `user_id:token`."""
+    return name.strip().partition(":")[0] or name.strip()
+
+
+def take(
+    path: object,
+    names: Sequence[str] | None,
+    rows: Sequence[Sequence[Any]],
+    columns: Mapping[str, Any],
+) -> dict[str, int]:
+    """Return the place of the column for each of user, item, and, if there, rating and time.
+
+    `names` are those of a header, `rows` the first rows, by which columns without names are told.
+
+    Raises:
+        UserError: when the user's or the item's column is not known, or a given one is not there.
+    """
+    width = len(names) if names is not None else len(rows[0])
+    taken: dict[str, int] = {}
+    for role in COLUMNS:
+        wanted = columns[role]
+        if wanted is not None and wanted != "auto":
+            taken[role] = _given(path, role, wanted, names, width)
+    for role in COLUMNS:
+        if columns[role] == "auto":
+            free = [at for at in range(width) if at not in taken.values()]
+            at = _guess(role, names, rows, free, width)
+            if at is not None:
+                taken[role] = at
+    for role in ("user", "item"):
+        if role not in taken:
+            shown = ", ".join(map(str, names)) if names else f"the places 0 to {width - 1}"
+            raise UserError(
+                f"{path}: which column holds the {role}s? It has {shown}; "
+                f"name one with dataset.columns.{role}"
+            )
+    if len(set(taken.values())) < len(taken):
+        raise UserError(
+            f"{path}: dataset.columns takes one column twice: "
+            + ", ".join(f"{role} is column {at}" for role, at in taken.items())
+        )
+    return {role: taken[role] for role in COLUMNS if role in taken}
+
+
+def words_of(taken: Mapping[str, int], names: Sequence[str] | None) -> str:
+    """Return in words which columns were taken."""
+    shown = {role: plain_name(names[at]) if names else f"column {at}" for role, at in taken.items()}
+    return ", ".join(f"{role} is {name}" for role, name in shown.items())
+
+
+def _given(path: object, role: str, wanted: Any, names: Sequence[str] | None, width: int) -> int:
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < width:
+        return wanted
+    if names is not None and isinstance(wanted, str):
+        matches = [at for at, name in enumerate(names) if wanted in (name, plain_name(name))]
+        if matches:
+            return matches[0]
+    shown = f"{', '.join(map(str, names))}, or " if names is not None else ""
+    raise UserError(
+        f"{path}: dataset.columns.{role} is {wanted!r}, but there are the columns {shown}"
+        f"0 to {width - 1} by their place"
+    )
+
+
+def _role(name: str) -> str | None:
+    signs = re.sub(r"[^a-z0-9]", "", plain_name(name).lower())
+    return next((role for role, known in KNOWN.items() if signs in known.split()), None)
+
+
+def _guess(
+    role: str,
+    names: Sequence[str] | None,
+    rows: Sequence[Sequence[Any]],
+    free: Sequence[int],
+    width: int,
+) -> int | None:
+    """Return the place of a role's column, or None where no free column looks like it."""
+    if names is not None:
+        simple = {re.sub(r"[^a-z0-9]", "", plain_name(names[at]).lower()): at for at in free[::-1]}
+        known = [simple[name] for name in KNOWN[role].split() if name in simple]
+        if role in ("user", "item"):
+            return known[0] if known else free[0] if width == 2 and free else None
+        fits = (at for at in known if all(_looks(role, row[at]) for row in rows))
+        return next(fits, None)
+    if role in ("user", "item"):
+        return free[0] if free else None
+    candidates = free[:1] if role == "rating" else free
+    fits = (at for at in candidates if all(_looks(role, row[at], True) for row in rows))
+    return next(fits, None)
+
+
+def _looks(role: str, value: Any, nameless: bool = False) -> bool:
+    """Return whether a value may be a rating or a time; stricter where the column has no name."""
+    if not isinstance(value, str):  # of a typed column, which `exact` checks
+        return True
+    value = value.strip()
+    if role == "rating":
+        return bool(NUMBER.fullmatch(value)) and (
+            not nameless or abs(float(value)) <= LARGEST_RATING
+        )
+    return bool(TIME.fullmatch(value) or (not nameless and NUMBER.fullmatch(value)))
