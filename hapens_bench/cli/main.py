@@ -14,12 +14,14 @@ from hapens_bench.cli.errors import guarded
 
 COMMANDS = {
     "train": "train trials; takes Hydra overrides (see: hapens train --help)",
-    "data": "list, fetch, verify and describe the data sets",
+    "data": "list, fetch, verify and describe the data sets, and add your own",
     "table": "print and write a table of the finished runs: a paper's or your own",
     "figure": "draw curves, grids, bars or paths from the finished runs",
     "report": "write one HTML file that shows every run",
     "choose": "write each sampler's best trial of a tuning experiment into conf/tuned",
     "runs": "list, show, compare and clear run folders",
+    "export": "write a run's user and item vectors, with the ids of your files",
+    "recommend": "print or write a run's best items for users, with the ids of your files",
     "push": "fill a tracker from finished run folders",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }

@@ -78,6 +78,13 @@ class Split:
     user_ids: Ids | None = None
     item_ids: Ids | None = None
 
+    def called(self) -> tuple[Ids, Ids]:
+        """Return what users and items are called in the files: [U] and [I] texts."""
+        return tuple(
+            np.array([str(number) for number in range(n)], dtype=object) if ids is None else ids
+            for ids, n in ((self.user_ids, self.n_users), (self.item_ids, self.n_items))
+        )
+
     @cached_property
     def full_train(self) -> IntArray:
         """Train and validation pairs together, sorted."""

@@ -67,18 +67,15 @@ def split_log(
     Raises:
         UserError: when nothing is left, a user has all items, or the protocol does not fit the log.
     """
-    log = _filtered(name, log, protocol)
+    dropped: dict[str, int] = {}
+    log = _filtered(name, log, protocol, dropped)
+    times: Sequence[int] = ()
     if protocol["split"]["kind"] == "temporal":
-        rows = len(log)
-        shares = protocol["valid"]["share"], protocol["split"]["test"]
+        rows, shares = len(log), (protocol["valid"]["share"], protocol["split"]["test"])
         log, *times = splits.temporal(log, *shares)
-        if dropped := rows - len(log):
-            LOG.warning(
-                "%s: %d rows of users without a row before time %d are left out",
-                *(name, dropped, times[0]),
-            )
-    else:
-        times = []
+        dropped[f"protocol.split.kind=temporal (users with no row before time {times[0]})"] = (
+            rows - len(log)
+        )
     if relevant is None:
         log = filters.renumber(log)
     train, valid, test = _parts(log, protocol, times)
@@ -93,18 +90,30 @@ def split_log(
         user_ids=log.user_ids,
         item_ids=log.item_ids,
     )
-    return with_negatives(checked(split), protocol)
+    split = with_negatives(checked(split), protocol)
+    for reason, rows in dropped.items():
+        if rows:
+            LOG.warning("%s: %s drops %s rows", name, reason, f"{rows:,}")
+    return split
 
 
-def _filtered(name: str, log: Interactions, protocol: Mapping[str, Any]) -> Interactions:
+def _filtered(
+    name: str, log: Interactions, protocol: Mapping[str, Any], dropped: dict[str, int]
+) -> Interactions:
+    """Return the log after its filters; `dropped` gets the rows that each of them takes out."""
     rules = protocol["filter"]
-    if rules["min_rating"] is not None:
-        log = filters.at_least_rating(log, rules["min_rating"])
-    log = filters.distinct(log)
-    if rules["k_core"] is not None:
-        log = filters.k_core(log, rules["k_core"])
-    if rules["min_user"] is not None:
-        log = filters.min_per_user(log, rules["min_user"])
+    steps = {
+        "min_rating": filters.at_least_rating,
+        "k_core": filters.k_core,
+        "min_user": filters.min_per_user,
+    }
+    for key, step in steps.items():
+        if rules[key] is not None:
+            rows = len(log)
+            log = step(log, rules[key])
+            dropped[f"protocol.filter.{key}={rules[key]:g}"] = rows - len(log)
+        if key == "min_rating":  # the other filters count pairs, not rows
+            log = filters.distinct(log)
     if not len(log):
         raise UserError(f"protocol.filter leaves nothing of {name}")
     subset = protocol.get("subset") or {"users": None}
