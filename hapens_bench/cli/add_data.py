@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hapens_bench.analysis.rerun import written
 from hapens_bench.config.compose import compose_config
+from hapens_bench.config.overrides import written
 from hapens_bench.config.own_files import PARTS
 from hapens_bench.config.paths import conf_dir, user_conf_dir
 from hapens_bench.data.own.read import Own, read_own

@@ -80,10 +80,7 @@ class Split:
 
     def called(self) -> tuple[Ids, Ids]:
         """Return what users and items are called in the files: [U] and [I] texts."""
-        return tuple(
-            np.array([str(number) for number in range(n)], dtype=object) if ids is None else ids
-            for ids, n in ((self.user_ids, self.n_users), (self.item_ids, self.n_items))
-        )
+        return _called(self.user_ids, self.n_users), _called(self.item_ids, self.n_items)
 
     @cached_property
     def full_train(self) -> IntArray:
@@ -119,6 +116,10 @@ class Split:
         return hashlib.sha256(
             np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()
         ).hexdigest()[:16]
+
+
+def _called(ids: Ids | None, n: int) -> Ids:
+    return np.array([str(number) for number in range(n)], dtype=object) if ids is None else ids
 
 
 def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:

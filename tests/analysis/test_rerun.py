@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from hapens_bench.analysis.rerun import rerun_command, written
+from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import run_id
 from hapens_bench.config.paths import conf_dir

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def read_parquet(path: Path, content: bytes, options: Mapping[str, Any]) -> Tabl
         file = parquet.ParquetFile(pa.BufferReader(content))
         names = [name for name in file.schema_arrow.names if not name.startswith(INDEX)]
         first = next(file.iter_batches(SAMPLE, columns=names), None)
-        taken = take(path, names, first, options["columns"])
+        rows = [list(row.values()) for row in first.to_pylist()] if first is not None else []
+        taken = take(path, names, rows, options["columns"])
         table = file.read(columns=[names[at] for at in taken.values()])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -39,7 +40,7 @@ def read_parquet(path: Path, content: bytes, options: Mapping[str, Any]) -> Tabl
 
 
 def take(
-    path: object, names: list[str], first: pa.RecordBatch | None, columns: Mapping[str, Any]
+    path: object, names: Sequence[str], rows: Sequence[Sequence[Any]], columns: Mapping[str, Any]
 ) -> dict[str, int]:
     """Return the places of the columns to take, told by their names and the first rows.
 
@@ -49,9 +50,8 @@ def take(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{path} has two columns {twice!r}")
-    if first is None or not len(first):
+    if not rows:
         raise UserError(f"{path} has no rows")
-    rows = [list(row.values()) for row in first.to_pylist()]
     return guess.take(path, names, rows, columns)
 
 
