@@ -69,20 +69,18 @@ def _taken(frame: Any, columns: Mapping[str, Any]) -> tuple[pa.Table, dict[str, 
     """
     if not isinstance(frame, (pa.Table, pd.DataFrame)) and hasattr(frame, "to_pandas"):
         frame = frame.to_pandas()
-    if not isinstance(frame, (pa.Table, pd.DataFrame)):
-        raise UserError(f"a frame is needed, or what has to_pandas, not {type(frame).__name__}")
-    arrow = isinstance(frame, pa.Table)
-    names = list(map(str, frame.column_names if arrow else frame.columns))
-    head = frame.slice(0, SAMPLE).to_pylist() if arrow else frame.head(SAMPLE).to_numpy()
-    rows = [list(row.values()) if arrow else list(row) for row in head]
-    taken = take("the frame", names, rows, columns)
-    places = list(taken.values())
     try:
-        table = (
-            frame.select(places)
-            if arrow
-            else pa.Table.from_pandas(frame.iloc[:, places], preserve_index=False)
-        )
+        if isinstance(frame, pa.Table):
+            rows = [list(row.values()) for row in frame.slice(0, SAMPLE).to_pylist()]
+            taken = take("the frame", frame.column_names, rows, columns)
+            table = frame.select(list(taken.values()))
+        elif isinstance(frame, pd.DataFrame):
+            rows = [list(row) for row in frame.head(SAMPLE).itertuples(index=False)]
+            taken = take("the frame", [str(name) for name in frame.columns], rows, columns)
+            chosen = frame.iloc[:, list(taken.values())]
+            table = pa.Table.from_pandas(chosen, preserve_index=False)
+        else:
+            raise UserError(f"a frame is needed, or what has to_pandas, not {type(frame).__name__}")
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         reason = " ".join(map(str, error.args))[:200]
         raise UserError(
