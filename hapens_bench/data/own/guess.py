@@ -24,7 +24,7 @@ KNOWN = {
     "time": "timestamp time unixreviewtime unixtime ts timestampms datetime date createdat "
     "eventtime reviewtime timestamps t",
 }
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
+NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 TIME = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d([T ].*)?")
 LARGEST_RATING = 100  # of a column without a name that is taken for a rating
 
@@ -45,7 +45,10 @@ def delimiter_of(sample: Sequence[str]) -> str | None:
     """
     best, share = None, 0.0
     for delimiter in DELIMITERS:
-        counts = Counter(map(len, fields(sample, delimiter)))
+        try:
+            counts = Counter(map(len, fields(sample, delimiter)))
+        except csv.Error:
+            continue
         usual, n = counts.most_common(1)[0]
         if usual > 1 and n / counts.total() > share:
             best, share = delimiter, n / counts.total()
@@ -66,7 +69,9 @@ def has_header(rows: Sequence[Sequence[str]], columns: Mapping[str, Any]) -> boo
     given = {value for value in columns.values() if isinstance(value, str)}
     if given & {*rows[0], *first}:
         return True
-    if any(_role(name) for name in rows[0] if len(name) > 1):
+    known = {_role(name): name for name in first}
+    known.pop(None, None)
+    if len(known) > 1 or any(len(name) > 1 for name in known.values()):
         return True
     return bool(rest) and any(
         not NUMBER.fullmatch(name) and all(NUMBER.fullmatch(value) for value in below)
@@ -157,16 +162,19 @@ def _guess(
         known = [simple[name] for name in KNOWN[role].split() if name in simple]
         if role in ("user", "item"):
             return known[0] if known else free[0] if width == 2 and free else None
-        fits = (at for at in known if all(_looks(role, row[at]) for row in rows))
-        return next(fits, None)
+        return next((at for at in known if _mostly(role, rows, at)), None)
     if role in ("user", "item"):
         return free[0] if free else None
     candidates = free[:1] if role == "rating" else free
-    fits = (at for at in candidates if all(_looks(role, row[at], True) for row in rows))
-    return next(fits, None)
+    return next((at for at in candidates if _mostly(role, rows, at, nameless=True)), None)
 
 
-def _looks(role: str, value: Any, nameless: bool = False) -> bool:
+def _mostly(role: str, rows: Sequence[Sequence[Any]], at: int, nameless: bool = False) -> bool:
+    """Return whether half of a column or more looks like a role: `exact` refuses the others."""
+    return 2 * sum(_looks(role, row[at], nameless) for row in rows) >= len(rows)
+
+
+def _looks(role: str, value: Any, nameless: bool) -> bool:
     """Return whether a value may be a rating or a time; stricter where the column has no name."""
     if not isinstance(value, str):  # of a typed column, which `exact` checks
         return True
