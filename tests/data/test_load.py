@@ -175,6 +175,12 @@ def test_an_own_split_is_taken_as_it_is(tmp_path):
     assert split.negatives.shape == (3, 100)
 
 
+def test_of_an_own_split_users_and_items_are_read_alone(tmp_path):
+    train = "user,item,rating,time\na,x,5,\nb,y,,7\nb,z,1,1\n"
+    split = own_split(tmp_path, "ahns", train=train, test="user,item\na,y\n")
+    assert len(split.full_train) == 3 and len(split.test) == 1
+
+
 def test_a_second_test_row_of_a_user_under_leave_one_out_is_named(tmp_path):
     with pytest.raises(UserError, match=r"test.csv: user a has 2 test items"):
         own_split(tmp_path, "gdns", train="a x\nb y\nb z\nb w\n", test="a y\na z\n")

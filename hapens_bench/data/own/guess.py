@@ -12,7 +12,7 @@ from hapens_bench.data.own.table import COLUMNS
 from hapens_bench.errors import UserError
 
 DELIMITERS = ("::", "\t", ",", ";", "|", " ")
-WORDS = {"tab": "\t", "space": " ", "comma": ",", "\\t": "\t"}
+WORDS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "bar": "|", "\\t": "\t"}
 # Names of columns without signs and capitals; where a table has several of them, the first counts.
 KNOWN = {
     "user": "user userid reviewerid reviewer customerid customer memberid visitorid personid "
@@ -100,11 +100,11 @@ def take(
     width = len(names) if names is not None else len(rows[0])
     taken: dict[str, int] = {}
     for role in COLUMNS:
-        wanted = columns[role]
+        wanted = columns.get(role)
         if wanted is not None and wanted != "auto":
             taken[role] = _given(path, role, wanted, names, width)
     for role in COLUMNS:
-        if columns[role] == "auto":
+        if columns.get(role) == "auto":
             free = [at for at in range(width) if at not in taken.values()]
             at = _guess(role, names, rows, free, width)
             if at is not None:

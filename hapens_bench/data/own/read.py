@@ -88,7 +88,8 @@ def read_own(dataset: Mapping[str, Any]) -> Own:
     """
     check_own(dataset)
     options = {key: dataset[key] for key in ("format", "delimiter", "header")}
-    options["columns"] = {role: dataset["columns"].get(role) for role in COLUMNS}
+    taken = COLUMNS if "path" in files_of(dataset) else COLUMNS[:2]  # of a split, pairs alone
+    options["columns"] = {role: dataset["columns"].get(role) for role in taken}
     tables: dict[str, list[Table]] = {}
     said = []
     for part, paths in files_of(dataset).items():
