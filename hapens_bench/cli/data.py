@@ -24,6 +24,7 @@ from hapens_bench.data.sources import (
     cache_dir,
     checksums,
     fetch_file,
+    files_of_source,
     find_file,
     mirror_dir,
     wrong_with,
@@ -91,8 +92,8 @@ def read(name: str, folder: Path | None = None) -> dict[str, Any]:
 def files(dataset: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], SourceFile]]:
     """Yield each file of each source of a data set, with the source's name and section."""
     for variant, source in dataset.get("sources", {}).items():
-        for section in source["files"].values():
-            yield variant, source, SourceFile(**section)
+        for file in files_of_source(variant, source).values():
+            yield variant, source, file
 
 
 def own_states(dataset: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -151,7 +152,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         elif "sources" not in dataset:
             table.add_row(name, "generated", "–", "always", "–")
         for variant, source in dataset.get("sources", {}).items():
-            parts = [SourceFile(**section) for section in source["files"].values()]
+            parts = list(files_of_source(variant, source).values())
             here = all(find_file(file, cache_dir(), mirror_dir()) for file in parts)
             where = "" if parts[0].url else " (by hand)"
             table.add_row(
@@ -159,7 +160,7 @@ def run_list(arguments: argparse.Namespace) -> int:
                 variant,
                 ", ".join(p.name for p in parts) + where,
                 "yes" if here else "no",
-                source["licence"],
+                source.get("licence", "not stated"),
             )
     CONSOLE.print(table)
     return 0
@@ -173,10 +174,8 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         CONSOLE.print(f"{arguments.name} is {kind}; there is nothing to fetch")
         return 0
     name = arguments.source or ("author" if "author" in dataset["sources"] else dataset["source"])
-    for section in named_source(dataset, name)["files"].values():
-        CONSOLE.print(
-            str(fetch_file(SourceFile(**section), cache_dir(), mirror_dir())), soft_wrap=True
-        )
+    for file in files_of_source(name, named_source(dataset, name)).values():
+        CONSOLE.print(str(fetch_file(file, cache_dir(), mirror_dir())), soft_wrap=True)
     return 0
 
 

@@ -31,15 +31,19 @@ def with_content(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
     A checksum that is there stays; that of a file which cannot be read is null.
     """
-    files = {
-        part: [str(Path(path).expanduser().absolute()) for path in paths]
-        for part, paths in files_of(dataset).items()
-    }
+    files = {part: [_absolute(path) for path in paths] for part, paths in files_of(dataset).items()}
     paths = {part: files[part] if len(files[part]) > 1 else files[part][0] for part in files}
     sha256 = dataset.get("sha256") or {
         part: [digest(path) for path in named] for part, named in files.items()
     }
     return {**dataset, **paths, "sha256": sha256 or None}
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:  # ~nobody
+        return path
 
 
 def digest(path: str) -> str | None:

@@ -21,7 +21,7 @@ from hapens_bench.data.own.read import check_own, one_each, read_own, told
 from hapens_bench.data.protocol import check_keys, checked, keep_published, relabelled, split_log
 from hapens_bench.data.published import Published
 from hapens_bench.data.readers import KINDS, VERSION, reader_of
-from hapens_bench.data.sources import SourceFile, fetch_file
+from hapens_bench.data.sources import fetch_file, files_of_source
 from hapens_bench.data.splits import judge_some
 from hapens_bench.errors import UserError
 
@@ -137,7 +137,9 @@ def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> di
     A published split by time must be named by `dataset.source`, because logs can be split by time,
     too.
     """
-    sources, name, kind = dataset["sources"], dataset["source"], protocol["split"]["kind"]
+    sources, name, kind = dataset["sources"], dataset.get("source"), protocol["split"]["kind"]
+    for variant, source in sources.items():
+        files_of_source(variant, source)
     if kind == "random" and "author" in sources and keeps_split(sources["author"], protocol):
         name = "author"
     if protocol["author_split"] and kind == "leave_one_out":
@@ -147,7 +149,7 @@ def choose_source(dataset: Mapping[str, Any], protocol: Mapping[str, Any]) -> di
     return named_source(dataset, name)
 
 
-def named_source(dataset: Mapping[str, Any], name: str) -> dict[str, Any]:
+def named_source(dataset: Mapping[str, Any], name: str | None) -> dict[str, Any]:
     """Return a source of a data set, with its name as `variant`.
 
     Raises:
@@ -183,7 +185,7 @@ def _unpinned(source: Mapping[str, Any], cache: Path, mirror: Path | None) -> li
 
     With them in its key, a cached split is not mistaken for that of a changed file.
     """
-    files = (SourceFile(**section) for section in source["files"].values())
+    files = files_of_source(source["variant"], source).values()
     states = [
         fetch_file(file, cache, mirror).stat()
         for file in files
@@ -201,8 +203,8 @@ def _parse(
     mirror: Path | None,
 ) -> Split:
     paths = {
-        key: fetch_file(SourceFile(**section), cache, mirror)
-        for key, section in source["files"].items()
+        key: fetch_file(file, cache, mirror)
+        for key, file in files_of_source(source["variant"], source).items()
     }
     LOG.info("parsing %s (%s)", name, source["variant"])
     read = reader_of(source["reader"])(paths)

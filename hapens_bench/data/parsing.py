@@ -21,6 +21,7 @@ from hapens_bench.data.interactions import IntArray
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.errors import UserError
 
+python_csv.field_size_limit(2**31 - 1)  # reviews are long
 HEXADECIMAL = re.compile(rb"0[xX]")
 DAMAGED = (  # what zipfile and numpy can raise for archives with wrong bytes
     ValueError,

@@ -9,8 +9,10 @@ import logging
 import os
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
@@ -37,6 +39,23 @@ class SourceFile:
     md5: str | None = None
     mirror_sha256: str | None = None
     manual: str = ""
+
+
+def files_of_source(name: str, source: Mapping[str, Any]) -> dict[str, SourceFile]:
+    """Return the files of a source, by key.
+
+    Raises:
+        UserError: when a key is missing or unknown.
+    """
+    if not isinstance(source, Mapping) or not isinstance(source.get("reader"), str):
+        raise UserError(f"dataset.sources.{name} lacks its reader, the name of a function")
+    if not isinstance(source.get("files"), Mapping) or not source["files"]:
+        raise UserError(f"dataset.sources.{name} lacks its files, sections with name and mirror")
+    try:
+        return {key: SourceFile(**section) for key, section in source["files"].items()}
+    except TypeError as error:
+        reason = str(error).rpartition("__init__() ")[2]
+        raise UserError(f"a file of dataset.sources.{name} is wrong: it {reason}") from None
 
 
 def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:

@@ -134,6 +134,24 @@ def test_a_reader_from_outside_is_named_by_its_module(toy, tmp_path, monkeypatch
             load(dataset, protocol, cache, mirror)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reader": None}, "dataset.sources.author lacks its reader"),
+        ({"reader": [1]}, "dataset.sources.author lacks its reader"),
+        ({"files": None}, "dataset.sources.author lacks its files"),
+        ({"files": {"log": {"name": "x"}}}, "missing 1 required positional argument: 'mirror'"),
+        ({"files": {"log": {"name": "x", "mirror": "x", "sha": 1}}}, "keyword argument 'sha'"),
+        ({"files": {"log": "x"}}, "a file of dataset.sources.author is wrong"),
+    ],
+)
+def test_a_source_that_lacks_something_is_told_in_one_sentence(toy, change, message):
+    dataset, protocol, cache, mirror = toy
+    dataset["sources"]["author"] |= change
+    with pytest.raises(UserError, match=message):
+        load(dataset, protocol, cache, mirror)
+
+
 def test_a_split_keeps_the_ids_of_its_files_through_filters_and_the_cache(tmp_path):
     lines = [f"{10 * u} {100 + i}" for u in range(1, 9) for i in range(u % 3 + 1, 7)]
     (tmp_path / "pairs").write_text("\n".join([*lines, "zed 101"]))

@@ -62,20 +62,21 @@ def delimiter_of(sample: Sequence[str]) -> str | None:
 def has_header(rows: Sequence[Sequence[str]], columns: Mapping[str, Any]) -> bool:
     """Return whether the first row names the columns.
 
-    It does where one of its fields is a known or a given name, or has no number where all rows
-    below have one.
+    It does where one of its fields is a known or a given name, or where none of them is a number
+    but all rows below have one in the same column.
     """
     first, rest = [plain_name(name) for name in rows[0]], rows[1:]
-    given = {value for value in columns.values() if isinstance(value, str)}
+    given = {value for value in columns.values() if isinstance(value, str)} - {"auto"}
     if given & {*rows[0], *first}:
         return True
     known = {_role(name): name for name in first}
     known.pop(None, None)
     if len(known) > 1 or any(len(name) > 1 for name in known.values()):
         return True
-    return bool(rest) and any(
-        not NUMBER.fullmatch(name) and all(NUMBER.fullmatch(value) for value in below)
-        for name, below in zip(rows[0], zip(*rest), strict=False)
+    return (
+        len(rest) > 1
+        and not any(NUMBER.fullmatch(name) for name in first)
+        and any(all(map(NUMBER.fullmatch, below)) for below in zip(*rest, strict=False))
     )
 
 

@@ -64,7 +64,12 @@ def check_own(dataset: Mapping[str, Any]) -> None:
             sentences.append(f"dataset.columns.{key} is {value!r}, but it takes a name or a place")
     if dataset.get("delimiter") == "":
         sentences.append("dataset.delimiter is empty")
-    named = set(files_of(dataset))
+    named = files_of(dataset)
+    for part, sums in (dataset["sha256"] or {}).items() if not sentences else ():
+        if not isinstance(sums, list) or len(sums) != len(named.get(part, [])):
+            sentences.append(
+                f"dataset.sha256.{part} is {sums!r}, but it takes a list of one for each file"
+            )
     if not named:
         sentences.append(
             "dataset.path is null; name a file, as in dataset.path=ratings.csv, "
@@ -74,7 +79,7 @@ def check_own(dataset: Mapping[str, Any]) -> None:
         sentences.append(
             "dataset.path is set beside dataset.train, valid or test; take one of both"
         )
-    elif "path" not in named and not {"train", "test"} <= named:
+    elif "path" not in named and not {"train", "test"} <= named.keys():
         sentences.append("a split in files needs dataset.train and dataset.test")
     if sentences:
         raise UserError("; ".join(sentences))

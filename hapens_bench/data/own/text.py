@@ -28,23 +28,24 @@ def sample_lines(path: Path, content: bytes) -> list[str]:
     Raises:
         UserError: when they are no UTF-8 text.
     """
-    head = content[: 2**20].split(b"\n")
-    head = head if len(content) <= 2**20 else head[:-1]
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:1000]:
         raise UserError(
             f"{path} is neither text in UTF-8 nor any other format that is read; "
             "store it as CSV in UTF-8, or as parquet"
         )
-    lines = []
-    for number, line in enumerate(head, 1):
+    lines: list[str] = []
+    number, begin = 0, 0
+    while begin < len(content) and len(lines) < SAMPLE:
+        end = content.find(b"\n", begin)
+        end = len(content) if end < 0 else end
+        number += 1
         try:
-            text = line.decode().strip("\r")
+            text = content[begin:end].decode().strip("\r")
         except UnicodeDecodeError:
             raise UserError(f"{path}, line {number}: it is no text in UTF-8") from None
         if text.strip():
             lines.append(text)
-        if len(lines) == SAMPLE:
-            break
+        begin = end + 1
     if not lines:
         raise UserError(f"{path} holds nothing but blank lines")
     return lines

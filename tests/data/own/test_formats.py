@@ -160,7 +160,7 @@ WRONG = {
     "a,b,c\nd,e,f\ng,h\n": "line 3: expected 3 fields but found 2",
     "one\ntwo\n": "its first line is one field",
     "\n \n": "is empty",
-    "who,what,which\na,b,1\n": "which column holds the users. It has who, what, which",
+    "who,what,which\na,b,1\nc,d,2\n": "which column holds the users. It has who, what, which",
     b"a,b\n\xff,c\n": "line 2: it is no text in UTF-8",
     "a,b\n".encode("utf-16"): "neither text in UTF-8",
     b"\x28\xb5\x2f\xfdxx": "cut off or damaged",
