@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--source", help="source to use (default: author, else dataset.source)")
     verify = action("verify", "check the files on this machine against their checksums", run_verify)
     verify.add_argument("name", nargs="?")
+    verify.add_argument("overrides", nargs="*", help="hydra.searchpath=[file://DIR]")
     stats = action("stats", "sizes beside the paper's, and the differences", run_stats)
     stats.add_argument("name")
     ids = action("ids", "the ids of users and items in the files, by number", run_ids)
@@ -77,16 +78,17 @@ def names(folder: Path | None = None) -> list[str]:
     return sorted({path.stem for place in places for path in (place / "dataset").glob("*.yaml")})
 
 
-def read(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Read a data set's YAML.
+def read(name: str, folder: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a data set's YAML; of the overrides, `hydra.searchpath` says where it may be, too.
 
     Raises:
         UserError: when no data set has that name.
     """
+    search = [override for override in overrides if override.startswith("hydra.searchpath=")]
     known = names(folder)
-    if name not in known:
+    if not search and name not in known:
         raise UserError(f"there is no data set {name!r}; choose one of {', '.join(known)}")
-    return compose_choice("dataset", name, searched(folder))
+    return compose_choice("dataset", name, search or searched(folder))
 
 
 def files(dataset: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], SourceFile]]:
@@ -115,9 +117,7 @@ def own_states(dataset: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def composed(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], Split]:
     """Return the data set and the protocol that a command names, and their split."""
-    given = [o for o in arguments.overrides if o.startswith("hydra.searchpath=")]
-    if not given:
-        read(arguments.name, arguments.config_dir)
+    read(arguments.name, arguments.config_dir, arguments.overrides)
     search = searched(arguments.config_dir)
     config = compose_config([f"dataset={arguments.name}", *search, *arguments.overrides])
     split = load(config["dataset"], config["protocol"], cache_dir(), mirror_dir())
@@ -184,7 +184,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     wrong = 0
     table = Table("data set", "source", "file", "state")
     for name in [arguments.name] if arguments.name else names(arguments.config_dir):
-        dataset = read(name, arguments.config_dir)
+        dataset = read(name, arguments.config_dir, arguments.overrides)
         for own_path, state in own_states(dataset):
             wrong += state.startswith("it has")
             table.add_row(name, "your own", own_path, state)

@@ -121,7 +121,12 @@ def test_sets_of_a_folder_are_known_where_it_is_named(hapens, tmp_path):
     for command in (["stats", "books"], ["verify", "books"], ["ids", "books"]):
         assert hapens("data", *command, *folder)[0] == 0
     assert "books" in hapens("data", "list", *folder)[1]
-    assert hapens("data", "stats", "books", f"hydra.searchpath=[file://{tmp_path}/here]")[0] == 0
+    for command in ("stats", "verify", "ids"):
+        search = f"hydra.searchpath=[file://{tmp_path}/here]"
+        code, text = hapens("data", command, "books", search)
+        assert code == 0, text
+        code, text = hapens("data", command, "boks", search)
+        assert code == 2 and "boks" in text and text.count("\n") == 1, text
     code, text = hapens("data", "stats", "books", "--config-dir", "nowhere")
     assert code == 2 and "there is no data set 'books'" in text
 
