@@ -29,13 +29,13 @@ TIME = re.compile(r"\d{9,}(\.\d+)?|\d{4}-\d\d-\d\d([T ].*)?")
 LARGEST_RATING = 100  # of a column without a name that is taken for a rating
 
 
-def fields(line_or_lines: Sequence[str], delimiter: str) -> list[list[str]]:
+def fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Return the fields of lines; quotes count, except beside delimiters of several characters."""
     if len(delimiter) > 1:
-        return [line.split(delimiter) for line in line_or_lines]
+        return [line.split(delimiter) for line in lines]
     if delimiter == " ":
-        return [line.split() for line in line_or_lines]
-    return [row for row in csv.reader(line_or_lines, delimiter=delimiter) if row]
+        return [line.split() for line in lines]
+    return [row for row in csv.reader(lines, delimiter=delimiter) if row]
 
 
 def delimiter_of(sample: Sequence[str]) -> str | None:

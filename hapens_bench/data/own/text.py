@@ -114,11 +114,12 @@ def _read(
     path: Path, content: bytes, delimiter: str, cut: bool, width: int, at: list[int], header: bool
 ) -> list[pa.Array]:
     names = [f"f{place}" for place in range(width)]
+    blank = content[: len(content) - len(content.lstrip())].count(b"\n")  # lines at the beginning
     quoting = {"quote_char": False} if cut else {"newlines_in_values": True}
     try:
         table = csv.read_csv(
             pa.BufferReader(content),
-            read_options=csv.ReadOptions(column_names=names, skip_rows=int(header)),
+            read_options=csv.ReadOptions(column_names=names, skip_rows=blank + header),
             parse_options=csv.ParseOptions(delimiter=delimiter, **quoting),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, TEXT),

@@ -51,6 +51,7 @@ FORMS = {
     "csv": CSV,
     "csv without a header": frame().to_csv(index=False, header=False),
     "csv from Windows": b"\xef\xbb\xbf" + CSV.replace(b"\n", b"\r\n") + b"\r\n  \r\n",
+    "blank lines at the beginning": b"\r\n \n\n" + CSV,
     "a quoted header": CSV.replace(b"user_id", b'"user_id"'),
     "semicolons": frame().to_csv(index=False, sep=";"),
     "bars": frame().to_csv(index=False, sep="|"),
