@@ -118,9 +118,9 @@ def records(
 
 
 def without_blank_end(content: bytes) -> bytes:
-    """Return the content without the blank lines at its end."""
+    """Return the content without the blank lines at its end; a tab may be a row of empty fields."""
     content = content.rstrip(b"\r\n")
-    while (at := content.rfind(b"\n")) >= 0 and not content[at:].strip():
+    while (at := content.rfind(b"\n")) >= 0 and not content[at:].strip(b" \r\n"):
         content = content[:at].rstrip(b"\r\n")
     return content
 

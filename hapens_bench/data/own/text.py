@@ -43,7 +43,7 @@ def sample_lines(path: Path, content: bytes) -> list[str]:
             text = content[begin:end].decode().strip("\r")
         except UnicodeDecodeError:
             raise UserError(f"{path}, line {number}: it is no text in UTF-8") from None
-        if text.strip():
+        if text.strip(" "):
             lines.append(text)
         begin = end + 1
     if not lines:
@@ -114,7 +114,9 @@ def _read(
     path: Path, content: bytes, delimiter: str, cut: bool, width: int, at: list[int], header: bool
 ) -> list[pa.Array]:
     names = [f"f{place}" for place in range(width)]
-    blank = content[: len(content) - len(content.lstrip())].count(b"\n")  # lines at the beginning
+    blank = content[: len(content) - len(content.lstrip(b" \r\n"))].count(
+        b"\n"
+    )  # lines at the beginning
     quoting = {"quote_char": False} if cut else {"newlines_in_values": True}
     try:
         table = csv.read_csv(

@@ -6,7 +6,7 @@ import json
 import string
 
 import pyarrow as pa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hapens_bench.data import readers
@@ -20,6 +20,7 @@ ODD = [
     '"', '"5"', "'5'", "a b", "a,b", "a\tb", "a\nb", "a\rb", "#5", "5;", "::", "\x1f", "\\N",
     str(2**53), str(2**53 + 1), str(2**60), str(2**60 + 1), str(2**63), str(2**64 + 1), "9" * 40,
 ]  # fmt: skip
+ODD += ["\t", "\r", "\x0b", "\x85", "\u2028", " ", "|", ";"]
 TEXTS = st.sampled_from(ODD) | st.text(string.digits + "._-+eEx, \"'é", max_size=22)
 NUMBERS = st.integers(-(2**65), 2**65) | st.sampled_from([2**53, 2**53 + 1, 2**60, 2**60 + 1])
 CASES = settings(
@@ -51,6 +52,7 @@ def ids_of(form, content, path):
 
 
 @CASES
+@example("tsv", [("5", "5"), ("", "")])
 @given(st.sampled_from(["csv", "tsv"]), st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
 def test_texts_come_back_as_they_were_written(tmp_path_factory, form, rows):
     path = tmp_path_factory.getbasetemp() / "odd"
