@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
+from hapens_bench.analysis.query import parse_where
 from hapens_bench.cli.folders import add_folders, out_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    parser.add_argument(
+        "--where",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only these runs, such as dataset=tools sampler.M=8,16",
+    )
     add_folders(parser, "report.html")
     parser.set_defaults(run=run_report)
 
@@ -18,7 +26,9 @@ def run_report(arguments: argparse.Namespace) -> int:
     """Write the report and print what was left out of it."""
     from hapens_bench.analysis.report.page import write_report
 
-    ledger = write_report(arguments.runs, out_of(arguments), arguments.archive)
+    ledger = write_report(
+        arguments.runs, out_of(arguments), arguments.archive, parse_where(arguments.where)
+    )
     for what in ledger.skipped:
         print(f"skipped {what}", file=sys.stderr)
     print(

@@ -188,3 +188,18 @@ def test_an_empty_report_says_so(browser, tmp_path):
     with opened(browser, tmp_path / "r.html") as page:
         assert "There is no finished run." in page.locator("#leaderboard").inner_text()
         assert "0 runs of 0 settings on 0 data sets" in page.locator("header").inner_text()
+
+
+def test_a_phone_shows_a_metric_without_scrolling_sideways(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = "all => all.filter(x => x.getBoundingClientRect().right > 390).map(x => x.outerHTML)"
+    kept = "body *:not(.wide *):not(figure *)"  # those scroll by themselves
+    assert page.locator(kept).evaluate_all(wide) == []
+    for name in ("test_peak", "valid_refit"):
+        press(page, "selection", name)
+        head = page.locator(f'[data-key="sort {METRICS[0]}"]').bounding_box()
+        assert head["x"] + head["width"] <= 390
+    for column in ("dataset", "selection"):
+        assert not page.locator(f'[data-key="sort {column}"]').is_visible()
+    press(page, "dataset", "")
+    assert page.locator('[data-key="sort dataset"]').is_visible()

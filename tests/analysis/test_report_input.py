@@ -218,3 +218,13 @@ def test_an_empty_folder_gives_an_empty_report(tmp_path):
         and data["ledger"]["rows"]["setting"] == []
         and data["tests"] == []
     )
+
+
+def test_it_can_show_some_runs_only(tmp_path, capsys):
+    for sampler in ("rns", "dns"):
+        make_run(tmp_path / "runs", sampler=sampler)
+    words = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "r.html")]
+    assert main.main(["report", "--where", "sampler=dns", *words]) == 0
+    assert capsys.readouterr().out.startswith("1 finished runs")
+    assert main.main(["report", "--where", "sampler=ahns", *words]) == 2
+    assert "no run has it" in capsys.readouterr().err

@@ -106,7 +106,7 @@ function drawHead() {
     const arrow = sorted ? (state.sort.down ? " ▾" : " ▴") : "";
     const order = sorted ? (state.sort.down ? "descending" : "ascending") : null;
     const button = el("button", { onclick: sort, "data-key": `sort ${one.name}`, title: one.title ?? null }, one.text + arrow);
-    return el("th", { class: one.number ? "number" : "", scope: "col", "aria-sort": order }, button);
+    return el("th", { class: `${one.number ? "number" : ""} of-${one.metric ? "metric" : one.name}`, scope: "col", "aria-sort": order }, button);
   });
   document.querySelector("#leaderboard thead").replaceChildren(el("tr", {}, el("th"), ...heads));
 }
@@ -126,7 +126,7 @@ function drawBody(view, chosen) {
     box.checked = picked.has(row);
     const cells = columns.map((one) => {
       const place = one.metric ? ["", "first", "second"][marks[one.metric].get(row) ?? 0] : "";
-      return el("td", { class: `${one.number ? "number" : ""} ${one.name === "keys" ? "keys" : ""} ${place}` }, ...[one.cell(row)].flat());
+      return el("td", { class: `${one.number ? "number" : ""} ${one.name === "keys" ? "keys" : ""} of-${one.metric ? "metric" : one.name} ${place}` }, ...[one.cell(row)].flat());
     });
     body.push(el("tr", { class: picked.has(row) ? "chosen" : "", "data-row": row }, el("td", {}, box), ...cells));
     const setting = rows.setting[row];
@@ -137,7 +137,9 @@ function drawBody(view, chosen) {
   }
   const nothing = el("tr", {}, el("td", { colspan: columns.length + 1, class: "empty" }, rowCount ? "No row fits these filters." : "There is no finished run."));
   const single = view.every((row) => rows.n[row] < 2); // nothing has a deviation: no room is kept for it
-  document.getElementById("leaderboard").className = single ? "single" : "";
+  const alike = FILTERED.filter((name) => state.filters[name]).map((name) => `one-${name}`); // on a phone their columns say nothing
+  if (view.every((row) => !ofSetting(row, "keys"))) alike.push("one-keys");
+  document.getElementById("leaderboard").className = [...alike, single ? "single" : ""].join(" ");
   document.querySelector("#leaderboard tbody").replaceChildren(...(body.length ? body : [nothing]));
   const showAll = el("button", { onclick: () => { state.whole = true; draw(); } }, `show the other ${view.length - LIMIT} rows`);
   fill("more", ...(view.length > LIMIT && !state.whole ? [showAll] : []));

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from hapens_bench import __version__
 from hapens_bench.analysis.figures.style import line
+from hapens_bench.analysis.query import Where, finished, narrow
 from hapens_bench.analysis.report.curves import curves
 from hapens_bench.analysis.report.leaderboard import (
     KEYS,
@@ -51,8 +53,12 @@ DASHES: dict[Any, tuple[float, ...]] = {
 UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def write_report(root: Path, out: Path, archive: Path | None = None) -> Ledger:
-    """Write the report of all runs below `root` and of an archive to the file `out`.
+def write_report(
+    root: Path, out: Path, archive: Path | None = None, where: Where | None = None
+) -> Ledger:
+    """Write the report of the runs below `root` and of an archive to the file `out`.
+
+    `where` filters the finished runs by config.
 
     Return the ledger, with everything that was skipped.
 
@@ -62,6 +68,9 @@ def write_report(root: Path, out: Path, archive: Path | None = None) -> Ledger:
     if not root.is_dir() and (archive is None or not archive.is_dir()):
         raise UserError(f"there is no folder {root}")
     ledger = load(root, archive)
+    if where:
+        passing = narrow(finished(ledger.runs), where)
+        ledger = replace(ledger, runs=[dict(run.summary) for run in passing])
     text = render(ledger, root)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
