@@ -48,13 +48,14 @@ NOTES = [
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_table` wrote: the table's lines, its orders, and the cells behind them."""
+    """What `write_filled` wrote: lines, orders and tests, and the cells behind them."""
 
     definition: Mapping[str, Any]
     filled: Sequence[Cell]
     header: list[str]
     lines: list[Line]
     orders: pd.DataFrame
+    tests: pd.DataFrame
 
 
 def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
@@ -178,21 +179,38 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
     """
     definition = read_definition(name)
     filled = fill(definition, runs) if runs else []  # composing the cells takes seconds
-    used = [run for cell in filled for run in cell.runs]
-    if not used:
+    if not any(cell.runs for cell in filled):
         raise UserError(
             f"no finished run belongs to table {name!r}; "
             f"conf/table/{name}.yaml holds the command that makes them"
         )
+    return write_filled(
+        definition, filled, out / name, missing(filled, definition["seeds"]), definition
+    )
+
+
+def write_filled(
+    definition: Mapping[str, Any],
+    filled: Sequence[Cell],
+    stem: Path,
+    more: Sequence[str],
+    shown: Mapping[str, Any],
+) -> Written:
+    """Write <stem>.{csv,md,tex,provenance.json} and the tests, <stem>_tests.csv.
+
+    `more` are lines for the notes of the Markdown; `shown` is the definition with the selections
+    whose lines are shown. The files of numbers have all selections.
+    """
+    used = [run for cell in filled for run in cell.runs]
     table = long_table(definition, filled)
-    header, lines = wide_rows(definition, filled, table)
+    header, lines = wide_rows(shown, filled, table)
     order, tested = orders(table), tests(definition, filled)
     below = [
         *NOTES,
         *(["Δ% is relative to the paper."] if "paper" in definition else []),
         *([definition["note"]] if "note" in definition else []),
         *uncaptured(used),
-        *missing(filled, definition["seeds"]),
+        *more,
         "",
         *orders_markdown(order),
         *tests_markdown(tested, definition["honest_selection"]),
@@ -203,5 +221,5 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
         ".tex": to_latex(definition["title"], header, lines, n_names=3),
         "_tests.csv": tested,
     }
-    write_result(out / name, used, contents)
-    return Written(definition, filled, header, lines, order)
+    write_result(stem, used, contents)
+    return Written(definition, filled, header, lines, order, tested)
