@@ -22,6 +22,7 @@ COMMANDS = {
     "runs": "list, show, compare and clear run folders",
     "archive": "pack finished runs into small files that can be committed, and check them",
     "push": "fill a tracker from finished run folders",
+    "compare": "put your own sampler into a paper's table, against the archived methods",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }
 
@@ -45,7 +46,13 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         if argv[:1] == [name]:
             importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
-    arguments = parser.parse_args(argv)
+    arguments, more = parser.parse_known_args(argv)
+    words = [text for text in more if not text.startswith("-") and "=" in text]
+    if not hasattr(arguments, "overrides") or len(words) < len(more):
+        words = []
+        parser.parse_args(argv)  # which says what is wrong
+    if words:  # KEY=VALUE behind an option, which argparse leaves over
+        arguments.overrides = [*arguments.overrides, *words]
     return guarded(lambda: arguments.run(arguments))
 
 

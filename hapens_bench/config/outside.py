@@ -61,7 +61,9 @@ def outside(words: Sequence[str], config_dir: Path | None) -> tuple[Outside, lis
         if word.startswith(WORD):
             value = OverridesParser.create().parse_override(word).value()
             if not isinstance(value, list):
-                raise UserError(f"{word} names no list; take {WORD}[file://DIR] or --config-dir DIR")
+                raise UserError(
+                    f"{word} names no list; take {WORD}[file://DIR] or --config-dir DIR"
+                )
             named += map(str, value)
     found = Outside(tuple(dict.fromkeys(map(_whole, named))))
     for folder in found.folders:

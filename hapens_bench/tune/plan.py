@@ -126,8 +126,8 @@ def make_plan(name: str, typed: Sequence[str], outside: Outside = NOTHING) -> Pl
     ):
         overrides = [*outside.overrides, f"experiment={chosen['experiment']}", *combination]
         sampler = composed(overrides)["sampler"]["name"]
-        own = written_space(sampler, outside.folders)
-        own = space_of(sweeper["own"], sampler) if own is None else own
+        written = written_space(sampler, outside.folders)
+        own = space_of(sweeper["own"], sampler) if written is None else written
         studies.append(
             make_study(overrides, sweeper.get("shared", {}), own, n_trials, chosen, composed)
         )

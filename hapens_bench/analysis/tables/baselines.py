@@ -105,7 +105,7 @@ def archived_rows(
 def described(found: Sequence[Baselines]) -> str:
     """Return in words which tables and data sets have archived rows."""
     if not found:
-        return "none of any table (hapens archive list)"
+        return "none of any table"
     return "; ".join(
         f"{one.table} on {one.dataset} ({len(one.cells)} methods, model={one.definition['model']})"
         for one in found

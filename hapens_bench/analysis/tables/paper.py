@@ -184,9 +184,7 @@ def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
             f"no finished run belongs to table {name!r}; "
             f"conf/table/{name}.yaml holds the command that makes them"
         )
-    return write_filled(
-        definition, filled, out / name, missing(filled, definition["seeds"]), definition
-    )
+    return write_filled(definition, filled, out / name, missing(filled, definition["seeds"]))
 
 
 def write_filled(
@@ -194,16 +192,19 @@ def write_filled(
     filled: Sequence[Cell],
     stem: Path,
     more: Sequence[str],
-    shown: Mapping[str, Any],
+    shown: Sequence[str] | None = None,
+    beside: Mapping[str, Content] | None = None,
 ) -> Written:
     """Write <stem>.{csv,md,tex,provenance.json} and the tests, <stem>_tests.csv.
 
-    `more` are lines for the notes of the Markdown; `shown` is the definition with the selections
-    whose lines are shown. The files of numbers have all selections.
+    `more` are lines for the notes of the Markdown. `shown` are the selections that have lines in
+    Markdown and LaTeX (default: all); the CSV files have all. `beside` are further contents, by
+    ending.
     """
     used = [run for cell in filled for run in cell.runs]
     table = long_table(definition, filled)
-    header, lines = wide_rows(shown, filled, table)
+    selections = definition["selections"] if shown is None else shown
+    header, lines = wide_rows({**definition, "selections": selections}, filled, table)
     order, tested = orders(table), tests(definition, filled)
     below = [
         *NOTES,
@@ -220,6 +221,7 @@ def write_filled(
         ".md": to_markdown(definition["title"], header, lines, below),
         ".tex": to_latex(definition["title"], header, lines, n_names=3),
         "_tests.csv": tested,
+        **(beside or {}),
     }
     write_result(stem, used, contents)
     return Written(definition, filled, header, lines, order, tested)
