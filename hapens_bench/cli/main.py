@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 
 from hapens_bench import __version__
@@ -47,12 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         if argv[:1] == [name]:
             importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
     arguments, more = parser.parse_known_args(argv)
-    words = [text for text in more if not text.startswith("-") and "=" in text]
-    if not hasattr(arguments, "overrides") or len(words) < len(more):
-        words = []
+    if not hasattr(arguments, "overrides") or not all(re.match("[^-].*=", text) for text in more):
         parser.parse_args(argv)  # which says what is wrong
-    if words:  # KEY=VALUE behind an option, which argparse leaves over
-        arguments.overrides = [*arguments.overrides, *words]
+    if more:  # KEY=VALUE behind an option, which argparse leaves over
+        arguments.overrides = [*arguments.overrides, *more]
     return guarded(lambda: arguments.run(arguments))
 
 

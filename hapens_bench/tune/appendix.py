@@ -18,8 +18,8 @@ from hapens_bench.tune.source import source_of
 SPLITS = {
     "random": "split at random within each user",
     "chronological": "split by time within each user",
-    "leave_one_out": "with each user's latest interaction for test and the one before it for "
-    "validation",
+    "leave_one_out": "split into each user's latest interaction for test, the one before it for "
+    "validation, and the rest",
 }
 SELECTIONS = {
     "valid_refit": "is the epoch that is best on the validation part, trained again on all of "
@@ -75,9 +75,10 @@ def _data(config: Config) -> str:
     if protocol["ranking"] == "candidates":
         ranked = f"the held-out item and {protocol['candidates']['negatives']} negatives a user"
     return (
-        f"The data ({split.n_users:,} users, {split.n_items:,} items; {len(split.train):,} train, "
-        f"{len(split.valid):,} validation and {len(split.test):,} test interactions; hash "
-        f"{split.data_hash}) are split by protocol {protocol['name']}: {how}; ranked are {ranked}."
+        f"Under protocol {protocol['name']} the data ({split.n_users:,} users, {split.n_items:,} "
+        f"items; {len(split.train):,} train, {len(split.valid):,} validation and "
+        f"{len(split.test):,} test interactions; hash {split.data_hash}) are {how}, and {ranked} "
+        "are ranked."
     )
 
 
@@ -97,10 +98,11 @@ def _settings(contest: Contest, plans: Sequence[Plan], found: Found, cell: Cell)
             f"({n}), learning rate and L2 included."
         )
     else:
+        typed = any(word.startswith("trainer") for word in contest.words.own)
         said.append(
-            "The other methods have the settings of their papers (conf/tuned/paper), and the "
-            f"table's learning rate ({trainer['lr']:g}), L2 ({trainer['l2']:g}) and training "
-            f"length hold for {name}, too: they were not searched."
+            "The other methods have the settings of their papers (conf/tuned/paper). Learning rate "
+            f"({trainer['lr']:g}), L2 ({trainer['l2']:g}) and training length of {name} were not "
+            "searched" + ("." if typed else ", but are the table's.")
         )
     if found.trials is not None:
         best = found.winner
@@ -121,9 +123,10 @@ def _settings(contest: Contest, plans: Sequence[Plan], found: Found, cell: Cell)
         said.append(f"The settings of {name} were not searched: {words}.")
     if contest.words.own:
         said.append(f"Set for {name} alone: {', '.join(contest.words.own)}.")
+    stop = f", until {trainer['patience']} evaluations brought nothing better"
     said.append(
         f"It was trained for at most {trainer['epochs']} epochs, evaluated every "
-        f"{trainer['eval_every']}."
+        f"{trainer['eval_every']}{stop if trainer['patience'] else ''}."
     )
     return said
 

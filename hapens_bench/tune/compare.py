@@ -102,8 +102,15 @@ class Contest:
                 )
 
     def space(self) -> dict[str, str]:
-        """Return what is searched of the sampler's own: its folder's file, and typed lists."""
-        return {**(written_space(self.name, self.outside.folders) or {}), **self.words.space}
+        """Return what is searched of the sampler's own: its folder's file, and typed lists.
+
+        A key that is typed with one value has that value.
+        """
+        space = written_space(self.name, self.outside.folders) or {}
+        settled = {word.partition("=")[0] for word in self.words.own}
+        return {
+            key: text for key, text in {**space, **self.words.space}.items() if key not in settled
+        }
 
     def plans(self, trials: int | None) -> list[Plan]:
         """Return the searches, one after another; none where the settings are taken as they stand.
