@@ -305,7 +305,7 @@ WRONG = [
     (["tune.setting=x"], "takes no tune.setting; it takes tune.algorithm"),
     (["tune.nope=3"], "there is no key tune.nope"),
     (["--config-dir", "/nowhere"], "there is no folder /nowhere"),
-    (["hydra.searchpath=/nowhere"], "is no list"),
+    (["hydra.searchpath=/nowhere"], "names no list"),
 ]
 
 

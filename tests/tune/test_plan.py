@@ -146,7 +146,8 @@ def test_grids_of_different_sizes_are_refused_and_a_common_part_is_taken():
 def test_an_unknown_search_and_a_missing_optuna_are_told(capsys, monkeypatch):
     assert main.main(["tune", "nope"]) == 2
     assert (
-        "there is no tune 'nope'; choose one of ahns, ahns_paper, gdns" in capsys.readouterr().err
+        "there is no tune 'nope'; choose one of ahns, ahns_paper, compare, gdns"
+        in capsys.readouterr().err
     )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main.main(["tune", "ahns"]) == 2
