@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs bench rivals faults compat reproduce wheel lock
+.PHONY: help setup run test lint docs tables bench rivals faults compat reproduce wheel lock
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ faults: setup  ## Kill and corrupt runs, and see that nothing is lost (minutes)
 
 compat:  ## Run a short part of the tests with Python 3.11-3.13, oldest and newest dependencies, and Hydra's pre-release (PYTHONS, SETS: a part)
 	for py in $(PYTHONS); do for set in $(SETS); do bash scripts/compat.sh $$py $$set || exit 1; done; done
+
+tables: setup  ## Remake every table and figure of results/ from the archives (no training)
+	$(BIN)/python scripts/tables.py
 
 bench: setup  ## Measure the engine against plain ways of doing the same (BENCH="--only pool" for a part; minutes)
 	$(BIN)/python scripts/bench/bench.py $(BENCH)

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from hapens_bench.analysis.formats import Line, print_table
-from hapens_bench.cli.folders import add_folders
+from hapens_bench.cli.folders import add_folders, out_of
 from hapens_bench.errors import UserError
 
 
@@ -37,10 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_choose(arguments: argparse.Namespace) -> int:
     """Write the best settings and print them."""
-    from hapens_bench.tune.choose import write_choice
+    from hapens_bench.tune.choose import check_setting, write_choice
 
-    if not re.fullmatch(r"\w+", arguments.setting):
-        raise UserError(f"a setting is named by letters, digits and _, not {arguments.setting!r}")
+    check_setting(arguments.setting, arguments.ship)
     names = arguments.experiments.split(",")
     trials = arguments.trials.split(",") if arguments.trials else []
     whole = all(re.fullmatch("[1-9][0-9]*", n) for n in trials)
@@ -56,7 +55,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
         arguments.dataset,
         arguments.sampler,
         [int(n) for n in trials],
-        arguments.out,
+        out_of(arguments),
         arguments.archive,
     )
     lines: list[Line] = []
@@ -70,5 +69,5 @@ def run_choose(arguments: argparse.Namespace) -> int:
     print_table("best by validation; !: best in its last epoch (not converged)", header, lines)
     for sentence in written.said:
         print(f"- {sentence}")
-    print(f"written: conf/tuned/{arguments.setting}/*.yaml and {arguments.out}/{names[0]}/")
+    print(f"written: conf/tuned/{arguments.setting}/*.yaml and {out_of(arguments)}/{names[0]}/")
     return 0

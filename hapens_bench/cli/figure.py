@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from hapens_bench.analysis.query import parse_where
-from hapens_bench.cli.folders import add_folders
+from hapens_bench.cli.folders import add_folders, out_of
 from hapens_bench.training.trial import STAGES
 
 
@@ -39,14 +39,14 @@ def run_figure(arguments: argparse.Namespace) -> int:
     frame, notes = write_figure(
         arguments.name,
         arguments.runs,
-        arguments.out,
+        out_of(arguments),
         where,
         arguments.stage,
         arguments.archive,
     )
     print(
         f"{len(frame)} points; "
-        f"written: {arguments.out}/{arguments.name}.svg, .png, .csv, .provenance.json"
+        f"written: {out_of(arguments)}/{arguments.name}.svg, .png, .csv, .provenance.json"
     )
     for note in notes:
         print(note, file=sys.stderr)

@@ -38,13 +38,14 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
 def add_folders(parser: argparse.ArgumentParser, out: str) -> None:
     """Add --runs, --archive, --out and --ship; results go to out/<out> or results/<out>."""
     add_runs(parser)
+    parser.add_argument("--out", type=Path, help=f"where to write (default: out/{out})")
     parser.add_argument(
-        "--out", type=Path, default=Path("out") / out, help=f"where to write (default: out/{out})"
+        "--ship", action="store_true", help=f"write into what is shipped, results/{out}"
     )
-    parser.add_argument(
-        "--ship",
-        dest="out",
-        action="store_const",
-        const=conf_dir().parent / "results" / out,
-        help=f"write into the shipped results/{out}",
-    )
+    parser.set_defaults(place=out)
+
+
+def out_of(arguments: argparse.Namespace) -> Path:
+    """Return where a command writes."""
+    root = conf_dir().parent / "results" if arguments.ship else Path("out")
+    return Path(arguments.out or root / arguments.place)

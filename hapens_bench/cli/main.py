@@ -22,6 +22,7 @@ COMMANDS = {
     "choose": "write each sampler's best trial of a tuning experiment into conf/tuned",
     "runs": "list, show, compare and clear run folders",
     "archive": "pack finished runs into small files that can be committed, and check them",
+    "queue": "work through a file of commands on idle cores, and archive what is finished",
     "push": "fill a tracker from finished run folders",
     "compare": "put your own sampler into a paper's table, against the archived methods",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",

@@ -12,7 +12,7 @@ from hapens_bench.analysis.query import finished, narrow, parse_where
 from hapens_bench.analysis.replicates import Run
 from hapens_bench.analysis.tables.crosstab import Layout, write_crosstab
 from hapens_bench.analysis.tables.paper import Written, write_table
-from hapens_bench.cli.folders import add_folders
+from hapens_bench.cli.folders import add_folders, out_of
 from hapens_bench.errors import UserError
 from hapens_bench.runs.ledger import load
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_table(arguments: argparse.Namespace) -> int:
     """Print the table and write its files."""
-    ledger = load(arguments.runs, arguments.archive)
+    ledger, out = load(arguments.runs, arguments.archive), out_of(arguments)
     for reason in ledger.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     if (arguments.name is None) == (arguments.rows is None):
@@ -69,11 +69,11 @@ def run_table(arguments: argparse.Namespace) -> int:
         if arguments.where:
             runs = [run.summary for run in narrow(finished(runs), parse_where(arguments.where))]
         name = f"{arguments.rows}_by_{'_'.join(columns)}"
-        table = write_crosstab(layout, runs, arguments.out, name)
+        table = write_crosstab(layout, runs, out, name)
         print_table(f"{', '.join(selections)}, percent", table.header, table.lines)
-        print(f"written: {arguments.out}/{name}.csv, .md, .tex, .provenance.json")
+        print(f"written: {out}/{name}.csv, .md, .tex, .provenance.json")
         return 0
-    written = write_table(arguments.name, ledger.runs, arguments.out)
+    written = write_table(arguments.name, ledger.runs, out, lost=arguments.ship)
     print_table(
         written.definition["title"],
         written.header,
@@ -85,9 +85,9 @@ def run_table(arguments: argparse.Namespace) -> int:
         for r in order.to_dict("records")
     ]
     print_table("Kendall's tau with the paper's order of the methods", list(order.columns), taus)
-    print(f"written: {arguments.out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
+    print(f"written: {out}/{arguments.name}.csv, .md, .tex, .provenance.json, _tests.csv")
     if arguments.activity:
-        _print_activity(arguments.name, written, arguments.out)
+        _print_activity(arguments.name, written, out)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from hapens_bench.analysis.formats import Line, print_table
 from hapens_bench.config.outside import add_config_dir, outside
 from hapens_bench.errors import UserError
 from hapens_bench.runs.folder import RunFolder
-from hapens_bench.tune.choose import best, write_evidence, write_tuned
+from hapens_bench.tune.choose import best, check_setting, write_evidence, write_tuned
 from hapens_bench.tune.plan import Plan, make_plan, trial_folder
 
 
@@ -40,10 +39,8 @@ def run_tune(arguments: argparse.Namespace) -> int:
     beside, words = outside(arguments.overrides, arguments.config_dir)
     plan = make_plan(arguments.name, words, beside)
     setting = plan.settings["setting"]
-    if setting is not None and not re.fullmatch(r"\w+", setting):
-        raise UserError(
-            f"tune.setting is {setting!r}, but a setting is named by letters, digits and _"
-        )
+    if setting is not None:
+        check_setting(setting, ship=False)
     from hapens_bench.tune.loop import chosen, search
 
     console = Console(highlight=False)

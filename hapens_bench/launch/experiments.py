@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.config.compose import once_for_each_choice, unresolved
@@ -107,3 +108,37 @@ def planned(
             job = Job(composed([*full, *folders]), full)
             trials.append(Planned(params, trial, setting, job))
     return trials
+
+
+def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
+    """Return the trials of `hapens train -m <words>`, in its order; `places` are further overrides.
+
+    Raises:
+        UserError: when it is no sweep that can be composed here.
+    """
+    typed = [word for word in words if word not in ("-m", "--multirun")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(typed)
+    except HydraException as error:
+        raise UserError(f"{' '.join(typed)} cannot be parsed: {error}") from None
+    chosen = {override.key_or_group: override.value() for override in overrides}
+    sweeper = read_sweeper(str(chosen["experiment"])) if "experiment" in chosen else {}
+    params = [f"{key}={value}" for key, value in sweeper.get("params", {}).items()]
+    own = [
+        text
+        for text, override in zip(typed, overrides, strict=True)
+        if not override.key_or_group.startswith("hydra")
+    ]
+    parsed = OverridesParser.create().parse_overrides([*params, *own])
+    composed, jobs = once_for_each_choice(unresolved), []
+    for point in BasicSweeper.split_arguments(parsed, None)[0]:
+        tries: list[list[str]] = [[]]
+        if "own" in sweeper:
+            sampler = dict(override.split("=", 1) for override in point)["sampler"]
+            n = int(str(chosen.get("hydra.sweeper.n_trials", sweeper["n_trials"])))
+            space = space_of(sweeper["own"], sampler)
+            tries = settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
+        for setting in tries:
+            full = [*point, *setting]
+            jobs.append(Job(composed([*full, *places]), full))
+    return jobs

@@ -288,9 +288,13 @@ def open_run(folder: str | Path) -> RunFolder:
 
 
 def summaries(archives: Sequence[Archive]) -> list[dict[str, Any]]:
-    """Return the summaries of all archived runs, each with its `folder`, a run once."""
+    """Return the summaries of all archived runs, a run once.
+
+    Each has its `folder`, as of a run folder, and the name of its `archive`.
+    """
     kept: dict[str, dict[str, Any]] = {}
     for archive in archives:
         for name, row in archive.rows.items():
-            kept.setdefault(name, {**row.summary, "folder": str(archive.path / name)})
+            place = {"folder": str(archive.path / name), "archive": archive.path.name}
+            kept.setdefault(name, row.summary | place)
     return list(kept.values())

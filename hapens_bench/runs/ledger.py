@@ -69,16 +69,29 @@ class Ledger:
         return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def load(root: Path, archive: Path | None = None) -> Ledger:
+def load(root: Path | None, archive: Path | None = None) -> Ledger:
     """Return the ledger of all run folders <dataset>/<model>/<sampler>/<run_id> below `root`.
 
-    The runs of the archives in the folder `archive` are added. A run in both counts once, with the
-    results of its run folder; where the archive has others, `skipped` says so.
+    None: no run folders. The runs of the archives in the folder `archive` are added. A run in both
+    counts once, with the results of its run folder; where the archive has others, `skipped` says
+    so.
 
     The index <root>/.ledger.json keeps what was read, with the inode, size and time of its files.
     Run files are only ever replaced whole, so an entry is valid as long as nothing has changed. An
     index that cannot be read or written only costs time.
     """
+    read, skipped = _read_folders(root) if root is not None else ([], [])
+    runs = [{**entry["summary"], "folder": folder} for folder, entry in read if entry["summary"]]
+    unfinished = [
+        {**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]
+    ]
+    if archive is not None:
+        skipped += _add_archived(runs, archive)
+    return Ledger(runs, unfinished, skipped)
+
+
+def _read_folders(root: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Return each run folder with its entry of the index, and what had to be skipped."""
     known = _read_index(root / INDEX)
     entries: dict[str, dict[str, Any]] = {}
     skipped = []
@@ -95,14 +108,7 @@ def load(root: Path, archive: Path | None = None) -> Ledger:
         entries[name] = entry
     if entries != known:
         _write_index(root / INDEX, entries)
-    read = [(str(root / name), entry) for name, entry in entries.items()]
-    runs = [{**entry["summary"], "folder": folder} for folder, entry in read if entry["summary"]]
-    unfinished = [
-        {**entry["status"], "folder": folder} for folder, entry in read if not entry["summary"]
-    ]
-    if archive is not None:
-        skipped += _add_archived(runs, archive)
-    return Ledger(runs, unfinished, skipped)
+    return [(str(root / name), entry) for name, entry in entries.items()], skipped
 
 
 def _add_archived(runs: list[dict[str, Any]], archive: Path) -> list[str]:

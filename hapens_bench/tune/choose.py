@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -22,6 +23,8 @@ from hapens_bench.tune.budget_curves import budget_curves, draw_budget_curves
 from hapens_bench.tune.gaps import answers, gaps
 
 SECTIONS = ("model", "loss", "sampler", "trainer")  # that a file of conf/tuned may set
+# Settings that the suite ships.
+SHIPPED = ("equal", "paper", "none")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,21 @@ def changed(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, dic
         s: {k: v for k, v in config[s].items() if base[s].get(k, ...) != v} for s in SECTIONS
     }
     return {section: values for section, values in sections.items() if values}
+
+
+def check_setting(setting: str, ship: bool) -> None:
+    """Refuse a name that a folder of conf/tuned cannot have, or that is shipped.
+
+    Raises:
+        UserError: with one sentence.
+    """
+    if not re.fullmatch(r"\w+", setting):
+        raise UserError(f"a setting is named by letters, digits and _, not {setting!r}")
+    if setting in SHIPPED and not ship:
+        raise UserError(
+            f"conf/tuned/{setting} is shipped; choose another name for yours, such as mine "
+            "(--ship overwrites it)"
+        )
 
 
 def write_choice(
@@ -205,5 +223,12 @@ def write_tuned(
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
+    choice = path.parent.with_suffix(".yaml")
+    if not choice.exists():
+        choice.write_text(
+            f"# Settings chosen by validation: tuned={setting} takes {setting}/*.yaml.\n"
+            f"name: {setting}\nrequired: true\n",
+            encoding="utf-8",
+        )
     body = OmegaConf.to_yaml(OmegaConf.create(changed(config, base)))
     path.write_text("\n".join([*head, body]), encoding="utf-8")

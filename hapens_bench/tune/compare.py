@@ -188,9 +188,11 @@ class Contest:
 
     def cell(self, jobs: Sequence[Job]) -> Cell:
         """Return the row's cell of the table, from finished jobs."""
-        runs: list[Run] = [
-            {**job.folder.read_summary(), "folder": str(job.folder.path)} for job in jobs
-        ]
+        runs: list[Run] = []
+        for job in jobs:
+            path = job.folder.path
+            origin = {"archive": path.parent.name} if job.archived else {}
+            runs.append({**job.folder.read_summary(), "folder": str(path), **origin})
         overrides = [word for word in jobs[0].overrides if not word.startswith("seed=")]
         identity = config_id(jobs[0].config)
         return Cell(

@@ -1,6 +1,7 @@
 """What mkdocs is told beside mkdocs.yml: pages made at build time, and links that leave docs/.
 
 - The home page, `contributing.md` and `changelog.md` are the repository's own files.
+- `leaderboard.html` shows every archived run; the home page carries it.
 - `reference/keys.md` is made from the YAML files and the declared keys (scripts/docs/keys.py).
 - A picture that lies outside docs/ is copied into the site. Any other link to a file outside docs/
   goes to the repository where mkdocs.yml has a `repo_url`, and is a plain path where it has none.
@@ -12,6 +13,7 @@ import os
 import posixpath
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -23,6 +25,10 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import keys  # noqa: E402
 
+from hapens_bench.analysis.report.page import write_report  # noqa: E402
+from hapens_bench.config.paths import shipped_archive  # noqa: E402
+
+LEADERBOARD = "leaderboard.html"
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 ROOT_PAGES |= {"CHANGELOG.md": "changelog.md"}
 PICTURES = (".png", ".svg")
@@ -66,6 +72,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, made in ROOT_PAGES.items():
         files.append(File.generated(config, made, content=(ROOT / source).read_text()))
     files.append(File.generated(config, "reference/keys.md", content=keys.page()))
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / LEADERBOARD
+        write_report(Path("/nowhere"), page, shipped_archive())
+        files.append(File.generated(config, LEADERBOARD, content=page.read_text()))
     for page in [file for file in files if file.is_documentation_page()]:
         for match in LINK.finditer(FENCE.sub("", page.content_string)):
             folder = posixpath.dirname(source_of(page.src_uri))
@@ -87,4 +97,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if fence:
             parts.append(fence[0])
             end = fence.end()
+    if page.file.src_uri == "index.md":
+        parts.append(
+            f"\n## Leaderboard\n\nEvery archived run ([full page]({LEADERBOARD})):\n\n"
+            f'<iframe src="{LEADERBOARD}" title="Leaderboard" class="leaderboard"></iframe>\n'
+        )
     return "".join(parts)

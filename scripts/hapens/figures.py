@@ -1,7 +1,7 @@
 """The six experiments that tell the readings of HAPENS apart: a table and a picture each.
 
     python scripts/hapens/figures.py oracle|shuffle|tail|readings|noise|confounders
-        [--runs runs] [--out results/figures]
+        [--runs runs] [--out out/figures]
 
 They are made from finished runs.
 """
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    parser.add_argument("--out", type=Path, default=Path("out/figures"))
     asked = parser.parse_args()
     jobs = [trial.job for trial in planned(f"hapens_{asked.experiment}", asked.runs)]
     parts = split_by(

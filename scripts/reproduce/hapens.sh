@@ -9,7 +9,7 @@ set -euo pipefail
 runs=${RUNS:-runs/table}
 for name in "$@"; do
   hapens train -m experiment=tune_hapens dataset="$name" paths.runs="$runs"
-  hapens choose tune_hapens equal --dataset "$name" --runs "$runs"
+  hapens choose tune_hapens equal --ship --dataset "$name" --runs "$runs"
   hapens train -m experiment=hapens_table dataset="$name" tuned=equal paths.runs="$runs"
   hapens train -m experiment=hapens_shuffle_equal dataset="$name" paths.runs="$runs"
   hapens train -m experiment=hapens_shuffle_activity dataset="$name" paths.runs="$runs"

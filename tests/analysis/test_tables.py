@@ -105,12 +105,15 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     runs += [fake_run(by_name["tools", "rns"], s, 0.05) for s in range(2)]
     runs += [fake_run(by_name["tools", "ahns_p2"], s, 0.07 + 0.001 * s) for s in range(2)]
     written = paper.write_table("ahns_table2", runs, tmp_path)
-    markdown = (tmp_path / "ahns_table2.md").read_text()
-    assert "| tools | dns | test_peak | 2 | 6.66 | <u>6.00 ± 0.00 !</u> | -9.9 |" in markdown
-    assert "| tools | rns | test_peak | 2 | 5.53 | 5.00 ± 0.00 | -9.6 |" in markdown
-    assert "| tools | ahns_p2 | test_peak | 2 | 7.42 | **7.05 ± 0.07" in markdown
-    assert "| tools | best against second | test_peak |  | +11.4 % | +17.5 % |" in markdown
-    assert "| phones | rns | test_peak | 0 | 11.06 | – | – |" in markdown
+    markdown, origin = (tmp_path / "ahns_table2.md").read_text(), "run folders, 1 commit"
+    assert (
+        f"| tools | dns | test_peak | 2 | {origin} | 6.66 | <u>6.00 ± 0.00 !</u> | -9.9 |"
+        in markdown
+    )
+    assert f"| tools | rns | test_peak | 2 | {origin} | 5.53 | 5.00 ± 0.00 | -9.6 |" in markdown
+    assert f"| tools | ahns_p2 | test_peak | 2 | {origin} | 7.42 | **7.05 ± 0.07" in markdown
+    assert "| tools | best against second | test_peak |  |  | +11.4 % | +17.5 % |" in markdown
+    assert "| phones | rns | test_peak | 0 | – | 11.06 | – | – |" in markdown
     assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
     assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
     assert written.orders["tau"].tolist() == [1.0, 1.0, 1.0]
@@ -242,8 +245,8 @@ def test_a_table_of_another_subset_says_so_and_sets_gain_beside_gain(tmp_path):
         "same protocol, different subset" in markdown.splitlines()[0]
         and "is the order of the methods" in markdown
     )
-    assert "| tmall | sdns | valid | 1 | 10.51 | **5.00" in markdown
-    assert "| tmall | best against second | valid |  | +9.1 % | +25.0 % |" in markdown
+    assert "| tmall | sdns | valid | 1 | run folders, 1 commit | 10.51 | **5.00" in markdown
+    assert "| tmall | best against second | valid |  |  | +9.1 % | +25.0 % |" in markdown
     assert set(written.orders["dataset"]) == {"taobao", "tmall", "gowalla"}
 
 
@@ -260,6 +263,7 @@ def test_a_table_without_printed_numbers_has_no_columns_for_them(tmp_path, monke
         "sampler",
         "selection",
         "n",
+        "from",
         "Recall@20",
         "NDCG@20",
         "Recall@50",
@@ -267,7 +271,7 @@ def test_a_table_without_printed_numbers_has_no_columns_for_them(tmp_path, monke
     assert {len(line) for line in written.lines} == {len(written.header)} and written.orders.empty
     said = (tmp_path / "hapens_table.md").read_text()
     assert (
-        "| tools | ahns | valid_refit | 1 | **3.00" in said
+        "| tools | ahns | valid_refit | 1 | run folders, 1 commit | **3.00" in said
         and "nan" not in said
         and "Δ%" not in said
     )

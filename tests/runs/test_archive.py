@@ -1,6 +1,10 @@
 import contextlib
 import json
 import random
+import shutil
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pandas.testing as pt
@@ -237,3 +241,30 @@ def test_run_folders_come_out_again(runs, archive, tmp_path):
     again = open_archive(tmp_path / "again")
     for name, row in archive.rows.items():
         pt.assert_frame_equal(archive.users(row), again.users(again.rows[name]))
+
+
+@pytest.mark.faults
+def test_killed_at_20_moments_an_addition_loses_nothing_and_adds_nothing_twice(runs, tmp_path):
+    chance, path = random.Random(1), tmp_path / "a"
+    command = [sys.executable, "-m", "hapens_bench.cli", "archive", "add", str(path)]
+    ids = sorted(folder.path.name for folder in folders(runs))
+    begun = time.monotonic()
+    subprocess.run([*command, "--runs", str(runs), "--where", "seed=0"], check=True)
+    takes, before = time.monotonic() - begun, set(open_archive(path).rows)
+    for _ in range(20):
+        process = subprocess.Popen([*command, "--runs", str(runs)])
+        time.sleep(chance.uniform(0.7, 1) * takes)
+        process.kill()
+        process.wait()
+        now = open_archive(path)
+        assert before <= set(now.rows) <= set(ids) and not now.skipped and not now.conflicts
+        for row in now.rows.values():
+            now.users(row)
+        before = set(now.rows)
+        if len(before) == len(ids):  # from the beginning again
+            shutil.rmtree(path)
+            subprocess.run([*command, "--runs", str(runs), "--where", "seed=0"], check=True)
+            before = set(open_archive(path).rows)
+    subprocess.run([*command, "--runs", str(runs)], check=True)
+    rows = [len(pd.read_parquet(part)) for part in path.glob("runs-*.parquet")]
+    assert sorted(open_archive(path).rows) == ids and sum(rows) == len(ids)

@@ -105,7 +105,8 @@ def test_a_grid_holds_each_point_once_in_an_order_that_a_longer_budget_keeps():
         (["tune.n_trials=2,4"], "lists several values, but a search has one tune.n_trials"),
         (["tune.pruner=asha"], "tune.pruner is 'asha'"),
         (["tune.baseline=ssm"], "tune.baseline is 'ssm', but the samplers are rns, dns"),
-        (["tune.setting=../up"], "tune.setting is '../up'"),
+        (["tune.setting=../up"], "a setting is named by letters, digits and _, not '../up'"),
+        (["tune.setting=equal"], "conf/tuned/equal is shipped"),
         (["tune.experiment=ahns_fig5"], "has no hydra.sweeper.own"),
         (
             ["tune.experiment=tune_ahns_paper", "sampler=dns"],

@@ -14,6 +14,7 @@ import pandas as pd
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Replicates, Run, standing
 from hapens_bench.analysis.result import Content, write_result
+from hapens_bench.analysis.tables.origin import commits, source
 from hapens_bench.analysis.tables.paper import NOTES, show
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
@@ -136,6 +137,7 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
     table = crosstab(layout, runs)
     title = f"{layout.rows} by {', '.join(layout.columns)}"
     notes = [*NOTES, *uncaptured(table.used)]
+    notes.append(f"Runs: {len(table.used)} ({source(table.used)}), {commits(table.used)} commits.")
     contents: dict[str, Content] = {
         ".csv": table.long,
         ".md": to_markdown(title, table.header, table.lines, notes),
@@ -174,7 +176,8 @@ def _summarise(setting: Replicates | None, column: Mapping[str, str]) -> dict[st
     summary = setting.summary(column["selection"], column["metric"]) if setting else None
     if setting is None or summary is None:
         return None
-    return {**summary, "config_id": setting.runs[0]["config_id"]}
+    origin = {"source": source(setting.runs), "commits": commits(setting.runs)}
+    return {**summary, "config_id": setting.runs[0]["config_id"], **origin}
 
 
 def _some_metrics(runs: Sequence[Run]) -> list[str]:

@@ -16,6 +16,7 @@ from hapens_bench.analysis.replicates import Standing, standing
 from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.comparisons import orders, orders_markdown, tests, tests_markdown
 from hapens_bench.analysis.tables.definition import Cell, Run, fill, read_definition
+from hapens_bench.analysis.tables.origin import LOST, LOST_NOTE, commits, lost_rows, source
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 
@@ -32,6 +33,8 @@ COLUMNS = [
     "paper",
     "delta_pct",
     "converged",
+    "source",
+    "commits",
 ]
 
 
@@ -63,7 +66,8 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
 
     Values are in percent; std is the sample standard deviation over seeds, empty for n = 1.
     delta_pct = 100 (mean - paper) / paper; both are empty where the paper printed no numbers.
-    `converged` is false where a run's best epoch was its last.
+    `converged` is false where a run's best epoch was its last. `source` says which archives hold
+    the runs, and `commits` at how many commits they were trained.
     """
     paper, rows = definition.get("paper"), []
     for cell in filled:
@@ -92,6 +96,8 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
                         paper=printed,
                         delta_pct=100 * (mean - printed) / printed,
                         converged=all(report["converged"] for report in reports),
+                        source=source(cell.runs),
+                        commits=commits(cell.runs),
                     )
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -107,7 +113,7 @@ def wide_rows(
     each metric has one column instead of paper, ours and Δ%. `NOTES` explains the marks.
     """
     paper, metrics = definition.get("paper"), definition["metrics"]
-    header = ["dataset", "sampler", "selection", "n"]
+    header = ["dataset", "sampler", "selection", "n", "from"]
     for metric in metrics:
         header += [f"{metric} paper", f"{metric} ours", f"{metric} Δ%"] if paper else [metric]
     keys = ("dataset", "sampler", "selection", "metric")
@@ -119,6 +125,7 @@ def wide_rows(
         for sampler in definition["samplers"]:
             first = rows.get((dataset, sampler, selection, metrics[0]))
             line: list[str | Entry] = [dataset, sampler, selection, str(first["n"] if first else 0)]
+            line.append(_origin(first))
             for k, metric in enumerate(metrics):
                 row = rows.get((dataset, sampler, selection, metric))
                 ours: str | Entry = _shown(row, best[metric]) if row else "–"
@@ -128,7 +135,7 @@ def wide_rows(
         gains = [place.gain if place else math.nan for place in best.values()]
         if all(map(math.isnan, gains)):
             continue
-        line = [dataset, "best against second", selection, ""]
+        line = [dataset, "best against second", selection, "", ""]
         for k, gain in enumerate(gains):
             ours = "–" if math.isnan(gain) else f"{gain:+.1f} %"
             line += [_printed_gain(paper[dataset], settings, k), ours, ""] if paper else [ours]
@@ -143,7 +150,17 @@ def _printed_gain(paper: Mapping[str, Any], settings: Mapping[str, Cell], k: int
     return f"{100 * (first - second) / second:+.1f} %"
 
 
+def _origin(row: Mapping[Hashable, Any] | None) -> str:
+    if row is None:
+        return "–"
+    if row["source"] == LOST:
+        return LOST
+    return f"{row['source']}, {row['commits']:.0f} commit{'s' if row['commits'] > 1 else ''}"
+
+
 def _shown(row: Mapping[Hashable, Any], best: Standing | None) -> Entry:
+    if row["source"] == LOST:
+        best = None
     return show(row["mean"], row["std"], row["converged"], row["sampler"], best)
 
 
@@ -161,6 +178,18 @@ def show(mean: float, std: float, converged: bool, name: str, best: Standing | N
     )
 
 
+def in_order(definition: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a long table in the order of the definition."""
+    names = ("datasets", "samplers", "metrics", "selections")
+    columns = ["dataset", "sampler", "metric", "selection"]
+    ranks = [
+        table[column].map({value: k for k, value in enumerate(definition[name])})
+        for column, name in zip(columns, names, strict=True)
+    ]
+    order = pd.concat(ranks, axis=1).sort_values(columns, kind="stable").index
+    return table.loc[order, COLUMNS].reset_index(drop=True)
+
+
 def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
     """Return Markdown lines with the command of every cell that has not been run."""
     commands = [
@@ -171,20 +200,25 @@ def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
     return ["", "Not run yet:", "", "```", *commands, "```"] if commands else []
 
 
-def write_table(name: str, runs: Sequence[Run], out: Path) -> Written:
+def write_table(name: str, runs: Sequence[Run], out: Path, lost: bool = False) -> Written:
     """Write <out>/<name>.{csv,md,tex,provenance.json} and the tests, <name>_tests.csv.
+
+    With `lost`, cells without a run show the numbers of lost runs, marked as such.
 
     Raises:
         UserError: when no run belongs to the table.
     """
     definition = read_definition(name)
-    filled = fill(definition, runs) if runs else []  # composing the cells takes seconds
-    if not any(cell.runs for cell in filled):
+    # composing the cells takes seconds
+    filled = fill(definition, runs) if runs or lost else []
+    unarchived = lost_rows(name, filled) if lost else pd.DataFrame()
+    if not any(cell.runs for cell in filled) and unarchived.empty:
         raise UserError(
             f"no finished run belongs to table {name!r}; "
             f"conf/table/{name}.yaml holds the command that makes them"
         )
-    return write_filled(definition, filled, out / name, missing(filled, definition["seeds"]))
+    more = missing(filled, definition["seeds"])
+    return write_filled(definition, filled, out / name, more, unarchived=unarchived)
 
 
 def write_filled(
@@ -194,20 +228,26 @@ def write_filled(
     more: Sequence[str],
     shown: Sequence[str] | None = None,
     beside: Mapping[str, Content] | None = None,
+    unarchived: pd.DataFrame | None = None,
 ) -> Written:
     """Write <stem>.{csv,md,tex,provenance.json} and the tests, <stem>_tests.csv.
 
     `more` are lines for the notes of the Markdown. `shown` are the selections that have lines in
     Markdown and LaTeX (default: all); the CSV files have all. `beside` are further contents, by
-    ending.
+    ending, and `unarchived` rows of lost runs.
     """
     used = [run for cell in filled for run in cell.runs]
     table = long_table(definition, filled)
+    order, tested = orders(table), tests(definition, filled)
+    lost = unarchived is not None and not unarchived.empty
+    if lost:
+        table = in_order(definition, pd.concat([table, unarchived], ignore_index=True))
     selections = definition["selections"] if shown is None else shown
     header, lines = wide_rows({**definition, "selections": selections}, filled, table)
-    order, tested = orders(table), tests(definition, filled)
     below = [
         *NOTES,
+        "`from`: the archive that holds the runs, and at how many commits they were trained.",
+        *([LOST_NOTE] if lost else []),
         *(["Δ% is relative to the paper."] if "paper" in definition else []),
         *([definition["note"]] if "note" in definition else []),
         *uncaptured(used),
@@ -219,9 +259,10 @@ def write_filled(
     contents: dict[str, Content] = {
         ".csv": table.round(4).to_csv(index=False),
         ".md": to_markdown(definition["title"], header, lines, below),
-        ".tex": to_latex(definition["title"], header, lines, n_names=3),
-        "_tests.csv": tested,
+        ".tex": to_latex(definition["title"], header, lines, n_names=5),
         **(beside or {}),
     }
+    if len(tested):
+        contents["_tests.csv"] = tested
     write_result(stem, used, contents)
     return Written(definition, filled, header, lines, order, tested)
