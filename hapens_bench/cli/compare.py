@@ -22,6 +22,7 @@ from hapens_bench.config.compose import compose_config
 from hapens_bench.config.outside import add_config_dir, outside
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import Job
+from hapens_bench.runs.archive import archives_below
 
 if TYPE_CHECKING:  # a search brings optuna
     from hapens_bench.tune.compare import Contest, Found
@@ -74,6 +75,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if model is None and arguments.table is None:
         model = compose_config([])["model"]["name"]
     baselines = find(words.dataset, model, arguments.archive, arguments.table)
+    for archive in archives_below(arguments.archive):
+        for what in (*archive.skipped, *archive.conflicts):
+            print(f"skipped {what}", file=sys.stderr)
     contest = Contest(words, beside, baselines, arguments.archive)
     contest.check()
     plans = contest.plans(int(arguments.trials) if arguments.trials else None)

@@ -100,7 +100,10 @@ def _settings(contest: Contest, plans: Sequence[Plan], found: Found, cell: Cell)
     else:
         typed = any(word.startswith("trainer") for word in contest.words.own)
         said.append(
-            "The other methods have the settings of their papers (conf/tuned/paper). Learning rate "
+            "The other methods have the settings of conf/tuned/paper: those of their papers or, "
+            "where a paper prints none, those that the file there names with their source"
+            + (", so budgets are not equal." if plans else ".")
+            + " Learning rate "
             f"({trainer['lr']:g}), L2 ({trainer['l2']:g}) and training length of {name} were not "
             "searched" + ("." if typed else ", but are the table's.")
         )
@@ -113,7 +116,7 @@ def _settings(contest: Contest, plans: Sequence[Plan], found: Found, cell: Cell)
         pruned = (found.trials["state"] == "pruned").sum()
         said.append(
             f"The settings of {name} are the best of its {len(found.trials)} trials by "
-            f"{plans[0].monitor} on the validation part ({tried}"
+            f"{plans[0].monitor} on the validation part ({tried}; seed {best['seeds']}"
             + (f"; {pruned} were pruned" if pruned else "")
             + f"): {best['setting']}, with {best['value']:.4f}."
         )

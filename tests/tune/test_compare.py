@@ -147,7 +147,7 @@ def test_the_paragraph_says_what_was_done(made):
         "Learning rate (0.001), L2 (0.0001) and training length of boltzmann were not searched, "
         "but are the table's.",
         "the best of its 4 trials by Recall@20 on the validation part (4 scrambled Halton points "
-        "over sampler.M of {8, 16, 32}, sampler.tau in [0.1, 2] (log))",
+        "over sampler.M of {8, 16, 32}, sampler.tau in [0.1, 2] (log); seed 0)",
         best["setting"],
         "with seeds 0, 1, 2;",
         "Code of boltzmann: boltzmann.py, SHA-256",
