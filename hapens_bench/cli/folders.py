@@ -14,6 +14,11 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of run folders (default: runs)"
     )
+    add_archive(parser)
+
+
+def add_archive(parser: argparse.ArgumentParser) -> None:
+    """Add --archive with its opposite."""
     parser.add_argument(
         "--archive",
         type=Path,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 
 from hapens_bench import __version__
@@ -25,6 +26,7 @@ COMMANDS = {
     "export": "write a run's user and item vectors, with the ids of your files",
     "recommend": "print or write a run's best items for users, with the ids of your files",
     "push": "fill a tracker from finished run folders",
+    "compare": "put your own sampler into a paper's table, against the archived methods",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }
 
@@ -48,7 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         if argv[:1] == [name]:
             importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
-    arguments = parser.parse_args(argv)
+    arguments, more = parser.parse_known_args(argv)
+    if not hasattr(arguments, "overrides") or not all(re.match("[^-].*=", text) for text in more):
+        parser.parse_args(argv)  # which says what is wrong
+    if more:  # KEY=VALUE behind an option, which argparse leaves over
+        arguments.overrides = [*arguments.overrides, *more]
     return guarded(lambda: arguments.run(arguments))
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from hapens_bench.cli.errors import guarded
 from hapens_bench.config.compose import plain
+from hapens_bench.config.outside import of_command
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
 
@@ -40,6 +41,7 @@ def train(argv: list[str]) -> int:
             return float("nan")
 
     def run_and_raise() -> None:
+        of_command(argv)  # so that Python finds the classes that their configs name
         try:
             run()
         except (ValueError, TypeError) as error:

@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from hapens_bench.analysis.formats import Line, print_table
+from hapens_bench.config.outside import add_config_dir, outside
 from hapens_bench.errors import UserError
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tune.choose import best, check_setting, write_evidence, write_tuned
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tune.KEY=VALUE (see conf/tune/default.yaml), and overrides of hapens train -m, "
         "such as dataset=tools sampler=rns,dns",
     )
+    add_config_dir(parser)
     parser.set_defaults(run=run_tune)
 
 
@@ -34,7 +36,8 @@ def run_tune(arguments: argparse.Namespace) -> int:
     """Search, then write and print the results."""
     if importlib.util.find_spec("optuna") is None:
         raise UserError("hapens tune needs optuna: pip install 'hapens_bench[tune]'")
-    plan = make_plan(arguments.name, arguments.overrides)
+    beside, words = outside(arguments.overrides, arguments.config_dir)
+    plan = make_plan(arguments.name, words, beside)
     setting = plan.settings["setting"]
     if setting is not None:
         check_setting(setting, ship=False)
@@ -58,7 +61,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         plan.in_order,
     )
     if setting is not None:
-        command = " ".join(["hapens tune", plan.name, *arguments.overrides])
+        command = " ".join(["hapens tune", plan.name, *beside.overrides, *words])
         for row in winners.to_dict("records"):
             write_tuned(setting, chosen(plan, row), row, command, str(folder))
     show(plan, frame, winners, said)

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from hapens_bench.analysis.result import Content, picture, write_result
 from hapens_bench.config.compose import compose_config
+from hapens_bench.config.outside import WORD
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned, planned
@@ -205,9 +206,8 @@ def write_tuned(
     """Write one file of conf/tuned, headed by its command and the folder of its evidence."""
     config, dataset, sampler = trial.job.config, trial.params["dataset"], trial.params["sampler"]
     model, monitor = config["model"]["name"], config["protocol"]["monitor"]
-    base = compose_config(
-        [f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"]
-    )
+    named = [f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"]
+    base = compose_config([o for o in trial.job.overrides if o.startswith(WORD)] + named)
     last = (
         "" if row["converged"] else "; its best epoch is its last one: more epochs might be better"
     )

@@ -12,35 +12,21 @@ from typing import Any
 import numpy as np
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.identity import config_id
-from hapens_bench.config.keys import Key, problems
-from hapens_bench.config.paths import conf_file
+from hapens_bench.config.outside import Outside
 from hapens_bench.errors import UserError
 from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
 from hapens_bench.launch.experiments import Planned, read_sweeper
 from hapens_bench.launch.job import Job
 from hapens_bench.runs.folder import run_folder
+from hapens_bench.tune.settings import IDENTITY, KEYS, read_settings
+from hapens_bench.tune.spaces import written_space
 
-KEYS = {
-    "experiment": Key(str),
-    "n_trials": Key(int, low=1, optional=True),
-    "algorithm": Key(str, choices=("tpe", "random", "grid")),
-    "startup": Key(int, low=1),
-    "batch": Key(int, low=1),
-    "seeds": Key(int, low=1),
-    "pruner": Key(str, choices=("median", "none")),
-    "warmup": Key(int, low=0),
-    "seed": Key(int, low=0, optional=True),
-    "baseline": Key(str, optional=True),
-    "setting": Key(str, optional=True),
-    "out": Key(str, optional=True),
-}
-# The settings that change which trials a search proposes; its length does not.
-IDENTITY = ("algorithm", "startup", "batch", "seeds", "pruner", "warmup", "seed")
 SWEPT = ("dataset", "sampler")  # the keys that may list several values
+NOTHING = Outside()
+Composed = Callable[[Sequence[str]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ class StudyPlan:
     space: Mapping[str, Sweep]
     fixed: list[list[str]]
     base: Mapping[str, Any]
-    composed: Callable[[Sequence[str]], dict[str, Any]]
+    composed: Composed
 
     def planned(self, trial: int, setting: list[str], seeds: int) -> list[Planned]:
         """Compose a trial, once for each of its seeds."""
@@ -111,8 +97,10 @@ class Plan:
         return self.settings["baseline"] or self.studies[0].sampler
 
 
-def make_plan(name: str, typed: Sequence[str]) -> Plan:
+def make_plan(name: str, typed: Sequence[str], outside: Outside = NOTHING) -> Plan:
     """Read conf/tune/<name>.yaml and what was typed: `tune.KEY=VALUE` and training overrides.
+
+    Samplers of folders outside the checkout bring their spaces with them.
 
     Raises:
         UserError: for a search that cannot be run.
@@ -136,31 +124,12 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
     for combination in combinations(
         sweeper, [text for text in typed if not text.startswith("tune.")]
     ):
-        overrides = [f"experiment={chosen['experiment']}", *combination]
-        base = composed(overrides)
-        dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
-        # A key that is typed wins, and is not searched.
-        settled = {override.split("=", 1)[0] for override in combination}
-        spaces = sweeper.get("shared", {}), space_of(sweeper["own"], sampler)
-        shared, own = (
-            {key: text for key, text in space.items() if key not in settled} for space in spaces
-        )
-        fixed = fixed_points(sampler, shared, own, n_trials, chosen)
-        digest = _digest(
-            {**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"]
-        )
-        study = f"{dataset}-{base['model']['name']}-{sampler}-{chosen['algorithm']}-{digest}"
+        overrides = [*outside.overrides, f"experiment={chosen['experiment']}", *combination]
+        sampler = composed(overrides)["sampler"]["name"]
+        written = written_space(sampler, outside.folders)
+        own = space_of(sweeper["own"], sampler) if written is None else written
         studies.append(
-            StudyPlan(
-                study,
-                dataset,
-                sampler,
-                overrides,
-                parse_space({**shared, **own}),
-                fixed,
-                base,
-                composed,
-            )
+            make_study(overrides, sweeper.get("shared", {}), own, n_trials, chosen, composed)
         )
     if chosen["algorithm"] == "grid":
         n_trials = common_size(studies, n_trials)
@@ -170,27 +139,32 @@ def make_plan(name: str, typed: Sequence[str]) -> Plan:
     return plan
 
 
-def read_settings(name: str, typed: Sequence[str]) -> dict[str, Any]:
-    """Read the settings: conf/tune/default.yaml, conf/tune/<name>.yaml, then `tune.KEY=VALUE`.
+def make_study(
+    overrides: list[str],
+    shared: Mapping[str, str],
+    own: Mapping[str, str],
+    n_trials: int | None,
+    chosen: Mapping[str, Any],
+    composed: Composed,
+) -> StudyPlan:
+    """Plan one study; a key that `overrides` set has that value and is not searched.
 
     Raises:
-        UserError: for an unknown name or key, or a value that a key does not take.
+        UserError: when the space is empty or cannot be read.
     """
-    chosen: dict[str, Any] = {}
-    for file in ("default", name):
-        section = OmegaConf.to_container(OmegaConf.load(conf_file("tune", file)))
-        assert isinstance(section, dict)
-        chosen |= {str(key): value for key, value in section.items()}
-    for override in OverridesParser.create().parse_overrides(list(typed)):
-        if override.is_sweep_override():
-            raise UserError(
-                f"{override.input_line} lists several values, "
-                f"but a search has one {override.key_or_group}"
-            )
-        chosen[override.key_or_group.removeprefix("tune.")] = override.value()
-    if wrong := list(problems("tune", KEYS, chosen)):
-        raise UserError("; ".join(wrong))
-    return chosen
+    base = composed(overrides)
+    dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
+    settled = {override.split("=", 1)[0] for override in overrides}
+    shared, own = (
+        {key: text for key, text in space.items() if key not in settled} for space in (shared, own)
+    )
+    fixed = fixed_points(sampler, shared, own, n_trials, chosen)
+    digest = _digest(
+        {**shared, **own}, {key: chosen[key] for key in IDENTITY}, config_id(base), base["seed"]
+    )
+    name = f"{dataset}-{base['model']['name']}-{sampler}-{chosen['algorithm']}-{digest}"
+    space = parse_space({**shared, **own})
+    return StudyPlan(name, dataset, sampler, overrides, space, fixed, base, composed)
 
 
 def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple[str, ...]]:

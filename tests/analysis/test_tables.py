@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from hapens_bench.analysis.tables import comparisons, paper
 from hapens_bench.analysis.tables import definition as cells
-from hapens_bench.config.identity import config_id
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.identity import config_id, split_id
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch import experiments
 from hapens_bench.runs.folder import RunFolder
@@ -140,6 +143,40 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert (
         0 < row["p_t_holm"] <= 1 and 0 < row["p_users_holm"] <= 1 and row["p_wilcoxon_least"] == 0.5
     )
+
+
+@pytest.mark.parametrize("name", ["ahns_table2_equal", "hapens_tuned", "gdns_tuned"])
+def test_a_budget_is_what_the_tuned_files_tell(name):
+    """Trials of a table under equal budgets: as many as its methods had, of the same data."""
+    definition = cells.read_definition(name)
+    assert "tuned=equal" in definition["overrides"]
+    told: dict[str, set[int]] = {}
+    for cell in cells.cells(definition):
+        sampler = compose_config(cell.overrides)["sampler"]["name"]
+        path = (
+            conf_dir() / "tuned" / "equal" / f"{cell.dataset}-{definition['model']}-{sampler}.yaml"
+        )
+        if path.exists():
+            n = re.search(r"the best of (\d+) trials", path.read_text())
+            told.setdefault(cell.dataset, set()).add(int(n[1]))
+    assert told.keys() == definition["budget"].keys()
+    for dataset, searches in definition["budget"].items():
+        # hapens_tuned: its rns, dns and ahns have the best of 16, which is that of their first 8
+        assert sum(searches.values()) == min(told[dataset])
+        split = {
+            split_id(compose_config([f"dataset={dataset}", *words]))
+            for words in (definition["overrides"], *([f"experiment={one}"] for one in searches))
+        }
+        assert len(split) == 1
+        for experiment, n in searches.items():
+            assert experiments.read_sweeper(experiment)["n_trials"] == n
+
+
+def test_tables_without_a_search_have_no_budget():
+    for path in (conf_dir() / "table").glob("*.yaml"):
+        definition = cells.read_definition(path.stem)
+        config = compose_config([*definition["overrides"], f"dataset={definition['datasets'][0]}"])
+        assert ("budget" in definition) == (config["tuned"]["name"] == "equal"), path
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The example of docs/add_a_sampler.md trains from a folder outside the package."""
 
-import os
 import re
 import subprocess
 import sys
@@ -13,9 +12,18 @@ PAGE = conf_dir().parent / "docs" / "add_a_sampler.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="a wheel has no docs")
-def test_a_sampler_outside_the_package_trains(tmp_path):
+@pytest.mark.parametrize(
+    "named",
+    [
+        ["--config-dir", "{folder}"],
+        ["-m", "hydra.searchpath=[file://{folder}]", "hydra.launcher.devices=[cpu,cpu]"],
+    ],
+    ids=["config_dir", "searchpath and workers"],
+)
+def test_a_sampler_outside_the_package_trains(tmp_path, named):
     blocks = dict(re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL))
     (tmp_path / "sampler").mkdir()
+    assert "--config-dir mine" in PAGE.read_text()
     (tmp_path / "boltzmann.py").write_text(blocks["python"])
     (tmp_path / "sampler" / "boltzmann.yaml").write_text(blocks["yaml"])
     small = [
@@ -29,12 +37,10 @@ def test_a_sampler_outside_the_package_trains(tmp_path):
         sys.executable,
         "-m",
         "hapens_bench",
-        f"hydra.searchpath=[file://{tmp_path}]",
+        *(word.format(folder=tmp_path) for word in named),
         "sampler=boltzmann",
         *small,
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
-    )
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("runs/planted/mf/boltzmann/*/summary.json"))

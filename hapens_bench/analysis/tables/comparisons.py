@@ -102,12 +102,9 @@ def orders_markdown(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def tests_markdown(table: pd.DataFrame, selection: str) -> list[str]:
-    """Return Markdown lines of the `tests` of one selection."""
+def tests_lines(table: pd.DataFrame, selection: str) -> tuple[list[str], list[list[str]]]:
+    """Lay the `tests` of one selection out for reading."""
     table = table[table["selection"] == selection] if len(table) else table
-    if table.empty:
-        return []
-    mine = table["sampler"].iloc[0]
     head = ["dataset", "metric", "against", "seeds", "difference", "95% over seeds", "p (t, Holm)"]
     head += ["95% over users", "p (users, Holm)", ""]
     lines = []
@@ -121,8 +118,16 @@ def tests_markdown(table: pd.DataFrame, selection: str) -> list[str]:
         lines.append(
             [*line, _span(r["users_low"], r["users_high"]), _p(r["p_users_holm"]), r["words"]]
         )
+    return head, lines
+
+
+def tests_markdown(table: pd.DataFrame, selection: str) -> list[str]:
+    """Return Markdown lines of the `tests` of one selection."""
+    head, lines = tests_lines(table, selection)
+    if not lines:
+        return []
     return [
-        f"## {mine} against the others, {selection}",
+        f"## {table['sampler'].iloc[0]} against the others, {selection}",
         "",
         "Differences are in percentage points; positive means better than the other. Over seeds: "
         "paired t test. Over users: sign-flip permutation test on each user's mean over the same "

@@ -51,13 +51,14 @@ NOTES = [
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_table` wrote: the table's lines, its orders, and the cells behind them."""
+    """What `write_filled` wrote: lines, orders and tests, and the cells behind them."""
 
     definition: Mapping[str, Any]
     filled: Sequence[Cell]
     header: list[str]
     lines: list[Line]
     orders: pd.DataFrame
+    tests: pd.DataFrame
 
 
 def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
@@ -210,26 +211,47 @@ def write_table(name: str, runs: Sequence[Run], out: Path, lost: bool = False) -
     definition = read_definition(name)
     # composing the cells takes seconds
     filled = fill(definition, runs) if runs or lost else []
-    used = [run for cell in filled for run in cell.runs]
     unarchived = lost_rows(name, filled) if lost else pd.DataFrame()
-    if not used and unarchived.empty:
+    if not any(cell.runs for cell in filled) and unarchived.empty:
         raise UserError(
             f"no finished run belongs to table {name!r}; "
             f"conf/table/{name}.yaml holds the command that makes them"
         )
+    more = missing(filled, definition["seeds"])
+    return write_filled(definition, filled, out / name, more, unarchived=unarchived)
+
+
+def write_filled(
+    definition: Mapping[str, Any],
+    filled: Sequence[Cell],
+    stem: Path,
+    more: Sequence[str],
+    shown: Sequence[str] | None = None,
+    beside: Mapping[str, Content] | None = None,
+    unarchived: pd.DataFrame | None = None,
+) -> Written:
+    """Write <stem>.{csv,md,tex,provenance.json} and the tests, <stem>_tests.csv.
+
+    `more` are lines for the notes of the Markdown. `shown` are the selections that have lines in
+    Markdown and LaTeX (default: all); the CSV files have all. `beside` are further contents, by
+    ending, and `unarchived` rows of lost runs.
+    """
+    used = [run for cell in filled for run in cell.runs]
     table = long_table(definition, filled)
     order, tested = orders(table), tests(definition, filled)
-    if not unarchived.empty:
+    lost = unarchived is not None and not unarchived.empty
+    if lost:
         table = in_order(definition, pd.concat([table, unarchived], ignore_index=True))
-    header, lines = wide_rows(definition, filled, table)
+    selections = definition["selections"] if shown is None else shown
+    header, lines = wide_rows({**definition, "selections": selections}, filled, table)
     below = [
         *NOTES,
         "`from`: the archive that holds the runs, and at how many commits they were trained.",
-        *([] if unarchived.empty else [LOST_NOTE]),
+        *([LOST_NOTE] if lost else []),
         *(["Δ% is relative to the paper."] if "paper" in definition else []),
         *([definition["note"]] if "note" in definition else []),
         *uncaptured(used),
-        *missing(filled, definition["seeds"]),
+        *more,
         "",
         *orders_markdown(order),
         *tests_markdown(tested, definition["honest_selection"]),
@@ -238,8 +260,9 @@ def write_table(name: str, runs: Sequence[Run], out: Path, lost: bool = False) -
         ".csv": table.round(4).to_csv(index=False),
         ".md": to_markdown(definition["title"], header, lines, below),
         ".tex": to_latex(definition["title"], header, lines, n_names=5),
+        **(beside or {}),
     }
     if len(tested):
         contents["_tests.csv"] = tested
-    write_result(out / name, used, contents)
-    return Written(definition, filled, header, lines, order)
+    write_result(stem, used, contents)
+    return Written(definition, filled, header, lines, order, tested)
