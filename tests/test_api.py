@@ -50,6 +50,19 @@ def test_mistakes_and_failures_are_exceptions():
         hb.sweep(*TINY, "trainer.lr=1e30")
 
 
+def test_a_sampler_from_outside(tmp_path):
+    (tmp_path / "mine" / "sampler").mkdir(parents=True)
+    (tmp_path / "mine" / "own_dns.py").write_text(
+        "from hapens_bench.samplers.dns import DNS\n\n\nclass Own(DNS):\n    pass\n"
+    )
+    text = (conf_dir() / "sampler" / "dns.yaml").read_text()
+    text = text.replace("hapens_bench.samplers.dns.DNS", "own_dns.Own").replace(": dns", ": own")
+    (tmp_path / "mine" / "sampler" / "own.yaml").write_text(text)
+    swept = hb.sweep(*TINY, "sampler=own,dns", f"hydra.searchpath=[file://{tmp_path}/mine]")
+    values = swept.pivot_table(index=["selection", "metric"], columns="sampler", values="value")
+    assert (values["own"] == values["dns"]).all()
+
+
 def test_other_attributes_are_none():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         hb.nothing  # noqa: B018

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from hapens_bench.analysis.formats import write_frame
 from hapens_bench.cli.add_data import add_add_arguments, run_add
-from hapens_bench.config.compose import compose_choice, compose_config, searched
+from hapens_bench.config.compose import compose_choice, compose_config
+from hapens_bench.config.outside import outside
 from hapens_bench.config.own_files import digest, files_of, is_own
 from hapens_bench.config.paths import conf_dir, user_conf_dir
 from hapens_bench.data.interactions import Split
@@ -84,11 +85,10 @@ def read(name: str, folder: Path | None = None, overrides: Sequence[str] = ()) -
     Raises:
         UserError: when no data set has that name.
     """
-    search = [override for override in overrides if override.startswith("hydra.searchpath=")]
-    known = names(folder)
-    if not search and name not in known:
+    beside, known = outside(overrides, folder)[0], names(folder)
+    if not outside(overrides, None)[0].entries and name not in known:
         raise UserError(f"there is no data set {name!r}; choose one of {', '.join(known)}")
-    return compose_choice("dataset", name, search or searched(folder))
+    return compose_choice("dataset", name, beside.overrides)
 
 
 def files(dataset: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], SourceFile]]:
@@ -118,8 +118,8 @@ def own_states(dataset: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def composed(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], Split]:
     """Return the data set and the protocol that a command names, and their split."""
     read(arguments.name, arguments.config_dir, arguments.overrides)
-    search = searched(arguments.config_dir)
-    config = compose_config([f"dataset={arguments.name}", *search, *arguments.overrides])
+    beside, words = outside(arguments.overrides, arguments.config_dir)
+    config = compose_config([f"dataset={arguments.name}", *beside.overrides, *words])
     split = load(config["dataset"], config["protocol"], cache_dir(), mirror_dir())
     return config["dataset"], config["protocol"], split
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -17,7 +16,6 @@ from hapens_bench.config.identity import canonical
 from hapens_bench.config.keys import Key
 from hapens_bench.config.own_files import is_own, with_content
 from hapens_bench.config.paths import conf_dir
-from hapens_bench.errors import UserError
 
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
@@ -63,19 +61,6 @@ def compose_choice(group: str, name: str, search: Sequence[str] = ()) -> dict[st
     container = OmegaConf.to_container(section)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-def searched(folder: Path | None) -> list[str]:
-    """Return the override by which Hydra also looks for choices in a folder, if there is one.
-
-    Raises:
-        UserError: when there is no such folder.
-    """
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        raise UserError(f"--config-dir is {folder}, but there is no such folder")
-    return [f"hydra.searchpath=['file://{folder.absolute()}']"]
 
 
 def once_for_each_choice(

@@ -42,7 +42,7 @@ def add_config_dir(parser: argparse.ArgumentParser) -> None:
         "-cd",
         type=Path,
         metavar="DIR",
-        help="a folder of your own with samplers: DIR/mine.py and DIR/sampler/mine.yaml",
+        help="a folder of your own, such as one with DIR/mine.py and DIR/sampler/mine.yaml",
     )
 
 
@@ -68,7 +68,7 @@ def outside(words: Sequence[str], config_dir: Path | None) -> tuple[Outside, lis
     found = Outside(tuple(dict.fromkeys(map(_whole, named))))
     for folder in found.folders:
         if not folder.is_dir():
-            raise UserError(f"there is no folder {folder} to take samplers from")
+            raise UserError(f"there is no folder {folder} to take configs from")
     make_importable(found.folders)
     return found, [word for word in words if not word.startswith(WORD)]
 

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hapens_bench.config.compose import once_for_each_choice, unresolved
+from hapens_bench.config.outside import outside
 from hapens_bench.config.paths import conf_file
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
@@ -116,7 +117,7 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
     Raises:
         UserError: when it is no sweep that can be composed here.
     """
-    typed = [word for word in words if word not in ("-m", "--multirun")]
+    beside, typed = outside([word for word in words if word not in ("-m", "--multirun")], None)
     try:
         overrides = OverridesParser.create().parse_overrides(typed)
     except HydraException as error:
@@ -139,6 +140,6 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
             space = space_of(sweeper["own"], sampler)
             tries = settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
         for setting in tries:
-            full = [*point, *setting]
+            full = [*point, *setting, *beside.overrides]
             jobs.append(Job(composed([*full, *places]), full))
     return jobs

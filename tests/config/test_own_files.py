@@ -2,12 +2,9 @@
 
 import os
 
-import pytest
-
-from hapens_bench.config.compose import compose_config, searched
+from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import config_id, identity, run_id, split_id
 from hapens_bench.config.own_files import digest
-from hapens_bench.errors import UserError
 from tests.conftest import once
 
 
@@ -64,9 +61,3 @@ def test_the_folder_of_the_user_is_searched_after_the_shipped_one(tmp_path, monk
     assert compose_config(["dataset=books"])["dataset"]["path"] == "/b.csv"
     assert "path" not in compose_config(["dataset=tools"])["dataset"]
     once.cache_clear()
-
-
-def test_a_folder_to_search_must_be_there(tmp_path):
-    assert searched(None) == [] and str(tmp_path) in searched(tmp_path)[0]
-    with pytest.raises(UserError, match="no such folder"):
-        searched(tmp_path / "nowhere")

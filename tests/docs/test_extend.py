@@ -1,7 +1,6 @@
 """What docs/extend.md shows trains from a folder outside the package, as it is written there."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -36,12 +35,9 @@ def mine(tmp_path_factory):
     ],
 )
 def test_it_trains(mine, words):
-    command = [sys.executable, "-m", "hapens_bench", f"hydra.searchpath=[file://{mine}]"]
+    command = [sys.executable, "-m", "hapens_bench", "--config-dir", str(mine)]
     places = [f"paths.runs={mine}/runs", f"paths.cache={mine}/cache"]
-    environment = {**os.environ, "PYTHONPATH": str(mine)}
-    done = subprocess.run(
-        [*command, *words, *SMALL, *places], capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run([*command, *words, *SMALL, *places], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -52,11 +48,10 @@ def test_a_metric_of_ones_own_is_in_the_summary(mine):
 
 
 def test_a_wrong_key_is_one_sentence(mine):
-    command = [sys.executable, "-m", "hapens_bench", f"hydra.searchpath=[file://{mine}]"]
+    command = [sys.executable, "-m", "hapens_bench", "--config-dir", str(mine)]
     done = subprocess.run(
         [*command, "loss=exponential", "loss.tau=0"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(mine)},
     )
     assert done.returncode == 2 and "loss.tau is 0" in done.stderr
