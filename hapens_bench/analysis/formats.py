@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from hapens_bench.tracking.screen import screen
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> Non
     table = Table(*header, title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
         table.add_row(*map(_on_screen, line))
-    console = Console()
+    console = screen()
     console.width = max(console.width, 150)
     console.print(table)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from hapens_bench.config.compose import compose_config
@@ -23,9 +22,10 @@ from hapens_bench.data.sources import (
     mirror_dir,
     wrong_with,
 )
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, did_you_mean
+from hapens_bench.tracking.screen import screen
 
-CONSOLE = Console()
+CONSOLE = screen()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,10 @@ def read(name: str) -> dict[str, Any]:
         UserError: when no data set has that name.
     """
     if name not in names():
-        raise UserError(f"there is no data set {name!r}; choose one of {', '.join(names())}")
+        raise UserError(
+            f"there is no data set {name!r}; choose one of {', '.join(names())}"
+            + did_you_mean(name, names())
+        )
     config = OmegaConf.to_container(OmegaConf.load(conf_dir() / "dataset" / f"{name}.yaml"))
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
@@ -164,8 +167,8 @@ def run_stats(arguments: argparse.Namespace) -> int:
             if differing
             else f"equal to {paper['where']}"
         )
-        CONSOLE.print(what, highlight=False, soft_wrap=True)
-    CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
+        CONSOLE.print(what, soft_wrap=True)
+    CONSOLE.print(f"split: {protocol['split']['kind']}")
     drawn = (protocol.get("subset") or {}).get("users")
     if "sources" in dataset and keeps_split(choose_source(dataset, protocol), protocol):
         drawn = None  # a published split is used in full
@@ -178,10 +181,10 @@ def run_stats(arguments: argparse.Namespace) -> int:
             highlight=False,
             soft_wrap=True,
         )
-    CONSOLE.print(f"data hash {split.data_hash}", highlight=False)
+    CONSOLE.print(f"data hash {split.data_hash}")
     if split.negatives is not None:
         n = split.negatives.shape[1]
-        CONSOLE.print(f"hash of the {n} negatives a user {split.negatives_hash}", highlight=False)
+        CONSOLE.print(f"hash of the {n} negatives a user {split.negatives_hash}")
     return 0
 
 

@@ -11,8 +11,10 @@ import pandas as pd
 from rich.console import Console
 
 from hapens_bench.analysis.formats import Line, print_table
+from hapens_bench.config.quoting import hapens_command
 from hapens_bench.errors import UserError
 from hapens_bench.runs.folder import RunFolder
+from hapens_bench.tracking.screen import screen
 from hapens_bench.tune.choose import best, check_setting, write_evidence, write_tuned
 from hapens_bench.tune.plan import Plan, make_plan, trial_folder
 
@@ -40,9 +42,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         check_setting(setting, ship=False)
     from hapens_bench.tune.loop import chosen, search
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 110  # of a log file
+    console = screen()
     frame = search(plan, console)
     show_failed(frame, console)
     winners = best(frame)
@@ -58,7 +58,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         plan.in_order,
     )
     if setting is not None:
-        command = " ".join(["hapens tune", plan.name, *arguments.overrides])
+        command = hapens_command("tune", plan.name, *arguments.overrides)
         for row in winners.to_dict("records"):
             write_tuned(setting, chosen(plan, row), row, command, str(folder))
     show(plan, frame, winners, said)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hapens_bench.errors import did_you_mean
+
 
 @dataclass(frozen=True)
 class Key:
@@ -99,4 +101,5 @@ def problems(section: str, keys: Mapping[str, Key], config: Mapping[str, Any]) -
     for name in config:
         if name not in keys and name not in ("name", "_target_"):
             known = ", ".join(sorted(keys)) or "no keys"
-            yield f"there is no key {section}.{name}; {section} takes {known}"
+            text = f"there is no key {section}.{name}; {section} takes {known}"
+            yield text + did_you_mean(str(name), keys)

@@ -1,9 +1,10 @@
-"""Values as text that Hydra reads back as the same values."""
+"""Text that Hydra reads back as the same values, and a shell as the same words."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,8 @@ def hydra_value(value: Any) -> str:
         return value
     doubled = re.sub(r"(\\+)(?='|$)", r"\1\1", value)  # a backslash counts only before a quote
     return "'" + doubled.replace("'", r"\'") + "'"
+
+
+def hapens_command(*words: str) -> str:
+    """Return the command `hapens <words>` as it is typed in a shell."""
+    return shlex.join(["hapens", *words])

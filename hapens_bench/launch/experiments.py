@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.paths import conf_file
 from hapens_bench.config.quoting import hydra_value
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
 
@@ -84,6 +84,7 @@ def planned(
             what = "data set" if key == "dataset" else key
             raise UserError(
                 f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}"
+                + did_you_mean(unknown[0].strip("'"), known)
             )
     trials: list[Planned] = []
     composed = once_for_each_choice(unresolved)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from hapens_bench.analysis.result import Content, picture, write_result
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hapens_command
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned, planned
 from hapens_bench.tune.budget_curves import budget_curves, draw_budget_curves
@@ -162,7 +163,7 @@ def write_choice(
         if names_kept
         for word in (option, *names_kept)
     ]
-    command = " ".join(["hapens choose", ",".join(names), setting, *kept])
+    command = hapens_command("choose", ",".join(names), setting, *kept)
     for row in chosen.to_dict("records"):
         write_tuned(setting, by_id[row["run_id"]], row, command, str(out / names[0]))
     return Written(chosen, said)
