@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from hapens_bench.tracking.screen import screen
+from hapens_bench.tracking.screen import NOT_CONVERGED, screen
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: 
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
-    """Print a table, or nothing if it has no lines.
+    """Print a table and what its `!` means, or nothing if it has no lines.
 
     Numbers are never cut off: a narrow terminal wraps the lines instead.
     """
@@ -86,6 +86,8 @@ def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> Non
     console = screen()
     console.width = max(console.width, 150)
     console.print(table)
+    if any(" !" in cell.plain for line in lines for cell in map(_on_screen, line)):
+        console.print(NOT_CONVERGED)
 
 
 def _on_screen(entry: str | Entry) -> Text:

@@ -117,10 +117,7 @@ def show(plan: Plan, frame: pd.DataFrame, winners: pd.DataFrame, said: list[str]
             ]
         )
     header = ["dataset", "sampler", "trials", "complete", "pruned", "failed", "epochs", "seconds"]
-    title = (
-        f"best by validation {plan.monitor}; {plan.settings['algorithm']}; "
-        "!: best in its last epoch (not converged)"
-    )
+    title = f"best by validation {plan.monitor}; {plan.settings['algorithm']}"
     print_table(title, [*header, "best setting", "percent", "epoch"], lines)
     if said:
         print(f"Would more tuning of {plan.baseline} have closed the gap?")

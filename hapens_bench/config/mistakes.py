@@ -44,16 +44,16 @@ def sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
 def _no_such_key(key: str, overrides: Sequence[str]) -> str:
     """Return the sentence on an unknown key: what its section takes, and what was meant."""
     config = _chosen(key, overrides)
-    section, _, _ = key.rpartition(".")
+    section, _, last = key.rpartition(".")
     inside: Any = config
     for name in section.split(".") if section else ():
         inside = inside.get(name) if isinstance(inside, Mapping) else None
-    takes = ""
-    if isinstance(inside, Mapping):
-        names = ", ".join(sorted(set(inside) - {"name", "_target_"})) or "no keys"
-        choice = f"{section}={inside['name']}" if "name" in inside else section or "the config"
-        takes = f"; {choice} takes {names}"
-    return f"there is no key {key}{takes}{did_you_mean(key, _dotted(config))}"
+    if not isinstance(inside, Mapping):
+        return f"there is no key {key}{did_you_mean(key, _dotted(config))}"
+    names = sorted(set(inside) - {"name", "_target_"})
+    choice = f"{section}={inside['name']}" if "name" in inside else section or "the config"
+    takes = f"{choice} takes {', '.join(names) or 'no keys'}"
+    return f"there is no key {key}; {takes}{did_you_mean(last, names)}"
 
 
 def _chosen(key: str, overrides: Sequence[str]) -> Mapping[str, Any]:

@@ -76,5 +76,7 @@ def _path_problems(paths: Mapping[str, str | None]) -> Iterator[str]:
         try:
             if path is not None and "\0" in str(Path(path).expanduser()):
                 raise ValueError("it has a null character")
+            if path is not None and "${" in path:
+                raise ValueError("it has ${, which begins a reference in a config")
         except (RuntimeError, ValueError) as error:  # ~nobody
             yield f"paths.{name} is {path!r}, but it takes a path ({error})"

@@ -25,7 +25,7 @@ class WandbSink:
     """
 
     keys = {
-        "project": Key(str),
+        "project": Key(str, without="/\\#?%:"),
         "entity": Key(str, optional=True),
         "mode": Key(str, choices=("online", "offline", "disabled")),
         "group": Key(str, optional=True),

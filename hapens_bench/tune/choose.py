@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from omegaconf import OmegaConf
 from hapens_bench.analysis.result import Content, picture, write_result
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
-from hapens_bench.config.quoting import hapens_command
+from hapens_bench.config.quoting import hapens_command, wrapped
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned, planned
 from hapens_bench.tune.budget_curves import budget_curves, draw_budget_curves
@@ -220,7 +219,7 @@ def write_tuned(
         "# Written from the trials in",
         f"#   {evidence}/{dataset}.csv",
         "# by",
-        *(f"#   {line}" for line in textwrap.wrap(command, 96, break_on_hyphens=False)),
+        *(f"#   {line}" for line in wrapped(command, 96)),
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def test_failed_gives_reasons_and_commands_but_not_the_run_being_trained(runs, c
     assert call("failed", "--runs", runs) == 0
     out = capsys.readouterr().out
     assert "RuntimeError: boom" in out and "running since" in out and "interrupted" in out
-    assert out.count("python -m hapens_bench") == 2 and "seed=12" not in out
+    assert out.count("hapens train") == 2 and "seed=12" not in out
 
 
 def test_prune_removes_only_what_stopped_and_only_when_told_to(runs, capsys):
