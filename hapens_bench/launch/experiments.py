@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.paths import conf_file
 from hapens_bench.config.quoting import hydra_value
+from hapens_bench.config.sweeps import combinations
 from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.budget import settings, space_of
 from hapens_bench.launch.job import Job
@@ -75,8 +75,8 @@ def planned(
     overrides = OverridesParser.create().parse_overrides(
         [f"{k}={v}" for k, v in sweeper["params"].items()]
     )
-    combinations = [tuple(point) for point in BasicSweeper.split_arguments(overrides, None)[0]]
-    every = [dict(override.split("=", 1) for override in point) for point in combinations]
+    points = combinations(overrides)
+    every = [dict(override.split("=", 1) for override in point) for point in points]
     wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
     for key, names in wanted.items():
         known = list(dict.fromkeys(params[key] for params in every if key in params))
@@ -88,7 +88,7 @@ def planned(
             )
     trials: list[Planned] = []
     composed = once_for_each_choice(unresolved)
-    for combination, params in zip(combinations, every, strict=True):
+    for combination, params in zip(points, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue
         tries: list[list[str]] = [[]]
@@ -132,7 +132,7 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
     ]
     parsed = OverridesParser.create().parse_overrides([*params, *own])
     composed, jobs = once_for_each_choice(unresolved), []
-    for point in BasicSweeper.split_arguments(parsed, None)[0]:
+    for point in combinations(parsed):
         tries: list[list[str]] = [[]]
         if "own" in sweeper:
             sampler = dict(override.split("=", 1) for override in point)["sampler"]

@@ -12,7 +12,15 @@ from hapens_bench.launch.job import Job
 from hapens_bench.launch.results import show_failures
 from hapens_bench.tracking.screen import screen
 
-ODD = ["run[/x]", "[valid]", "[bold]b[/bold]", ":smile:", "\\[x]", "[", "protocol.selection=[valid]"]
+ODD = [
+    "run[/x]",
+    "[valid]",
+    "[bold]b[/bold]",
+    ":smile:",
+    "\\[x]",
+    "[",
+    "protocol.selection=[valid]",
+]
 
 
 @pytest.mark.parametrize("text", ODD)
