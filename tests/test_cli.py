@@ -196,6 +196,7 @@ def test_resume_force_and_never(tmp_path):
         (["sampler=dsn"], "worst_case; did you mean dns?"),
         (["sampler=ahns", "sampler.aplha=1"], "sampler=ahns takes M, alpha, beta, p; did you mean"),
         (["sed=1"], "there is no key sed; the config takes archive, dataset, "),
+        (["seed=1", "--mutlirun"], "there is no option --mutlirun; see hapens train --help"),
         (["+foo=1"], "there is no key foo; the config takes dataset, protocol, "),
         (["hydra.job.chdir=true", "hydra.run.dir=else"], "hydra.job.chdir is true"),
         (["-m", "hydra.job.chdir=true"], "hydra.job.chdir is true"),

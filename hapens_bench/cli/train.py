@@ -23,10 +23,9 @@ from hapens_bench.errors import TrialFailed, UserError
 
 def train(argv: list[str]) -> int:
     """Hand the overrides to Hydra and train; return the exit code."""
-    argv = with_keys_of_swept_groups(overrides_first(argv))
-    sys.argv = ["hapens train", *argv]
     # Hydra raises its errors, and `guarded` turns them into one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["hapens train"]  # the name in Hydra's help and usage
     # The errors of a single run are kept from Hydra, which would print them in its own way first.
     mistakes: list[Exception] = []
 
@@ -44,6 +43,8 @@ def train(argv: list[str]) -> int:
             return float("nan")
 
     def run_and_raise() -> None:
+        typed = with_keys_of_swept_groups(overrides_first(argv))
+        sys.argv += typed
         try:
             run()
         except (ValueError, TypeError) as error:
@@ -52,7 +53,7 @@ def train(argv: list[str]) -> int:
                 raise
             raise UserError(f"Hydra cannot compose this command: {error}") from None
         except HydraException as error:
-            raise UserError(sentence(error, argv)) from None
+            raise UserError(sentence(error, typed)) from None
         if mistakes:
             raise mistakes[0]
 
@@ -60,12 +61,18 @@ def train(argv: list[str]) -> int:
 
 
 def overrides_first(argv: list[str]) -> list[str]:
-    """Put the overrides before the options: Hydra's parser takes them in one place only."""
-    typed = get_args_parser().parse_intermixed_args(argv).overrides
+    """Put the overrides before the options: Hydra's parser takes them in one place only.
+
+    Raises:
+        UserError: for an option that there is not.
+    """
+    known, unknown = get_args_parser().parse_known_intermixed_args(argv)
+    if unknown:
+        raise UserError(f"there is no option {unknown[0]}; see hapens train --help")
     options = list(argv)
-    for override in typed:
+    for override in known.overrides:
         options.remove(override)
-    return [*typed, *options]
+    return [*known.overrides, *options]
 
 
 def with_keys_of_swept_groups(argv: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from hapens_bench.config.quoting import hydra_value
 from hapens_bench.config.sweeps import combinations
 from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.budget import settings, space_of
-from hapens_bench.launch.job import Job
+from hapens_bench.launch.job import Job, composed_job
 
 
 @dataclass
@@ -106,7 +106,7 @@ def planned(
                 f"paths.runs={hydra_value(runs)}",
                 f"archive={hydra_value(archive or 'ignore')}",
             ]
-            job = Job(composed([*full, *folders]), full)
+            job = composed_job(full, composed, folders)
             trials.append(Planned(params, trial, setting, job))
     return trials
 
@@ -141,5 +141,5 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
             tries = settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
         for setting in tries:
             full = [*point, *setting]
-            jobs.append(Job(composed([*full, *places]), full))
+            jobs.append(composed_job(full, composed, places))
     return jobs

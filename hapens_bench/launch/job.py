@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from hapens_bench.config.components import component_class
 from hapens_bench.config.identity import run_id
+from hapens_bench.config.mistakes import is_mistake, sentence
 from hapens_bench.config.paths import archive_dir, lacks_tuned_file
 from hapens_bench.config.quoting import hapens_command
 from hapens_bench.data.interactions import Split
@@ -105,6 +106,26 @@ class Job:
         """
         value = self.folder.read_summary()["validation"]
         return None if value is None else float(value)
+
+
+def composed_job(
+    overrides: Sequence[str],
+    compose: Callable[[Sequence[str]], Config],
+    places: Sequence[str] = (),
+) -> Job:
+    """Compose one job of several; `places` are overrides that are not part of its name.
+
+    Raises:
+        UserError: when it cannot be composed; it names the job.
+    """
+    job = Job({}, list(overrides))
+    try:
+        job.config = compose([*overrides, *places])
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        raise job.refused(sentence(error, overrides)) from None
+    return job
 
 
 @lru_cache(maxsize=4)

@@ -13,10 +13,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hapens_bench.config.compose import once_for_each_choice
-from hapens_bench.config.mistakes import is_mistake, sentence
 from hapens_bench.errors import TrialFailed, UserError
 from hapens_bench.launch.devices import activate, pick_device
-from hapens_bench.launch.job import Job, prepare
+from hapens_bench.launch.job import Job, composed_job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import give_up, run_pack
@@ -40,7 +39,7 @@ def launch(
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
     composed = once_for_each_choice(compose)
-    jobs = [_composed(overrides, composed) for overrides in job_overrides]
+    jobs = [composed_job(overrides, composed) for overrides in job_overrides]
     prepare(jobs)
     console, distinct = screen(), list(_first(jobs).values())
     if same := len(jobs) - len(distinct):
@@ -53,17 +52,6 @@ def launch(
     show_results(distinct, console)
     show_failures(distinct, console)
     return [_as_return(job) for job in jobs]
-
-
-def _composed(overrides: Sequence[str], compose: Callable[[Sequence[str]], Any]) -> Job:
-    job = Job({}, list(overrides))
-    try:
-        job.config = compose(overrides)
-    except Exception as error:
-        if not is_mistake(error):
-            raise
-        raise job.refused(sentence(error, overrides)) from None
-    return job
 
 
 def _first(jobs: Sequence[Job]) -> dict[Path, Job]:
