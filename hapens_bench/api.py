@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from hapens_bench.config.paths import archive_dir
 from hapens_bench.errors import TrialFailed, UserError
@@ -24,6 +23,7 @@ from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.sweep import on_devices, train_jobs
 from hapens_bench.runs import ledger
 from hapens_bench.termination import listening
+from hapens_bench.tracking.screen import screen
 
 
 def train(*overrides: str) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def _once(frame: pd.DataFrame) -> list[dict[str, object]]:
 def _trained(jobs: Sequence[Job]) -> pd.DataFrame:
     prepare(jobs)
     with listening():
-        train_jobs(jobs, on_devices(), Console())
+        train_jobs(jobs, on_devices(), screen())
     failed = [f"{job.command} {job.state}: {job.reason}" for job in jobs if job.state != "done"]
     if failed:
         raise TrialFailed("; ".join(failed))

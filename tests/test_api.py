@@ -45,6 +45,10 @@ def test_mistakes_and_failures_are_exceptions():
         hb.train(*TINY, "seed=0,1")
     with pytest.raises(UserError, match=r"sampler\.M is 0"):
         hb.train(*TINY, "sampler=dns", "sampler.M=0")
+    with pytest.raises(UserError, match=r"there is no sampler 'dsn'; .* did you mean dns\?"):
+        hb.train("sampler=dsn")
+    with pytest.raises(UserError, match=r"sampler=rns sampler\.M=3: there is no key sampler\.M;"):
+        hb.sweep("sampler=dns,rns", "sampler.M=3")
     assert not list(Path("runs").glob("*/*"))
     with pytest.raises(TrialFailed, match="failed"):
         hb.sweep(*TINY, "trainer.lr=1e30")

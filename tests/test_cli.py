@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hapens_bench.cli.train import with_keys_of_swept_groups
+from hapens_bench.cli.main import main
+from hapens_bench.cli.train import overrides_first, with_keys_of_swept_groups
 from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 TINY = [
@@ -56,6 +57,20 @@ def test_a_key_of_a_group_that_is_swept_is_handed_on_as_a_sweep_over_one_value(t
     assert with_keys_of_swept_groups(typed.split()) == handed_on.split()
 
 
+@pytest.mark.parametrize(
+    ("typed", "handed_on"),
+    [
+        ("a=1 -m b=2", "a=1 b=2 -m"),
+        ("-m a=1 b=2", "a=1 b=2 -m"),
+        ("a=1 --cfg job b=2", "a=1 b=2 --cfg job"),
+        ("--config-dir x a=1 -m ~b +c=x", "a=1 ~b +c=x --config-dir x -m"),
+        ("--help", "--help"),
+    ],
+)
+def test_overrides_are_handed_on_before_options(typed, handed_on):
+    assert overrides_first(typed.split()) == handed_on.split()
+
+
 def states(folder: Path) -> list[str]:
     return sorted(json.loads(p.read_text())["state"] for p in folder.glob("runs/**/status.json"))
 
@@ -94,7 +109,23 @@ def test_a_failed_trial_takes_nothing_with_it(tmp_path):
     assert done.returncode == 1
     assert states(tmp_path) == ["done", "failed"]
     assert "1 of 2 jobs are not done" in done.stdout and "trainer.lr=1e+38\n" in done.stdout
+    assert "    hapens train dataset.users=60 " in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_the_same_trial_is_trained_and_counted_once_and_a_second_time_already_done(tmp_path):
+    typed = [*TINY, "seed=0,0,1", "-m", "trainer.lr=0.001,1e-3"]
+    first = hapens(tmp_path, "train", *typed)
+    assert first.returncode == 0, first.stderr
+    assert "4 of 6 jobs are the same trial as another; each trial is trained" in first.stdout
+    assert "2 jobs: 0 done, 2 to run" in first.stdout and "already" not in first.stdout
+    rows = [line.split() for line in first.stdout.splitlines() if line.startswith(" rns ")]
+    assert len(rows) == 3 and all(row[2] == "2" for row in rows)
+    single = hapens(tmp_path, "train", *TINY, "seed=1")
+    assert single.returncode == 0 and "already done" in single.stdout
+    assert ("the best epoch of a run was its last (not converged)" in first.stdout) == (
+        " ! " in first.stdout
+    )
 
 
 def test_the_rerun_command_of_a_failed_job_names_it(tmp_path):
@@ -162,6 +193,14 @@ def test_resume_force_and_never(tmp_path):
     ("arguments", "message"),
     [
         (["sampler=nope"], "there is no sampler 'nope'; choose one of advir, ahns, ahns_p1"),
+        (["sampler=dsn"], "worst_case; did you mean dns?"),
+        (["sampler=ahns", "sampler.aplha=1"], "sampler=ahns takes M, alpha, beta, p; did you mean"),
+        (["sed=1"], "there is no key sed; the config takes archive, dataset, "),
+        (["seed=1", "--mutlirun"], "there is no option --mutlirun; see hapens train --help"),
+        (["+foo=1"], "there is no key foo; the config takes dataset, protocol, "),
+        (["hydra.job.chdir=true", "hydra.run.dir=else"], "hydra.job.chdir is true"),
+        (["-m", "hydra.job.chdir=true"], "hydra.job.chdir is true"),
+        (["logger=wandb", "logger.wandb.mode=onlin"], "one of online, offline, disabled"),
         (["dataset=nope"], "there is no dataset 'nope'"),
         (["model=[1]"], "Hydra cannot compose this command"),
         (["tuned=[nope]"], "there is no tuned 'nope'; choose one of equal, none, paper"),
@@ -175,8 +214,12 @@ def test_resume_force_and_never(tmp_path):
         (["seed="], "seed"),
         (["trainer..lr=3"], "trainer..lr"),
         (["-m", "sampler=rns,nope"], "there is no sampler 'nope'"),
-        (["-m", "sampler=dns,rns", "sampler.M=3"], "there is no key sampler.M"),
-        (["-m", "trainer.lr=1e-3,-1"], "trainer.lr is -1"),
+        (
+            ["-m", "sampler=dns,rns", "sampler.M=3"],
+            "sampler=rns sampler.M=3: there is no key sampler.M; sampler=rns takes no keys",
+        ),
+        (["sampler=dns,rns", "-m", "sampler.M=3"], "sampler=rns sampler.M=3: there is no key"),
+        (["-m", "trainer.lr=1e-3,-1"], "error: trainer.lr=-1: trainer.lr is -1"),
         (["dataset.users=3", "dataset.items=12"], "dataset"),
     ],
 )
@@ -188,6 +231,36 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, arguments, message)
     assert len(lines) == 1 and message in lines[0], done.stderr
     assert "Traceback" not in done.stderr
     assert states(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tabel"], "there is no command 'tabel'; choose one of train, data"),
+        (["runs", "lst"], "there is no action 'lst'; choose one of list, show"),
+        (["table", "ahns_tabel2"], "did you mean ahns_table2?"),
+        (["figure", "hardnes"], "did you mean hardness?"),
+        (["choose", "tune_anhs", "mine"], "did you mean tune_ahns?"),
+        (["data", "stats", "gowala"], "did you mean gowalla?"),
+        (["push", "wandb", "--set", "mode=onlin"], "takes one of online, offline, disabled"),
+        (["push", "wandb", "--set", "proejct=x"], "did you mean project?"),
+        (["push", "wandb", "--set", "project"], "--set takes KEY=VALUE"),
+    ],
+)
+def test_a_typo_is_told_what_it_is_nearest_to(capsys, arguments, message):
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1 and message in told
+
+
+@pytest.mark.slow
+def test_every_sampler_trains_on_the_default_data_as_it_stands(tmp_path):
+    done = hapens(tmp_path, "train", "-m", "sampler=glob(*)", "debug=fast")
+    assert done.returncode == 0, done.stderr
+    samplers = {
+        path.parent.parent.name for path in tmp_path.glob("runs/planted/mf/*/*/summary.json")
+    }
+    assert len(samplers) >= 26
 
 
 def test_help_and_config_are_shown(tmp_path):

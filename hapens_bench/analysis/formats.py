@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hapens_bench.errors import UserError
+from hapens_bench.tracking.screen import NOT_CONVERGED, screen
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: 
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:
-    """Print a table, or nothing if it has no lines.
+    """Print a table and what its `!` means, or nothing if it has no lines.
 
     Numbers are never cut off: a narrow terminal wraps the lines instead.
     """
@@ -106,9 +106,11 @@ def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> Non
     table = Table(*header, title=title or None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for line in lines:
         table.add_row(*map(_on_screen, line))
-    console = Console()
+    console = screen()
     console.width = max(console.width, 150)
     console.print(table)
+    if any(" !" in cell.plain for line in lines for cell in map(_on_screen, line)):
+        console.print(NOT_CONVERGED)
 
 
 def _on_screen(entry: str | Entry) -> Text:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.experiments import planned
 from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
@@ -158,6 +158,7 @@ def narrow(candidates: Sequence[C], where: Where) -> list[C]:
             )
             raise UserError(
                 f"--where {key}: the runs have no such key; they have {', '.join([*NAMES, *known])}"
+                + did_you_mean(key, [*NAMES, *known])
             )
         left = [
             candidate

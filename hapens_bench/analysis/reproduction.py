@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 
 from hapens_bench.analysis.rerun import overrides
 from hapens_bench.config.compose import compose_config
@@ -22,6 +21,7 @@ from hapens_bench.launch.sweep import on_devices, train_jobs
 from hapens_bench.runs.archive import Archive, ArchivedRun, Row
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.termination import listening
+from hapens_bench.tracking.screen import screen
 
 # Training amplifies the last bits in which two CPUs differ, so a run of another CPU may end as far
 # away as one of another seed does: by at most this many standard deviations over seeds.
@@ -60,7 +60,7 @@ def retrained(
     """
     rows = {name: row for archive in archives for name, row in archive.rows.items()}
     picked = random.Random(seed).sample(sorted(rows), min(n, len(rows)))
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     with tempfile.TemporaryDirectory(prefix="hapens-retrain-") as folder:
         runs = Path(folder)
         jobs = []

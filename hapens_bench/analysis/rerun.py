@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -12,23 +11,24 @@ from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import identity
 from hapens_bench.config.own_files import PARTS, is_own
 from hapens_bench.config.paths import conf_dir, user_conf_dir
-from hapens_bench.config.quoting import hydra_value
+from hapens_bench.config.quoting import hapens_command, hydra_value
 from hapens_bench.errors import UserError
 
 CHOSEN = ("dataset", "protocol", "model", "sampler")
 FOLLOWING = ("loss", "trainer")  # named only where they differ from what those four imply
 
 
-def rerun_command(config: Mapping[str, Any]) -> str:
-    """Return the command line that trains this config, without its seed.
+def rerun_command(config: Mapping[str, Any], *more: str) -> str:
+    """Return the command line that trains this config, with further overrides after it.
 
-    It starts from the defaults without tuned hyper-parameters and sets each key that differs.
+    Its seed is left to them. It starts from the defaults without tuned hyper-parameters and sets
+    each key that differs.
     Folders, and keys that cannot change a result, are left to the place where it is typed.
 
     Raises:
         UserError: when the config names a component that has no YAML file here.
     """
-    return shlex.join(["python", "-m", "hapens_bench", *overrides(config)])
+    return hapens_command("train", *overrides(config), *more)
 
 
 def overrides(config: Mapping[str, Any]) -> list[str]:

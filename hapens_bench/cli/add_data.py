@@ -85,8 +85,7 @@ def _write(target: Path, name: str, dataset: dict[str, Any], own: Own) -> None:
     }
     text = (
         f"# Data of your own, written by `hapens data add {name}`: how its files are read.\n"
-        f"#   python -m hapens_bench dataset={name}\n"
-        + OmegaConf.to_yaml(OmegaConf.create(section))
+        f"#   hapens train dataset={name}\n" + OmegaConf.to_yaml(OmegaConf.create(section))
     )
     temporary = target.with_name(f".{name}.{uuid.uuid4().hex}.tmp")
     try:

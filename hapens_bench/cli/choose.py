@@ -66,7 +66,7 @@ def run_choose(arguments: argparse.Namespace) -> int:
             [row["dataset"], row["sampler"], str(row["trials"]), row["setting"], value, epoch]
         )
     header = ["dataset", "sampler", "trials", "best setting", "validation, percent", "epoch"]
-    print_table("best by validation; !: best in its last epoch (not converged)", header, lines)
+    print_table("best by validation", header, lines)
     for sentence in written.said:
         print(f"- {sentence}")
     print(f"written: conf/tuned/{arguments.setting}/*.yaml and {out_of(arguments)}/{names[0]}/")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from hapens_bench.analysis.formats import write_frame
@@ -30,9 +29,10 @@ from hapens_bench.data.sources import (
     mirror_dir,
     wrong_with,
 )
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, did_you_mean
+from hapens_bench.tracking.screen import screen
 
-CONSOLE = Console()
+CONSOLE = screen()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,10 @@ def read(name: str, folder: Path | None = None, overrides: Sequence[str] = ()) -
     """
     beside, known = outside(overrides, folder)[0], names(folder)
     if not outside(overrides, None)[0].entries and name not in known:
-        raise UserError(f"there is no data set {name!r}; choose one of {', '.join(known)}")
+        raise UserError(
+            f"there is no data set {name!r}; choose one of {', '.join(known)}"
+            + did_you_mean(name, known)
+        )
     return compose_choice("dataset", name, beside.overrides)
 
 
@@ -227,8 +230,8 @@ def run_stats(arguments: argparse.Namespace) -> int:
             if differing
             else f"equal to {paper['where']}"
         )
-        CONSOLE.print(what, highlight=False, soft_wrap=True)
-    CONSOLE.print(f"split: {protocol['split']['kind']}", highlight=False)
+        CONSOLE.print(what, soft_wrap=True)
+    CONSOLE.print(f"split: {protocol['split']['kind']}")
     drawn = (protocol.get("subset") or {}).get("users")
     if "sources" in dataset and keeps_split(choose_source(dataset, protocol), protocol):
         drawn = None  # a published split is used in full
@@ -241,10 +244,10 @@ def run_stats(arguments: argparse.Namespace) -> int:
             highlight=False,
             soft_wrap=True,
         )
-    CONSOLE.print(f"data hash {split.data_hash}", highlight=False)
+    CONSOLE.print(f"data hash {split.data_hash}")
     if split.negatives is not None:
         n = split.negatives.shape[1]
-        CONSOLE.print(f"hash of the {n} negatives a user {split.negatives_hash}", highlight=False)
+        CONSOLE.print(f"hash of the {n} negatives a user {split.negatives_hash}")
     return 0
 
 

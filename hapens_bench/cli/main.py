@@ -9,9 +9,11 @@ import argparse
 import importlib
 import re
 import sys
+from typing import NoReturn
 
 from hapens_bench import __version__
 from hapens_bench.cli.errors import guarded
+from hapens_bench.errors import UserError, did_you_mean
 
 COMMANDS = {
     "train": "train trials; takes Hydra overrides (see: hapens train --help)",
@@ -41,21 +43,43 @@ def main(argv: list[str] | None = None) -> int:
         from hapens_bench.cli.train import train
 
         return train(argv[1:])
-    parser = argparse.ArgumentParser(
-        prog="hapens", description="Compare negative samplers, honestly and fast."
-    )
+    parser = Parser(prog="hapens", description="Compare negative samplers, honestly and fast.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if argv[:1] == [name]:
             importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
+    return guarded(lambda: run(parser, argv))
+
+
+def run(parser: argparse.ArgumentParser, argv: list[str]) -> int:
+    """Run the command that was typed."""
     arguments, more = parser.parse_known_args(argv)
     if not hasattr(arguments, "overrides") or not all(re.match("[^-].*=", text) for text in more):
         parser.parse_args(argv)  # which says what is wrong
     if more:  # KEY=VALUE behind an option, which argparse leaves over
         arguments.overrides = [*arguments.overrides, *more]
-    return guarded(lambda: arguments.run(arguments))
+    code: int = arguments.run(arguments)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was typed; a mistyped choice is told what it is nearest to.
+
+        Raises:
+            UserError: always.
+        """
+        invalid = r"argument (.+): invalid choice: (['\"])(.*)\2 \(choose from (.+)\)"
+        if choice := re.fullmatch(invalid, message):
+            what, typed, known = choice[1], choice[3], re.findall(r"[\w-]+", choice[4])
+            start = f"{what} is" if what.startswith("-") else f"there is no {what.lower()}"
+            message = f"{start} {typed!r}; choose one of {', '.join(known)}"
+            raise UserError(message + did_you_mean(typed, known))
+        raise UserError(f"{self.prog}: {message}")
 
 
 if __name__ == "__main__":

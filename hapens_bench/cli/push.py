@@ -14,6 +14,7 @@ from hapens_bench.runs.archive import ArchivedRun, open_run
 from hapens_bench.runs.archiving import extract
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.ledger import load
+from hapens_bench.tracking.options import option_problems
 from hapens_bench.tracking.push import push
 
 
@@ -51,8 +52,16 @@ def run_push(arguments: argparse.Namespace) -> int:
     """
     tracker = arguments.tracker
     overrides = [f"logger={tracker}", f"paths.runs={hydra_value(arguments.runs)}"]
-    overrides += [f"logger.{tracker}.{option}" for option in arguments.set]
-    options = compose_config(overrides)["logger"][tracker]
+    for option in arguments.set:
+        key, sign, value = option.partition("=")
+        if not sign:
+            raise UserError(f"--set takes KEY=VALUE, such as project=mine, and not {option!r}")
+        text = hydra_value(None if value == "null" else value)
+        overrides.append(f"++logger.{tracker}.{key}={text}")
+    logger = compose_config(overrides)["logger"]
+    if wrong := list(option_problems(logger)):
+        raise UserError("; ".join(wrong))
+    options = logger[tracker]
     ledger = load(arguments.runs, arguments.archive)
     for reason in ledger.skipped:
         print(f"skipped {reason}", file=sys.stderr)

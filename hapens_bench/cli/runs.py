@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from hapens_bench.analysis.formats import print_table
 from hapens_bench.analysis.query import Finished, finished, flat, narrow, parse_where
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.cli.folders import add_runs
 from hapens_bench.config.identity import identity
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 from hapens_bench.runs.ledger import Ledger, load
 from hapens_bench.runs.lock import RunBusy
@@ -105,10 +104,9 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     """Print everything about one run."""
     run = find(load(arguments.runs, arguments.archive), arguments.run_id)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
     for key, value in run.items():
         if key != "selection":
-            console.print(f"{key}: {value}")
+            print(f"{key}: {value}")
     metrics = list(
         dict.fromkeys(metric for report in run["selection"].values() for metric in report["test"])
     )
@@ -123,8 +121,9 @@ def run_show(arguments: argparse.Namespace) -> int:
     print_table("", ["selection", "epoch", *metrics], lines)
     config = finished([run])[0].config
     for key, value in flat(config).items():
-        console.print(f"{key}={value}")
-    console.print(f"\nrun it again: {rerun_command(config)} seed={config['seed']}")
+        print(f"{key}={value}")
+    seed = f"seed={config['seed']}"
+    print(f"\nrun it again: {rerun_command(config, seed)}")
     return 0
 
 
@@ -187,8 +186,8 @@ def run_failed(arguments: argparse.Namespace) -> int:
         if summary["state"] == "pruned":
             continue
         try:
-            command = f"{rerun_command(run.config)} seed={run.config['seed']}"
-            command += f" paths.runs={arguments.runs}"
+            place = f"paths.runs={hydra_value(arguments.runs)}"
+            command = rerun_command(run.config, f"seed={run.config['seed']}", place)
         except UserError as error:
             command = str(error)
         ending = f"{summary['state']} since {summary['time']}: {summary['reason'] or 'interrupted'}"
@@ -206,11 +205,28 @@ def run_prune(arguments: argparse.Namespace) -> int:
     for run in ended:
         if arguments.yes:
             with run.folder.lock():
-                shutil.rmtree(run.folder.path)
+                remove(run.folder.path)
         print(f"{'removed' if arguments.yes else 'would remove'} {run.folder.path}")
-    if not arguments.yes and ended:
+    if not ended:
+        print(f"there is nothing to remove below {arguments.runs}")
+    elif not arguments.yes:
         print("nothing was removed; add --yes to do it")
     return 0
+
+
+def remove(path: Path) -> None:
+    """Remove a run folder; of a symbolic link the link, and not what it points to.
+
+    Raises:
+        UserError: when it cannot be removed.
+    """
+    try:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be removed: {error}") from None
 
 
 def find(ledger: Ledger, start: str) -> Mapping[str, Any]:

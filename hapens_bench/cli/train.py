@@ -7,6 +7,7 @@ import re
 import sys
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -14,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hapens_bench.cli.errors import guarded
-from hapens_bench.config.compose import plain
+from hapens_bench.config.compose import plain, refuse_chdir
+from hapens_bench.config.mistakes import sentence
 from hapens_bench.config.outside import of_command
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
@@ -22,9 +24,9 @@ from hapens_bench.errors import TrialFailed, UserError
 
 def train(argv: list[str]) -> int:
     """Hand the overrides to Hydra and train; return the exit code."""
-    sys.argv = ["hapens train", *with_keys_of_swept_groups(argv)]
     # Hydra raises its errors, and `guarded` turns them into one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["hapens train"]  # the name in Hydra's help and usage
     # The errors of a single run are kept from Hydra, which would print them in its own way first.
     mistakes: list[Exception] = []
 
@@ -33,6 +35,7 @@ def train(argv: list[str]) -> int:
         from hapens_bench.launch.sweep import run_single
 
         try:
+            refuse_chdir(HydraConfig.get())
             return run_single(plain(config), list(HydraConfig.get().overrides.task))
         except (UserError, TrialFailed) as error:
             if HydraConfig.get().mode != RunMode.RUN:
@@ -42,6 +45,8 @@ def train(argv: list[str]) -> int:
 
     def run_and_raise() -> None:
         of_command(argv)  # so that Python finds the classes that their configs name
+        typed = with_keys_of_swept_groups(overrides_first(argv))
+        sys.argv += typed
         try:
             run()
         except (ValueError, TypeError) as error:
@@ -49,10 +54,27 @@ def train(argv: list[str]) -> int:
             if not raised_in_hydra(error):
                 raise
             raise UserError(f"Hydra cannot compose this command: {error}") from None
+        except HydraException as error:
+            raise UserError(sentence(error, typed)) from None
         if mistakes:
             raise mistakes[0]
 
     return guarded(run_and_raise)
+
+
+def overrides_first(argv: list[str]) -> list[str]:
+    """Put the overrides before the options: Hydra's parser takes them in one place only.
+
+    Raises:
+        UserError: for an option that there is not.
+    """
+    known, unknown = get_args_parser().parse_known_intermixed_args(argv)
+    if unknown:
+        raise UserError(f"there is no option {unknown[0]}; see hapens train --help")
+    options = list(argv)
+    for override in known.overrides:
+        options.remove(override)
+    return [*known.overrides, *options]
 
 
 def with_keys_of_swept_groups(argv: list[str]) -> list[str]:

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from hapens_bench.analysis.formats import Line, print_table
 from hapens_bench.config.outside import add_config_dir, outside
+from hapens_bench.config.quoting import hapens_command
 from hapens_bench.errors import UserError
 from hapens_bench.runs.folder import RunFolder
+from hapens_bench.tracking.screen import screen
 from hapens_bench.tune.choose import best, check_setting, write_evidence, write_tuned
 from hapens_bench.tune.plan import Plan, make_plan, trial_folder
 
@@ -43,9 +45,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         check_setting(setting, ship=False)
     from hapens_bench.tune.loop import chosen, search
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 110  # of a log file
+    console = screen()
     frame = search(plan, console)
     show_failed(frame, console)
     winners = best(frame)
@@ -61,7 +61,7 @@ def run_tune(arguments: argparse.Namespace) -> int:
         plan.in_order,
     )
     if setting is not None:
-        command = " ".join(["hapens tune", plan.name, *beside.overrides, *words])
+        command = hapens_command("tune", plan.name, *beside.overrides, *words)
         for row in winners.to_dict("records"):
             write_tuned(setting, chosen(plan, row), row, command, str(folder))
     show(plan, frame, winners, said)
@@ -120,10 +120,7 @@ def show(plan: Plan, frame: pd.DataFrame, winners: pd.DataFrame, said: list[str]
             ]
         )
     header = ["dataset", "sampler", "trials", "complete", "pruned", "failed", "epochs", "seconds"]
-    title = (
-        f"best by validation {plan.monitor}; {plan.settings['algorithm']}; "
-        "!: best in its last epoch (not converged)"
-    )
+    title = f"best by validation {plan.monitor}; {plan.settings['algorithm']}"
     print_table(title, [*header, "best setting", "percent", "epoch"], lines)
     if said:
         print(f"Would more tuning of {plan.baseline} have closed the gap?")

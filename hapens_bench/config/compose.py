@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +17,7 @@ from hapens_bench.config.identity import canonical
 from hapens_bench.config.keys import Key
 from hapens_bench.config.own_files import is_own, with_content
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.errors import UserError
 
 ROOT_KEYS = {
     "seed": Key(int, low=0, high=2**62),
@@ -24,6 +26,19 @@ ROOT_KEYS = {
 }
 # An override of a key; group names have no dots.
 VALUE = re.compile(rf"({'|'.join(ROOT_KEYS)}|(?!hydra\.)\w+(\.\w+)+)=.*", re.DOTALL)
+
+
+def refuse_chdir(hydra: Any) -> None:
+    """Refuse that Hydra changes the folder, after which paths.runs=runs would be elsewhere.
+
+    Raises:
+        UserError: with one sentence.
+    """
+    if hydra.job.chdir:
+        raise UserError(
+            "hydra.job.chdir is true, but relative folders such as paths.runs are those of the "
+            "folder where the command is typed; leave it out, and take paths.runs=FOLDER"
+        )
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -47,6 +62,8 @@ def compose_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
     """Return the config that the command line would compose, with unresolved interpolations."""
+    if GlobalHydra.instance().is_initialized():  # within a sweep
+        return compose("config", list(overrides))
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", list(overrides))
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hapens_bench.errors import did_you_mean
+
 
 @dataclass(frozen=True)
 class Key:
@@ -15,7 +17,8 @@ class Key:
     `shared` keys must be equal in all trials of a pack (they shape tensors or select code). The
     others become tensors of shape [T, 1, 1] and may differ between trials. `host` keys may differ,
     too, but do not reach the constructor: they are read from each trial's config. `choices` are the
-    texts allowed, for a bool in addition to true and false.
+    texts allowed, for a bool in addition to true and false. `without` are characters that a text
+    may not have.
     """
 
     kind: type
@@ -23,6 +26,7 @@ class Key:
     high: float | None = None
     above: float | None = None
     choices: tuple[str, ...] = ()
+    without: str = ""
     optional: bool = False
     shared: bool = False
     host: bool = False
@@ -43,6 +47,8 @@ class Key:
                 list: "a list",
                 dict: "a section",
             }[self.kind]
+            if self.without:
+                text += f" without {' '.join(self.without)}"
             bounds = [
                 f"above {self.above:g}" if self.above is not None else "",
                 f"at least {self.low:g}" if self.low is not None else "",
@@ -58,7 +64,11 @@ class Key:
         if self.kind is bool:
             return isinstance(value, bool) or (isinstance(value, str) and value in self.choices)
         if self.kind is str:
-            return isinstance(value, str) and (not self.choices or value in self.choices)
+            return (
+                isinstance(value, str)
+                and (not self.choices or value in self.choices)
+                and not set(value) & set(self.without)
+            )
         if self.kind is dict:
             return isinstance(value, Mapping)
         if self.kind is list:
@@ -99,4 +109,5 @@ def problems(section: str, keys: Mapping[str, Key], config: Mapping[str, Any]) -
     for name in config:
         if name not in keys and name not in ("name", "_target_"):
             known = ", ".join(sorted(keys)) or "no keys"
-            yield f"there is no key {section}.{name}; {section} takes {known}"
+            text = f"there is no key {section}.{name}; {section} takes {known}"
+            yield text + did_you_mean(str(name), keys)

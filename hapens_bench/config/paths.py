@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hapens_bench.errors import UserError
+from hapens_bench.errors import UserError, did_you_mean
 
 
 def conf_dir() -> Path:
@@ -33,8 +33,11 @@ def conf_file(group: str, name: str) -> Path:
     """
     path = conf_dir() / group / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "default"))
-        raise UserError(f"there is no {group} {name!r}; choose one of {known}")
+        known = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "default")
+        raise UserError(
+            f"there is no {group} {name!r}; choose one of {', '.join(known)}"
+            + did_you_mean(name, known)
+        )
     return path
 
 

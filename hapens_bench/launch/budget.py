@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from hapens_bench.errors import UserError
@@ -33,7 +33,8 @@ def settings(
     space = parse_space({**shared, **own})
     if n_trials is None:
         choices = [
-            [f"{key}={value}" for value in values(key, sweep)] for key, sweep in space.items()
+            [f"{key}={_text(value)}" for value in values(key, sweep)]
+            for key, sweep in space.items()
         ]
         return [list(point) for point in itertools.product(*choices)]
     if n_trials < 1 or len(space) > DIMENSIONS:
@@ -121,10 +122,15 @@ def _parse(key: str, text: object) -> Sweep:
     return sweep
 
 
-def _at(u: float, sweep: Sweep, key: str) -> object:
+def _text(value: object) -> str:
+    """Return a value of a choice as it is typed."""
+    return value.with_quotes() if isinstance(value, QuotedString) else str(value)
+
+
+def _at(u: float, sweep: Sweep, key: str) -> str:
     """Map u in [0, 1) into a space; numbers of intervals have three digits."""
     if not isinstance(sweep, IntervalSweep):
         listed = values(key, sweep)
-        return listed[int(u * len(listed))]
+        return _text(listed[int(u * len(listed))])
     low, high, log = bounds(key, sweep)
     return shown(low * (high / low) ** u if log else low + (high - low) * u)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -16,9 +15,10 @@ from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.outside import outside
 from hapens_bench.config.paths import conf_file
 from hapens_bench.config.quoting import hydra_value
-from hapens_bench.errors import UserError
+from hapens_bench.config.sweeps import combinations
+from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.budget import settings, space_of
-from hapens_bench.launch.job import Job
+from hapens_bench.launch.job import Job, composed_job
 
 
 @dataclass
@@ -76,8 +76,8 @@ def planned(
     overrides = OverridesParser.create().parse_overrides(
         [f"{k}={v}" for k, v in sweeper["params"].items()]
     )
-    combinations = [tuple(point) for point in BasicSweeper.split_arguments(overrides, None)[0]]
-    every = [dict(override.split("=", 1) for override in point) for point in combinations]
+    points = combinations(overrides)
+    every = [dict(override.split("=", 1) for override in point) for point in points]
     wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
     for key, names in wanted.items():
         known = list(dict.fromkeys(params[key] for params in every if key in params))
@@ -85,10 +85,11 @@ def planned(
             what = "data set" if key == "dataset" else key
             raise UserError(
                 f"experiment={name} has no {what} {', '.join(unknown)}; choose of {' '.join(known)}"
+                + did_you_mean(unknown[0].strip("'"), known)
             )
     trials: list[Planned] = []
     composed = once_for_each_choice(unresolved)
-    for combination, params in zip(combinations, every, strict=True):
+    for combination, params in zip(points, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue
         tries: list[list[str]] = [[]]
@@ -106,7 +107,7 @@ def planned(
                 f"paths.runs={hydra_value(runs)}",
                 f"archive={hydra_value(archive or 'ignore')}",
             ]
-            job = Job(composed([*full, *folders]), full)
+            job = composed_job(full, composed, folders)
             trials.append(Planned(params, trial, setting, job))
     return trials
 
@@ -132,7 +133,7 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
     ]
     parsed = OverridesParser.create().parse_overrides([*params, *own])
     composed, jobs = once_for_each_choice(unresolved), []
-    for point in BasicSweeper.split_arguments(parsed, None)[0]:
+    for point in combinations(parsed):
         tries: list[list[str]] = [[]]
         if "own" in sweeper:
             sampler = dict(override.split("=", 1) for override in point)["sampler"]
@@ -141,5 +142,5 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
             tries = settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
         for setting in tries:
             full = [*point, *setting, *beside.overrides]
-            jobs.append(Job(composed([*full, *places]), full))
+            jobs.append(composed_job(full, composed, places))
     return jobs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +14,9 @@ import numpy as np
 
 from hapens_bench.config.components import component_class
 from hapens_bench.config.identity import run_id
+from hapens_bench.config.mistakes import is_mistake, sentence
 from hapens_bench.config.paths import archive_dir, lacks_tuned_file
+from hapens_bench.config.quoting import hapens_command
 from hapens_bench.data.interactions import Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
@@ -39,6 +42,7 @@ class Job:
     overrides: list[str]
     state: str = "to run"  # then done | failed | pruned | busy
     reason: str = ""
+    before: bool = False  # done before this command
     floor: Mapping[int, float] = field(default_factory=dict)
 
     @cached_property
@@ -89,7 +93,11 @@ class Job:
     @property
     def command(self) -> str:
         """The command that runs this trial alone."""
-        return " ".join(["python -m hapens_bench", *(quote(o) for o in self.overrides)])
+        return hapens_command("train", *self.overrides)
+
+    def refused(self, why: str) -> UserError:
+        """Return the error that refuses this job of a sweep."""
+        return UserError(f"{shlex.join(self.overrides)}: {why}")
 
     def objective(self) -> float | None:
         """Return what an optimiser may see: the best monitored metric on the validation part.
@@ -100,9 +108,24 @@ class Job:
         return None if value is None else float(value)
 
 
-def quote(override: str) -> str:
-    """Quote an override for the shell where needed."""
-    return f"'{override}'" if set(override) & set(' ()[]{}*?$&;|<>"') else override
+def composed_job(
+    overrides: Sequence[str],
+    compose: Callable[[Sequence[str]], Config],
+    places: Sequence[str] = (),
+) -> Job:
+    """Compose one job of several; `places` are overrides that are not part of its name.
+
+    Raises:
+        UserError: when it cannot be composed; it names the job.
+    """
+    job = Job({}, list(overrides))
+    try:
+        job.config = compose([*overrides, *places])
+    except Exception as error:
+        if not is_mistake(error):
+            raise
+        raise job.refused(sentence(error, overrides)) from None
+    return job
 
 
 @lru_cache(maxsize=4)
@@ -168,30 +191,43 @@ def prepare(jobs: Sequence[Job]) -> None:
     """Check all jobs, their data and prerequisites before any training; mark the finished ones.
 
     Raises:
-        UserError: for the first job that cannot be trained.
+        UserError: for the first job that cannot be trained; of several, its overrides are named.
     """
-    for job in jobs:
-        check(job.config)
-        pick_device(job.config["trainer"]["device"])
-        try:
-            Path(job.config["paths"]["runs"]).expanduser().mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"paths.runs cannot be written: {error}") from None
-    for job in jobs:
-        split = load_split(job.config)
-        check_against_data(job.config, split)
-        check_memory(job.config, split, pick_device(job.config["trainer"]["device"]))
-        resume = job.config["resume"]
-        if resume != "force" and job.is_done():
-            job.state = "done"
-        elif resume == "never" and (job.folder.path / "status.json").exists():
-            raise UserError(
-                f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force"
-            )
-    needed = [job.prerequisite for job in jobs if job.prerequisite is not None]
-    if needed:
-        try:
-            prepare(needed)
-        except UserError as error:
-            name = jobs[0].config["sampler"]["name"]
-            raise UserError(f"what sampler={name} needs first cannot be trained: {error}") from None
+    for step in (_check_config, _check_on_data, _check_prerequisite):
+        for job in jobs:
+            try:
+                step(job)
+            except UserError as error:
+                raise error if len(jobs) == 1 else job.refused(str(error)) from None
+
+
+def _check_config(job: Job) -> None:
+    check(job.config)
+    pick_device(job.config["trainer"]["device"])
+    try:
+        Path(job.config["paths"]["runs"]).expanduser().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"paths.runs cannot be written: {error}") from None
+
+
+def _check_on_data(job: Job) -> None:
+    split = load_split(job.config)
+    check_against_data(job.config, split)
+    check_memory(job.config, split, pick_device(job.config["trainer"]["device"]))
+    resume = job.config["resume"]
+    if resume != "force" and job.is_done():
+        job.state, job.before = "done", True
+    elif resume == "never" and (job.folder.path / "status.json").exists():
+        raise UserError(
+            f"{job.folder.path} was begun and resume=never; take resume=auto or resume=force"
+        )
+
+
+def _check_prerequisite(job: Job) -> None:
+    if job.prerequisite is None:
+        return
+    try:
+        prepare([job.prerequisite])
+    except UserError as error:
+        name = job.config["sampler"]["name"]
+        raise UserError(f"what sampler={name} needs first cannot be trained: {error}") from None

@@ -28,7 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from hapens_bench.config.quoting import hydra_value
+from hapens_bench.config.quoting import hapens_command, hydra_value
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import jobs_of
 from hapens_bench.launch.job import Job
@@ -60,7 +60,7 @@ class Line:
     @property
     def command(self) -> str:
         """The command as it is typed."""
-        return shlex.join(["hapens", *self.words])
+        return hapens_command(*self.words)
 
 
 def read_queue(path: Path, commands: Sequence[str]) -> list[Line]:

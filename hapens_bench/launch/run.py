@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from hapens_bench.config.identity import split_id
 from hapens_bench.data.interactions import Split
@@ -25,6 +24,7 @@ from hapens_bench.runs.provenance import git_sha, versions
 from hapens_bench.termination import Terminated, deferred
 from hapens_bench.tracking.background import LimitedSink, worker_of
 from hapens_bench.tracking.console import ConsoleSink, PackLine
+from hapens_bench.tracking.screen import screen
 from hapens_bench.tracking.sink import SafeSinks, Sink, describe
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial, first_below
@@ -105,7 +105,8 @@ def begin(config: Config, folder: RunFolder, single: bool, alone: bool) -> Trial
     consoles: list[Sink] = [ConsoleSink(config["trainer"]["epochs"], single)] if alone else []
     trial = Trial(config, folder, SafeSinks([*consoles, *make_sinks(config)]))
     if trial.restore():
-        Console(stderr=True).print(f"continuing {folder.path} at epoch {trial.progress.next_epoch}")
+        at = trial.progress.next_epoch
+        screen(stderr=True).print(f"continuing {folder.path} at epoch {at}", soft_wrap=True)
     write_config(config, folder)
     folder.write_status("running")
     trial.sinks.start(describe(config, folder.path, trial.progress.rows))
@@ -156,9 +157,8 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
         gc.collect()
         torch.cuda.empty_cache()
         half = (len(left) + 1) // 2
-        Console(stderr=True).print(
+        screen(stderr=True).print(
             f"a pack of {len(left)} trials broke ({reason}); continuing with packs of {half}",
-            highlight=False,
             soft_wrap=True,
         )
         train(left[:half], split, device, end)

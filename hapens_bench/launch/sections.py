@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hapens_bench.config.compose import ROOT_KEYS
 from hapens_bench.config.keys import Key, problems
+from hapens_bench.errors import did_you_mean
 
 NAMED = ("dataset", "protocol", "model", "sampler", "loss", "trainer")
 SECTIONS = (*NAMED, "paths", "logger")
+ROOT = (*SECTIONS, "tuned", *ROOT_KEYS)
 PROTOCOL_KEYS = {
     "author_split": Key(bool),
     "filter": Key(dict),
@@ -36,10 +39,15 @@ PATH_KEYS = {
 
 
 def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each section that is missing, not a mapping, or misnamed.
+    """Yield a sentence for each section that is missing, unknown, not a mapping, or misnamed.
 
     A name must be usable as a folder name. The paths are checked too.
     """
+    for name in config:
+        if name not in ROOT:
+            yield f"there is no key {name}; the config takes {', '.join(ROOT)}" + did_you_mean(
+                str(name), ROOT
+            )
     for section in SECTIONS:
         if not isinstance(config.get(section), Mapping):
             yield f"{section} is {config.get(section)!r}, but it takes a section of keys"
@@ -51,8 +59,11 @@ def section_problems(config: Mapping[str, Any]) -> Iterator[str]:
                     f"{section}.name is {name!r}, "
                     "but it takes a word of letters, digits, '_', '.', '+' and '-'"
                 )
-    if not isinstance(config.get("tuned") or {}, Mapping):
-        yield f"tuned is {config['tuned']!r}, but it takes a section of keys"
+    tuned = config.get("tuned") or {}
+    if isinstance(tuned, Mapping):
+        yield from problems("tuned", {"required": Key(bool)}, {"required": False, **tuned})
+    else:
+        yield f"tuned is {tuned!r}, but it takes a section of keys"
     if isinstance(config.get("protocol"), Mapping):
         optional = {name: key for name, key in PROTOCOL_PARTS.items() if name in config["protocol"]}
         yield from problems("protocol", PROTOCOL_KEYS | optional, config["protocol"])
@@ -66,5 +77,7 @@ def _path_problems(paths: Mapping[str, str | None]) -> Iterator[str]:
         try:
             if path is not None and "\0" in str(Path(path).expanduser()):
                 raise ValueError("it has a null character")
+            if path is not None and "${" in path:
+                raise ValueError("it has ${, which begins a reference in a config")
         except (RuntimeError, ValueError) as error:  # ~nobody
             yield f"paths.{name} is {path!r}, but it takes a path ({error})"

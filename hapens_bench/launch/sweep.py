@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from rich.console import Console
 from hapens_bench.config.compose import once_for_each_choice
 from hapens_bench.errors import TrialFailed, UserError
 from hapens_bench.launch.devices import activate, pick_device
-from hapens_bench.launch.job import Job, prepare
+from hapens_bench.launch.job import Job, composed_job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import give_up, run_pack
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
+from hapens_bench.tracking.screen import screen
 
 # Carries groups of jobs that may share packs to the processes that train them.
 Carry = Callable[[Sequence[Sequence[Job]]], None]
@@ -37,16 +39,27 @@ def launch(
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
     composed = once_for_each_choice(compose)
-    jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
+    jobs = [composed_job(overrides, composed) for overrides in job_overrides]
     prepare(jobs)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 110  # in a log file
+    console, distinct = screen(), list(_first(jobs).values())
+    if same := len(jobs) - len(distinct):
+        console.print(
+            f"{same} of {len(jobs)} jobs are the same trial as another; "
+            "each trial is trained and counted once"
+        )
     with listening():
         train_jobs(jobs, carry, console)
-    show_results(jobs, console)
-    show_failures(jobs, console)
+    show_results(distinct, console)
+    show_failures(distinct, console)
     return [_as_return(job) for job in jobs]
+
+
+def _first(jobs: Sequence[Job]) -> dict[Path, Job]:
+    """Return the first job of each trial, by its run folder."""
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        first.setdefault(job.folder.path, job)
+    return first
 
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
@@ -54,9 +67,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
 
     Each job's `state` and `reason` record how it ended.
     """
-    # the same trial asked for twice is trained once
-    first = {job.folder.path: job for job in reversed(jobs)}
-    todo = [job for job in jobs if job.state == "to run" and first[job.folder.path] is job]
+    first = _first(jobs)  # the same trial asked for twice is trained once
+    todo = [job for job in first.values() if job.state == "to run"]
     needed = [job.prerequisite for job in todo if job.prerequisite is not None]
     if needed:
         console.print(
@@ -68,10 +80,10 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
                 give_up(job)
         todo = [job for job in todo if job.state == "to run"]
     groups = group(todo)
-    known = sum(job.archived for job in jobs)
-    done = sum(job.state == "done" for job in jobs) - known
+    known = sum(job.archived for job in first.values())
+    done = sum(job.state == "done" for job in first.values()) - known
     console.print(
-        f"{len(jobs)} jobs: {f'{known} in the archive, ' if known else ''}{done} done, "
+        f"{len(first)} jobs: {f'{known} in the archive, ' if known else ''}{done} done, "
         f"{len(todo)} to run "
         f"in {len(groups)} groups that can share packs"
     )
@@ -130,7 +142,7 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
         train_single(job, device)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
-    show_results([job], Console())
+    show_results([job], screen())
     return job.objective()
 
 
@@ -143,8 +155,8 @@ def train_single(job: Job, device: torch.device) -> None:
         return
     needed = job.prerequisite
     if needed is not None:
-        Console(stderr=True).print(
-            f"{job.folder.path} needs {needed.folder.path} first", highlight=False, soft_wrap=True
+        screen(stderr=True).print(
+            f"{job.folder.path} needs {needed.folder.path} first", soft_wrap=True
         )
         train_single(needed, device)
         while needed.state == "busy":

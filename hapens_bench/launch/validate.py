@@ -16,6 +16,7 @@ from hapens_bench.losses.base import Loss
 from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Model
 from hapens_bench.samplers.base import Sampler
+from hapens_bench.tracking.options import option_problems
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 BASES: dict[str, type] = {"model": Model, "sampler": Sampler, "loss": Loss}
@@ -54,6 +55,7 @@ def check(config: Mapping[str, Any]) -> None:
     if faults:
         raise UserError("; ".join(faults))
     faults += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
+    faults += option_problems(config["logger"])
     faults += problems("trainer", TRAINER_KEYS, config["trainer"])
     for section, base in BASES.items():
         cls = component_class(config[section])

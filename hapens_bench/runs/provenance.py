@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
     """
     content = {
         "files": list(files),
-        "command": " ".join([program(sys.argv[0]), *sys.argv[1:]]),
+        "command": " ".join([program(sys.argv[0]), shlex.join(sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_sha": git_sha(),
         "git_sha_of_runs": sorted({run["git_sha"] for run in used}),

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hapens_bench.tracking.screen import screen
 from hapens_bench.tracking.sink import RunInfo
 
 
@@ -24,16 +24,18 @@ class ConsoleSink:
 
     def __init__(self, epochs: int, single: bool) -> None:
         self.epochs = epochs
-        self.console = Console(stderr=True)
+        self.console = screen(stderr=True)
         self.bar: Progress | None = None
         if single and self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
             )
-            self.bar = Progress(*columns, TextColumn("{task.fields[news]}"), console=self.console)
+            self.bar = Progress(
+                *columns, TextColumn("{task.fields[news]}", markup=False), console=self.console
+            )
         self.name, self.monitor = "", ""
         self.tasks: dict[str, TaskID] = {}
 
@@ -58,9 +60,7 @@ class ConsoleSink:
             if metrics:
                 self.bar.update(self.tasks[stage], news=news)
         elif metrics:
-            self.console.print(
-                f"{self.name} {stage} epoch {epoch}  {news}", highlight=False, soft_wrap=True
-            )
+            self.console.print(f"{self.name} {stage} epoch {epoch}  {news}", soft_wrap=True)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Remove the bar."""
@@ -71,14 +71,14 @@ class ConsoleSink:
         """Remove the bar and print the reason."""
         if self.bar:
             self.bar.stop()
-        self.console.print(f"{self.name} stopped: {reason}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self.name} stopped: {reason}", soft_wrap=True)
 
 
 class PackLine:
     """A line per evaluation of a pack, with the range of its trials' losses and metrics."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = screen(stderr=True)
         self.begun = time.monotonic()
 
     def epoch(
@@ -98,4 +98,4 @@ class PackLine:
         news = "  ".join(f"{name} {min(x):.4f}..{max(x):.4f}" for name, x in columns.items() if x)
         seconds = time.monotonic() - self.begun
         text = f"{name} x {len(trials)} {stage} epoch {epoch}  {news}  {seconds:.0f} s"
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hapens_bench.config.keys import Key
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 
@@ -19,6 +20,8 @@ class TrackioSink:
     would close the run before. The package is imported when a run starts; it then takes its folder
     from the environment, one for the whole process.
     """
+
+    keys = {"project": Key(str), "folder": Key(str), "group": Key(str, optional=True)}
 
     def __init__(self, project: str, folder: str, group: str | None) -> None:
         self.project, self.folder, self.group = project, Path(folder).expanduser().resolve(), group

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from hapens_bench.config.keys import Key
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
-Mode = Literal["online", "offline"]
+Mode = Literal["online", "offline", "disabled"]
 # Seconds that W&B waits for its server, also at the exit of the process; more than a call may take.
 PATIENCE = 12
 
@@ -22,6 +23,13 @@ class WandbSink:
     a run starts, so `logger=none` does not need it. Its axes are those of the two stages: `held`
     (trains without the validation part) and `full` (trains on all of train).
     """
+
+    keys = {
+        "project": Key(str, without="/\\#?%:"),
+        "entity": Key(str, optional=True),
+        "mode": Key(str, choices=("online", "offline", "disabled")),
+        "group": Key(str, optional=True),
+    }
 
     def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
         self.project, self.entity, self.mode, self.group = project, entity, mode, group

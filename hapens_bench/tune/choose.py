@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hapens_bench.analysis.result import Content, picture, write_result
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.outside import WORD
 from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hapens_command, wrapped
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned, planned
 from hapens_bench.tune.budget_curves import budget_curves, draw_budget_curves
@@ -163,7 +163,7 @@ def write_choice(
         if names_kept
         for word in (option, *names_kept)
     ]
-    command = " ".join(["hapens choose", ",".join(names), setting, *kept])
+    command = hapens_command("choose", ",".join(names), setting, *kept)
     for row in chosen.to_dict("records"):
         write_tuned(setting, by_id[row["run_id"]], row, command, str(out / names[0]))
     return Written(chosen, said)
@@ -219,7 +219,7 @@ def write_tuned(
         "# Written from the trials in",
         f"#   {evidence}/{dataset}.csv",
         "# by",
-        *(f"#   {line}" for line in textwrap.wrap(command, 96, break_on_hyphens=False)),
+        *(f"#   {line}" for line in wrapped(command, 96)),
     ]
     path = conf_dir() / "tuned" / setting / f"{dataset}-{model}-{sampler}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

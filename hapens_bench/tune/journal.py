@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from rich.console import Console
 
 from hapens_bench.errors import UserError
+from hapens_bench.tracking.screen import screen
 
 
 class _Held(JournalFileSymlinkLock):
@@ -66,8 +66,8 @@ def _drop_cut_off_line(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        Console(stderr=True).print(
-            f"the last line of {path} was cut off and is dropped", highlight=False, soft_wrap=True
+        screen(stderr=True).print(
+            f"the last line of {path} was cut off and is dropped", soft_wrap=True
         )
         with open(path, "r+b") as file:
             file.truncate(whole)

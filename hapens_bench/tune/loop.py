@@ -92,7 +92,7 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
         if not any(job.state == "busy" for job in entry.jobs):
             entry.study.tell(entry.asked, outcome(entry.jobs))
     for study in floors:
-        console.print(progress(study), highlight=False)
+        console.print(progress(study))
     if busy:
         raise UserError(
             f"{len(busy)} trials are being trained by another process; "

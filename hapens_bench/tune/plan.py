@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hapens_bench.config import sweeps
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.identity import config_id
 from hapens_bench.config.outside import Outside
@@ -189,9 +189,7 @@ def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple
             f"{listed[0]} lists several values, but only dataset and sampler may; "
             "the space is the experiment's"
         )
-    return list(
-        dict.fromkeys(tuple(each) for each in BasicSweeper.split_arguments(overrides, None)[0])
-    )
+    return list(dict.fromkeys(sweeps.combinations(overrides)))
 
 
 def fixed_points(

@@ -8,14 +8,22 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 
+from hapens_bench.config.sweeps import combinations
 from hapens_bench.launch.budget import settings, space_of
 
 
 class CrossSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but it leaves composing to a launcher that composes and checks anyway.
+    """Hydra's basic sweeper, but quoted texts stay quoted, and a launcher that checks composes.
 
     Composing takes a tenth of a second per job, and a repeated sweep should resume at once.
     """
+
+    def split_arguments(
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        jobs = [list(combination) for combination in combinations(overrides)]
+        size = max_batch_size or max(1, len(jobs))
+        return [jobs[at : at + size] for at in range(0, len(jobs), size)] or [[]]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         if not getattr(self.launcher, "composes_and_checks", False):
@@ -40,9 +48,9 @@ class BudgetSweeper(CrossSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """Return one batch: every combination of the overrides in every setting of its sampler."""
-        (combinations,) = super().split_arguments(overrides, max_batch_size)
+        (crossed,) = super().split_arguments(overrides, max_batch_size)
         jobs = []
-        for combination in combinations:
+        for combination in crossed:
             chosen = dict(override.split("=", 1) for override in combination)
             space = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
             jobs += [

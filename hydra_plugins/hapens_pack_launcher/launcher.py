@@ -36,7 +36,10 @@ class PackLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from hapens_bench.config.compose import refuse_chdir
         from hapens_bench.launch.sweep import launch
+
+        refuse_chdir(self.config.hydra)
 
         def compose(overrides: Sequence[str]) -> DictConfig:
             return self.loader.load_sweep_config(self.config, list(overrides))

@@ -7,13 +7,13 @@ tenths=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0
 common=(dataset=tools sampler=ahns 'protocol.selection=[valid]' seed=0)
 begun=$(date +%s)
 if [ -n "${SMALL:-}" ]; then
-  python -m hapens_bench -m "${common[@]}" sampler.M=4,8 sampler.alpha=0.5,1.0 \
+  hapens train -m "${common[@]}" sampler.M=4,8 sampler.alpha=0.5,1.0 \
     sampler.beta=0.1,0.5 sampler.p=-2,-1 trainer.epochs=6
   trials=16
 else
-  python -m hapens_bench -m "${common[@]}" sampler.M=4,8,16,32,64 sampler.alpha=$tenths \
+  hapens train -m "${common[@]}" sampler.M=4,8,16,32,64 sampler.alpha=$tenths \
     sampler.beta=$tenths sampler.p=-2
-  python -m hapens_bench -m "${common[@]}" sampler.M=4,8,16,32,64 sampler.alpha=1.0 \
+  hapens train -m "${common[@]}" sampler.M=4,8,16,32,64 sampler.alpha=1.0 \
     sampler.beta=$tenths sampler.p=-1
   trials=550
 fi

@@ -3,5 +3,5 @@
 # prints and writes the table.
 # Needs the authors' data files: HAPENS_MIRROR=<folder> or a network.
 set -euo pipefail
-python -m hapens_bench -m experiment=ahns_table2
+hapens train -m experiment=ahns_table2
 hapens table ahns_table2

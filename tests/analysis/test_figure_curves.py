@@ -22,7 +22,7 @@ def test_curves_are_read_from_histories_and_drawn(tmp_path, capsys):
     told = capsys.readouterr()
     assert (
         "ahns_fig5.svg" in told.out
-        and told.err.count("not run yet: python -m hapens_bench") == len(trials) - 4
+        and told.err.count("not run yet: hapens train") == len(trials) - 4
     )
     frame = pd.read_csv(tmp_path / "ahns_fig5.csv")
     assert frame.groupby("panel").size().to_dict() == {

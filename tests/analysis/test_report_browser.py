@@ -129,7 +129,7 @@ def test_details_show_the_config_and_the_command(page, runs):
     row.locator("td button").click()
     details = page.locator("tr.details")
     commands = details.locator("pre.command").all_inner_texts()
-    start = "python -m hapens_bench dataset=tools protocol=ahns model=mf sampler=dns tuned=none"
+    start = "hapens train dataset=tools protocol=ahns model=mf sampler=dns tuned=none"
     start += " sampler.M=16 trainer.lr=0.002"
     assert commands == [f"{start} seed=0", f"{start} seed=1"]
     details.locator("summary").last.click()

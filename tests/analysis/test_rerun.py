@@ -18,8 +18,8 @@ TUNED = sorted(path.stem for path in (conf_dir() / "tuned" / "paper").rglob("*.y
 
 def again(config: dict) -> str:
     """Compose what the command of a config composes, and return its run id."""
-    python, m, package, *overrides = shlex.split(f"{rerun_command(config)} seed={config['seed']}")
-    assert (python, m, package) == ("python", "-m", "hapens_bench")
+    hapens, train, *overrides = shlex.split(rerun_command(config, f"seed={config['seed']}"))
+    assert (hapens, train) == ("hapens", "train")
     return run_id(compose_config(overrides))
 
 
@@ -101,7 +101,7 @@ def test_details_hold_configs_commands_and_large_seeds(tmp_path):
         "".join(texts[place] for place in run["config"])
         == (folder.path / "config.yaml").read_text()
     )
-    overrides = shlex.split(f"{command['line']} seed={run['seed']}")[3:]
+    overrides = shlex.split(f"{command['line']} seed={run['seed']}")[2:]
     assert run_id(compose_config(overrides)) == run["run_id"] == folder.path.name
     assert texts[run["versions"]] == "python 3.11" and run["epochs"] == dict.fromkeys(
         run["epochs"], 5 + 2**61 + 1

@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from hapens_bench.cli import main
@@ -54,8 +56,8 @@ def test_show_gives_the_config_and_a_command_that_leads_to_the_same_run(runs, ca
     out = capsys.readouterr().out
     assert "sampler.M=32\n" in out and "data_hash: " in out and "NDCG@50" in out
     command = out.split("run it again: ")[1].split()
-    assert command[:3] == ["python", "-m", "hapens_bench"]
-    assert run_id(compose_config([word.strip("'") for word in command[3:]])) == wanted
+    assert command[:2] == ["hapens", "train"]
+    assert run_id(compose_config([word.strip("'") for word in command[2:]])) == wanted
 
 
 def test_compare_shows_the_keys_that_differ_and_the_difference_over_users(runs, capsys):
@@ -73,7 +75,7 @@ def test_failed_gives_reasons_and_commands_but_not_the_run_being_trained(runs, c
     assert call("failed", "--runs", runs) == 0
     out = capsys.readouterr().out
     assert "RuntimeError: boom" in out and "running since" in out and "interrupted" in out
-    assert out.count("python -m hapens_bench") == 2 and "seed=12" not in out
+    assert out.count("hapens train") == 2 and "seed=12" not in out
 
 
 def test_prune_removes_only_what_stopped_and_only_when_told_to(runs, capsys):
@@ -85,3 +87,37 @@ def test_prune_removes_only_what_stopped_and_only_when_told_to(runs, capsys):
     left = {path.parent for path in runs.glob("*/*/*/*/status.json")}
     assert len(left) == 4 and run_id(config_of("tools", "ahns", 12)) in {path.name for path in left}
     assert capsys.readouterr().out.count("removed ") == 2
+    assert call("prune", "--yes", "--runs", runs) == 0
+    assert f"there is nothing to remove below {runs}\n" in capsys.readouterr().out
+
+
+def test_prune_removes_a_link_and_not_what_it_points_to(runs, tmp_path_factory, capsys):
+    (failed,) = (p.parent for p in runs.glob("*/*/*/*/status.json") if "boom" in p.read_text())
+    elsewhere = tmp_path_factory.mktemp("disk") / failed.name
+    failed.rename(elsewhere)
+    failed.symlink_to(elsewhere)
+    assert call("prune", "--yes", "--runs", runs) == 0
+    assert capsys.readouterr().out.count("removed ") == 2
+    assert not failed.is_symlink() and (elsewhere / "status.json").is_file()
+
+
+def test_a_folder_that_cannot_be_removed_is_one_sentence(runs, capsys, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    assert call("prune", "--yes", "--runs", runs) == 2
+    assert capsys.readouterr().err.count("cannot be removed: [Errno 13] Permission denied") == 1
+
+
+def test_the_command_of_a_failed_run_in_an_odd_folder_can_be_pasted(runs, capsys):
+    odd = runs.parent / "a=b, c [x] it's (1)"
+    runs.rename(odd)
+    assert call("failed", "--runs", odd) == 0
+    commands = [x for x in capsys.readouterr().out.splitlines() if x.startswith("  hapens train ")]
+    for command in commands:
+        config = compose_config(shlex.split(command)[2:])
+        assert config["paths"]["runs"] == str(odd)
+        assert (odd / "tools" / "mf" / "ahns" / run_id(config)).is_dir()
+    odd.rename(runs)
+    assert len(commands) == 2

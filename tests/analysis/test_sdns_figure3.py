@@ -1,6 +1,6 @@
 """The statement of SDNS Figure 3 on runs of its experiment: DNS over-fits with H, SDNS does not.
 
-    HAPENS_MIRROR=../shared/data python -m hapens_bench -m experiment=sdns_fig3 dataset=tmall
+    HAPENS_MIRROR=../shared/data hapens train -m experiment=sdns_fig3 dataset=tmall
     pytest -m accuracy -s tests/analysis/test_sdns_figure3.py
 
 The runs take hours on a CPU, so they are read from $HAPENS_RUNS or `runs`, not made here. -s prints

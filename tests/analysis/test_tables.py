@@ -114,7 +114,7 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     assert f"| tools | ahns_p2 | test_peak | 2 | {origin} | 7.42 | **7.05 ± 0.07" in markdown
     assert "| tools | best against second | test_peak |  |  | +11.4 % | +17.5 % |" in markdown
     assert "| phones | rns | test_peak | 0 | – | 11.06 | – | – |" in markdown
-    assert "python -m hapens_bench -m dataset=phones sampler=rns" in markdown
+    assert "hapens train -m dataset=phones sampler=rns" in markdown
     assert "| tools | Recall@20 | 3 | +1.00 |" in markdown
     assert written.orders["tau"].tolist() == [1.0, 1.0, 1.0]
     csv = pd.read_csv(tmp_path / "ahns_table2.csv")

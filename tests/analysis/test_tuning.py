@@ -38,7 +38,7 @@ def test_from_sweep_to_tuned_files(own_conf, tmp_path, capsys):
     assert train.train([*sweep, "sampler=rns"]) == 0
     with pytest.raises(
         UserError,
-        match=r"3 trials are not finished \(dns on planted\), the first: python -m hapens_bench",
+        match=r"3 trials are not finished \(dns on planted\), the first: hapens train",
     ):
         choose.write_choice(["tune_small"], "mine", runs, [], [], [], out)
     with pytest.raises(UserError, match="tune_small has no sampler 'ahns'; choose of rns dns"):

@@ -33,7 +33,7 @@ def run(*arguments):
     [
         (["--help"], 0, "COMMAND"),
         (["--version"], 0, "0."),
-        (["tabel"], 2, "invalid choice: 'tabel'"),
+        (["tabel"], 2, "there is no command 'tabel'"),
         (["train", "sampler=dnss"], 2, "there is no sampler 'dnss'"),
         (["train", "sampler.foo=1"], 2, "there is no key sampler.foo"),
     ],

@@ -17,6 +17,7 @@ from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.comparisons import orders, orders_markdown, tests, tests_markdown
 from hapens_bench.analysis.tables.definition import Cell, Run, fill, read_definition
 from hapens_bench.analysis.tables.origin import LOST, LOST_NOTE, commits, lost_rows, source
+from hapens_bench.config.quoting import hapens_command
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 
@@ -193,7 +194,7 @@ def in_order(definition: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame
 def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
     """Return Markdown lines with the command of every cell that has not been run."""
     commands = [
-        f"python -m hapens_bench -m {' '.join(c.overrides)} 'seed=range({seeds})'"
+        hapens_command("train", "-m", *c.overrides, f"seed=range({seeds})")
         for c in filled
         if not c.runs
     ]
