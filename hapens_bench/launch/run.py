@@ -25,7 +25,8 @@ from hapens_bench.runs.provenance import git_sha, versions
 from hapens_bench.termination import Terminated, deferred
 from hapens_bench.tracking.background import LimitedSink, worker_of
 from hapens_bench.tracking.console import ConsoleSink, PackLine
-from hapens_bench.tracking.sink import SafeSinks, Sink, describe
+from hapens_bench.tracking.naming import describe
+from hapens_bench.tracking.sink import SafeSinks, Sink
 from hapens_bench.training.trainer import Trainer
 from hapens_bench.training.trial import Trial, first_below
 

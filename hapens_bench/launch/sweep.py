@@ -18,6 +18,7 @@ from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import give_up, run_pack
+from hapens_bench.launch.swept import enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
 
@@ -39,6 +40,7 @@ def launch(
     composed = once_for_each_choice(compose)
     jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
     prepare(jobs)
+    mark(jobs)
     console = Console()
     if not console.is_terminal:
         console.width = 110  # in a log file
@@ -124,6 +126,7 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     """
     job = Job(config, overrides)
     prepare([job])
+    enter_typed(job)
     device = pick_device(config["trainer"]["device"])
     activate(device, config["trainer"]["threads"])
     with listening():

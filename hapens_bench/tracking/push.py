@@ -11,7 +11,8 @@ import pandas as pd
 from hydra.utils import instantiate
 
 from hapens_bench.runs.folder import RunFolder
-from hapens_bench.tracking.sink import Sink, describe
+from hapens_bench.tracking.naming import describe
+from hapens_bench.tracking.sink import Sink
 
 
 def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: bool) -> bool:

@@ -15,35 +15,20 @@ LOG = logging.getLogger("hapens_bench.tracking")
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a sink gets of a run: id, readable name, group, folder, config, flat keys to filter by.
+    """What a sink gets of a run: its id, name, group, tags, folder and config.
 
+    `columns` has what to filter by, under dotted keys.
     `rows` is the existing history, of a checkpoint or of a finished run.
     """
 
     run_id: str
     name: str
     group: str
+    tags: tuple[str, ...]
     folder: Path
     config: dict[str, Any]
-    flat: dict[str, Any]
+    columns: dict[str, Any]
     rows: Sequence[Mapping[str, Any]] = ()
-
-
-def describe(
-    config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()
-) -> RunInfo:
-    """Return what the sinks get of a run, whose id is the name of its folder."""
-    sections = ("dataset", "model", "sampler")
-    names = [config[section]["name"] for section in sections]
-    return RunInfo(
-        run_id=folder.name,
-        name="-".join([*names, f"s{config['seed']}"]),
-        group=f"{names[0]}-{names[1]}-{config['protocol']['name']}",
-        folder=folder,
-        config=dict(config),
-        flat=dict(zip(sections, names, strict=True)) | {"seed": config["seed"]},
-        rows=tuple(rows),
-    )
 
 
 class Sink(Protocol):
@@ -117,8 +102,10 @@ def curves(stage: str, epoch: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return each selection's epoch and test metrics under flat names."""
-    flat = {}
+    """Return the best validation value, and each selection's epoch and test metrics."""
+    flat: dict[str, Any] = {}
+    if summary.get("validation") is not None:
+        flat["validation"] = summary["validation"]
     for selection, report in summary["selection"].items():
         flat[f"{selection}/epoch"] = report["epoch"]
         flat |= {f"{selection}/test/{metric}": value for metric, value in report["test"].items()}

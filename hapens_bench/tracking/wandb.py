@@ -12,6 +12,7 @@ from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 Mode = Literal["online", "offline"]
 # Seconds that W&B waits for its server, also at the exit of the process; more than a call may take.
 PATIENCE = 12
+TAG_LENGTH = 64  # the most that W&B takes
 
 
 class WandbSink:
@@ -41,7 +42,8 @@ class WandbSink:
             name=run.name,
             group=self.group or run.group,
             job_type="train",
-            config={**run.flat, "config": run.config},
+            tags=[tag[:TAG_LENGTH] for tag in run.tags],
+            config=run.columns,
             reinit="create_new",
             settings=wandb.Settings(
                 console="off",

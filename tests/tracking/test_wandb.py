@@ -56,10 +56,12 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
         synced = wandb_synced(place)
         run, config, history = synced["run"], synced["config"], synced["history"]
         names = run["name"], run["project"], run["groupName"], run["jobType"], run["displayName"]
-        assert names == (f"id{seed}", "hapens_bench", "g", "train", f"planted-mf-rns-s{seed}")
-        flat = [config[key]["value"] for key in ("dataset", "model", "sampler", "seed")]
-        assert flat == ["planted", "mf", "rns", seed]
-        assert config["config"]["value"]["seed"] == seed
+        shown = f"planted-mf-dns-M8-s{seed}"
+        assert names == (f"id{seed}", "hapens_bench", "planted-mf", "train", shown)
+        assert run["tags"] == ["planted", "mf", "dns", "ahns"]
+        columns = ["dataset", "model", "sampler", "protocol", "seed", "sampler.M", "sweep"]
+        flat = [config[key]["value"] for key in columns]
+        assert flat == ["planted", "mf", "dns", "ahns", seed, 8, "swept"]
         assert curve(history, "full/train/loss") == [0.5 - seed] * 3
         assert curve(history, "full/epoch") == [0, 1, 2]
         assert curve(history, "full/hardness/ratio") == [0.0, 0.1, 0.2]
