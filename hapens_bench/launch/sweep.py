@@ -17,13 +17,15 @@ from hapens_bench.launch.devices import activate, pick_device
 from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
-from hapens_bench.launch.run import give_up, run_pack
+from hapens_bench.launch.run import display, give_up, run_pack
 from hapens_bench.launch.swept import enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
+from hapens_bench.tracking.console import say
+from hapens_bench.tracking.news import Tell
 
-# Carries groups of jobs that may share packs to the processes that train them.
-Carry = Callable[[Sequence[Sequence[Job]]], None]
+# Carries groups of jobs that may share packs to the processes that train them, and tells the news.
+Carry = Callable[[Sequence[Sequence[Job]], Tell], None]
 POLL_SECONDS = 1.0  # between checks on a trial that another process trains
 
 
@@ -78,7 +80,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
         f"in {len(groups)} groups that can share packs"
     )
     if groups:
-        carry(groups)
+        with display(todo) as tell:
+            carry(groups, tell)
     for job in jobs:
         job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
 
@@ -96,12 +99,12 @@ def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = No
     for name in devices or ():
         pick_device(name)
 
-    def carry(groups: Sequence[Sequence[Job]]) -> None:
+    def carry(groups: Sequence[Sequence[Job]], tell: Tell) -> None:
         names = devices_of([job for members in groups for job in members], devices)
         if len(names) > 1:
-            return run_on_workers(shares(groups, len(names)), names, max_trials)
+            return run_on_workers(shares(groups, len(names)), names, max_trials, tell)
         for members in groups:
-            run_group(members, pick_device(names[0]), max_trials)
+            run_group(members, pick_device(names[0]), max_trials, tell)
 
     return carry
 
@@ -146,16 +149,14 @@ def train_single(job: Job, device: torch.device) -> None:
         return
     needed = job.prerequisite
     if needed is not None:
-        Console(stderr=True).print(
-            f"{job.folder.path} needs {needed.folder.path} first", highlight=False, soft_wrap=True
-        )
+        say(f"{job.folder.path} needs {needed.folder.path} first")
         train_single(needed, device)
         while needed.state == "busy":
             time.sleep(POLL_SECONDS)
             train_single(needed, device)
         if needed.state != "done":
             return give_up(job)
-    run_pack([job], device, single=True)
+    run_pack([job], device)
 
 
 def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
