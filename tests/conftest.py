@@ -15,6 +15,7 @@ from hapens_bench.config import compose as composing
 from hapens_bench.kernels.cpu import set_threads
 
 os.environ["HAPENS_ARCHIVE"] = "ignore"  # of this process and of those that tests start
+os.environ["HAPENS_CONFIG"] = "/nonexistent"  # a developer's own data sets are none of the tests'
 SHIPPED, compose = composing.conf_dir(), composing.unresolved
 
 

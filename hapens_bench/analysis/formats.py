@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from hapens_bench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,26 @@ class Entry:
 
 
 Line = Sequence[str | Entry]
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as .csv or .parquet.
+
+    Raises:
+        UserError: for another ending, or a place that cannot be written.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(
+            f"{path} ends in {path.suffix!r}, but tables are written to .csv or .parquet"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}") from None
 
 
 def to_markdown(

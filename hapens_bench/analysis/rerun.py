@@ -10,7 +10,8 @@ from typing import Any
 
 from hapens_bench.config.compose import compose_config
 from hapens_bench.config.identity import identity
-from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.own_files import PARTS, is_own
+from hapens_bench.config.paths import conf_dir, user_conf_dir
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 
@@ -36,17 +37,37 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
     Raises:
         UserError: as `rerun_command`.
     """
-    names = {group: str(config[group].get("name")) for group in (*CHOSEN, *FOLLOWING)}
-    for group, name in names.items():
-        if not re.fullmatch(r"[\w-]+", name) or not (conf_dir() / group / f"{name}.yaml").is_file():
-            raise UserError(f"no command can be given: there is no conf/{group}/{name}.yaml here")
+    names = {group: _choice(group, config) for group in (*CHOSEN, *FOLLOWING)}
     chosen = tuple(f"{group}={names[group]}" for group in CHOSEN)
     base = _defaults(chosen)
     chosen += tuple(
         f"{group}={names[group]}" for group in FOLLOWING if base[group]["name"] != names[group]
     )
     base, wanted = identity(_defaults(chosen)), identity(config)
-    return [*chosen, "tuned=none", *_differences(base, {**wanted, "seed": base["seed"]})]
+    files = _own_files(_defaults(chosen)["dataset"], config["dataset"])
+    differences = _differences(base, {**wanted, "seed": base["seed"]})
+    return [*chosen, "tuned=none", *files, *differences]
+
+
+def _choice(group: str, config: Mapping[str, Any]) -> str:
+    """Return the name of the file that a section comes from.
+
+    Raises:
+        UserError: when there is none here.
+    """
+    name = str(config[group].get("name"))
+    places = (conf_dir() / group, user_conf_dir() / group)
+    if re.fullmatch(r"[\w-]+", name) and any((p / f"{name}.yaml").is_file() for p in places):
+        return name
+    if group == "dataset" and is_own(config["dataset"]):
+        return "mine"
+    raise UserError(f"no command can be given: there is no conf/{group}/{name}.yaml here")
+
+
+def _own_files(base: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that name the files of a data set of one's own."""
+    named = (part for part in PARTS if is_own(dataset) and dataset.get(part) != base.get(part))
+    return [f"dataset.{part}={hydra_value(dataset[part])}" for part in named]
 
 
 @cache

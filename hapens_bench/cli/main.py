@@ -14,7 +14,7 @@ from hapens_bench.cli.errors import guarded
 
 COMMANDS = {
     "train": "train trials; takes Hydra overrides (see: hapens train --help)",
-    "data": "list, fetch, verify and describe the data sets",
+    "data": "list, fetch, verify and describe the data sets, and add your own",
     "table": "print and write a table of the finished runs: a paper's or your own",
     "figure": "draw curves, grids, bars or paths from the finished runs",
     "report": "write one HTML file that shows every run",
@@ -22,6 +22,8 @@ COMMANDS = {
     "runs": "list, show, compare and clear run folders",
     "archive": "pack finished runs into small files that can be committed, and check them",
     "queue": "work through a file of commands on idle cores, and archive what is finished",
+    "export": "write a run's user and item vectors, with the ids of your files",
+    "recommend": "print or write a run's best items for users, with the ids of your files",
     "push": "fill a tracker from finished run folders",
     "tune": "search for every sampler's best setting under equal budgets; type it again to resume",
 }

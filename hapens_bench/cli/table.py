@@ -66,8 +66,11 @@ def run_table(arguments: argparse.Namespace) -> int:
         )
         layout = Layout(arguments.rows, columns, selections, metrics)
         runs: Sequence[Run] = ledger.runs
-        if arguments.where:
-            runs = [run.summary for run in narrow(finished(runs), parse_where(arguments.where))]
+        where = parse_where(arguments.where)
+        if where:
+            runs = [run.summary for run in narrow(finished(runs), where)]
+        if "protocol.negatives" not in where:
+            runs = without_leaks(runs)
         name = f"{arguments.rows}_by_{'_'.join(columns)}"
         table = write_crosstab(layout, runs, out, name)
         print_table(f"{', '.join(selections)}, percent", table.header, table.lines)
@@ -89,6 +92,18 @@ def run_table(arguments: argparse.Namespace) -> int:
     if arguments.activity:
         _print_activity(arguments.name, written, out)
     return 0
+
+
+def without_leaks(runs: Sequence[Run]) -> list[Run]:
+    """Leave out runs that never draw held-out items, and say so."""
+    honest = [run for run in runs if not run.get("leak")]
+    if len(honest) < len(runs):
+        print(
+            f"{len(runs) - len(honest)} runs with protocol.negatives=exclude_held_out, a leak, "
+            "are left out; --where protocol.negatives=exclude_held_out shows them",
+            file=sys.stderr,
+        )
+    return honest
 
 
 def _print_activity(name: str, table: Written, out: Path) -> None:

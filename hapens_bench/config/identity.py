@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hapens_bench.config.components import COMPONENTS
+from hapens_bench.config.own_files import PARTS, is_own
 
 CANNOT_CHANGE_RESULTS = (
     "device",
@@ -26,9 +27,11 @@ CAME_LATER: dict[str, Any] = {
     "trainer.optimizer": "adam",
     "trainer.initial_accumulator": 0,
     "trainer.reduction": "mean",
+    "trainer.norm_cap": None,
     "trainer.user_hardness": False,
     "trainer.best_model": False,
     "protocol.mask": "train+valid",
+    "protocol.negatives": "all",
     "hapens_bench.models.mf.MF.init": "xavier",
     "hapens_bench.models.mf.MF.std": 1,
     "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
@@ -46,6 +49,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     # The addresses of the files change nothing; the run records the hash of their content.
     if "sources" in kept["dataset"]:
         kept["dataset"] = {name: kept["dataset"][name] for name in ("name", "source")}
+    elif is_own(kept["dataset"]):  # its checksums stand for its files
+        kept["dataset"] = {k: v for k, v in kept["dataset"].items() if k not in PARTS}
     for name in ("protocol", *COMPONENTS, "trainer"):
         kept[name] = came_later(name, kept[name]) | kept[name]
     kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in CANNOT_CHANGE_RESULTS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ def conf_dir() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def user_conf_dir() -> Path:
+    """Return the user's own folder of YAML files: $HAPENS_CONFIG or ~/.config/hapens_bench.
+
+    Hydra searches it after `conf_dir`, where there is one.
+    """
+    return Path(os.environ.get("HAPENS_CONFIG", "~/.config/hapens_bench")).expanduser()
 
 
 def conf_file(group: str, name: str) -> Path:

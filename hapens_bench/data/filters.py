@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hapens_bench.data.interactions import Interactions
@@ -62,6 +64,12 @@ def renumber(log: Interactions) -> Interactions:
     """Close the gaps that filters left in the ids, preserving their order."""
     users, user = np.unique(log.user, return_inverse=True)
     items, item = np.unique(log.item, return_inverse=True)
-    return Interactions(
-        user.astype(np.int64), item.astype(np.int64), len(users), len(items), log.time, log.rating
+    return replace(
+        log,
+        user=user.astype(np.int64),
+        item=item.astype(np.int64),
+        n_users=len(users),
+        n_items=len(items),
+        user_ids=None if log.user_ids is None else log.user_ids[users],
+        item_ids=None if log.item_ids is None else log.item_ids[items],
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
+Ids = NDArray[np.object_]  # of text: what users and items are called in the files
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Interactions:
 
     Shape:
         user, item: [N] int64; time: [N] int64 seconds (any monotone unit) or None;
-        rating: [N] float64 or None.
+        rating: [N] float64 or None; user_ids: [U], item_ids: [I] text, or None where the ids are
+        the numbers.
     """
 
     user: IntArray
@@ -27,6 +29,8 @@ class Interactions:
     n_items: int
     time: IntArray | None = None
     rating: NDArray[np.float64] | None = None
+    user_ids: Ids | None = None
+    item_ids: Ids | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -58,6 +62,8 @@ class Split:
         ranking), or None.
         relabelled: [n, 2] pairs taken out of `train` to be drawn as negatives (only where the
         protocol says so), or None.
+        user_ids: [U], item_ids: [I] what they are called in the files, or None where the ids are
+        the numbers.
     """
 
     name: str
@@ -69,6 +75,12 @@ class Split:
     relevant: IntArray | None = None
     negatives: IntArray | None = None
     relabelled: IntArray | None = None
+    user_ids: Ids | None = None
+    item_ids: Ids | None = None
+
+    def called(self) -> tuple[Ids, Ids]:
+        """Return what users and items are called in the files: [U] and [I] texts."""
+        return _called(self.user_ids, self.n_users), _called(self.item_ids, self.n_items)
 
     @cached_property
     def full_train(self) -> IntArray:
@@ -104,6 +116,10 @@ class Split:
         return hashlib.sha256(
             np.ascontiguousarray(self.negatives, dtype="<i8").tobytes()
         ).hexdigest()[:16]
+
+
+def _called(ids: Ids | None, n: int) -> Ids:
+    return np.array([str(number) for number in range(n)], dtype=object) if ids is None else ids
 
 
 def without(pairs: IntArray, others: IntArray, n_items: int) -> IntArray:

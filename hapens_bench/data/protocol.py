@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from hapens_bench.errors import UserError
 LOG = logging.getLogger("hapens_bench.data")
 REQUIRED = {
     "split": {
-        "kind": Key(str, choices=("random", "chronological", "leave_one_out")),
+        "kind": Key(str, choices=("random", "chronological", "temporal", "leave_one_out")),
         "test": Key(float, above=0, high=0.9),
         "seed": Key(int, low=0),
     },
@@ -67,10 +67,18 @@ def split_log(
     Raises:
         UserError: when nothing is left, a user has all items, or the protocol does not fit the log.
     """
-    log = _filtered(name, log, protocol)
+    dropped: dict[str, int] = {}
+    log = _filtered(name, log, protocol, dropped)
+    times: Sequence[int] = ()
+    if protocol["split"]["kind"] == "temporal":
+        rows, shares = len(log), (protocol["valid"]["share"], protocol["split"]["test"])
+        log, *times = splits.temporal(log, *shares)
+        dropped[f"protocol.split.kind=temporal (users with no row before time {times[0]})"] = (
+            rows - len(log)
+        )
     if relevant is None:
         log = filters.renumber(log)
-    train, valid, test = _parts(log, protocol)
+    train, valid, test = _parts(log, protocol, times)
     split = Split(
         name,
         log.n_users,
@@ -79,19 +87,33 @@ def split_log(
         sort_pairs(valid),
         sort_pairs(test),
         relevant,
+        user_ids=log.user_ids,
+        item_ids=log.item_ids,
     )
-    return with_negatives(checked(split), protocol)
+    split = with_negatives(checked(split), protocol)
+    for reason, rows in dropped.items():
+        if rows:
+            LOG.warning("%s: %s drops %s rows", name, reason, f"{rows:,}")
+    return split
 
 
-def _filtered(name: str, log: Interactions, protocol: Mapping[str, Any]) -> Interactions:
+def _filtered(
+    name: str, log: Interactions, protocol: Mapping[str, Any], dropped: dict[str, int]
+) -> Interactions:
+    """Return the log after its filters; `dropped` gets the rows that each of them takes out."""
     rules = protocol["filter"]
-    if rules["min_rating"] is not None:
-        log = filters.at_least_rating(log, rules["min_rating"])
-    log = filters.distinct(log)
-    if rules["k_core"] is not None:
-        log = filters.k_core(log, rules["k_core"])
-    if rules["min_user"] is not None:
-        log = filters.min_per_user(log, rules["min_user"])
+    steps = {
+        "min_rating": filters.at_least_rating,
+        "k_core": filters.k_core,
+        "min_user": filters.min_per_user,
+    }
+    for key, step in steps.items():
+        if rules[key] is not None:
+            rows = len(log)
+            log = step(log, rules[key])
+            dropped[f"protocol.filter.{key}={rules[key]:g}"] = rows - len(log)
+        if key == "min_rating":  # the other filters count pairs, not rows
+            log = filters.distinct(log)
     if not len(log):
         raise UserError(f"protocol.filter leaves nothing of {name}")
     subset = protocol.get("subset") or {"users": None}
@@ -108,13 +130,18 @@ def _filtered(name: str, log: Interactions, protocol: Mapping[str, Any]) -> Inte
     return filters.random_users(log, subset["users"], subset["seed"])
 
 
-def _parts(log: Interactions, protocol: Mapping[str, Any]) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the train, validation and test pairs of a filtered log."""
+def _parts(
+    log: Interactions, protocol: Mapping[str, Any], times: Sequence[int]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the train, validation and test pairs of a filtered log; `times` are `temporal`'s."""
     rule, share = protocol["split"], protocol["valid"]["share"]
     pairs = np.column_stack([log.user, log.item])
     if rule["kind"] == "leave_one_out":
         held, test = splits.leave_one_out(log)
         return pairs[~held & ~test], pairs[held], pairs[test]
+    if times and log.time is not None:
+        place = np.searchsorted(times, log.time, side="right")
+        return pairs[place == 0], pairs[place == 1], pairs[place == 2]
     if rule["kind"] == "random":
         test = splits.random_per_user(log, rule["test"], rule["seed"])
         rest = sort_pairs(pairs[~test])
@@ -141,16 +168,27 @@ def keep_published(name: str, read: Published, protocol: Mapping[str, Any]) -> S
 
 def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
     test = sort_pairs(read.test)
-    if read.valid is not None:
-        valid = sort_pairs(read.valid)
-        train = without(sort_pairs(read.train), np.concatenate([valid, test]), read.n_items)
-        return Split(name, read.n_users, read.n_items, train, valid, test)
     train = without(sort_pairs(read.train), test, read.n_items)
-    if protocol["split"]["kind"] == "leave_one_out":
-        held = splits.one_per_user(train, protocol["valid"]["seed"])
+    if read.valid is not None:
+        valid = without(sort_pairs(read.valid), test, read.n_items)
+        train = without(train, valid, read.n_items)
     else:
-        held = splits.carve_validation(train, protocol["valid"]["share"], protocol["valid"]["seed"])
-    return Split(name, read.n_users, read.n_items, train[~held], train[held], test)
+        if protocol["split"]["kind"] == "leave_one_out":
+            held = splits.one_per_user(train, protocol["valid"]["seed"])
+        else:
+            rule = protocol["valid"]
+            held = splits.carve_validation(train, rule["share"], rule["seed"])
+        train, valid = train[~held], train[held]
+    return Split(
+        name,
+        read.n_users,
+        read.n_items,
+        train,
+        valid,
+        test,
+        user_ids=read.user_ids,
+        item_ids=read.item_ids,
+    )
 
 
 def with_negatives(

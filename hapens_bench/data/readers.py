@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-import json
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from hapens_bench.data.exact import TEXT, to_log
 from hapens_bench.data.interactions import IntArray, Interactions
+from hapens_bench.data.json_lines import read_json_lines
 from hapens_bench.data.parsing import (
     DAMAGED,
     is_whole,
     read_npz,
     read_table,
+    records,
     require_arrays,
     whole_numbers,
 )
-from hapens_bench.data.published import Published, published, refuse_gaps
+from hapens_bench.data.published import Published, one_a_user, published, refuse_gaps
 from hapens_bench.data.sources import read_bytes
 from hapens_bench.data.unpickling import read_lists
 from hapens_bench.errors import UserError
 
-VERSION = 3  # part of the cache key: raise it when the result of the same files changes
+VERSION = 4  # part of the cache key: raise it when the result of the same files changes
 Paths = Mapping[str, Path]
 
 
@@ -54,23 +58,15 @@ def amazon(paths: Paths) -> Interactions:
 
     It has JSON lines with reviewerID, asin, overall and unixReviewTime.
     """
-    path, rows = paths["log"], []
-    for number, line in enumerate(read_bytes(path).splitlines(), 1):
-        try:
-            review = json.loads(line)
-            row = (
-                review["reviewerID"],
-                review["asin"],
-                float(review["overall"]),
-                int(review["unixReviewTime"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}, line {number}: expected a JSON object with "
-                f"reviewerID, asin, overall and unixReviewTime ({error})"
-            ) from None
-        rows.append(row)
-    return from_frame(pd.DataFrame(rows, columns=["user", "item", "rating", "time"]))
+    path = paths["log"]
+    fields = {"user": "reviewerID", "item": "asin", "rating": "overall", "time": "unixReviewTime"}
+    kinds = {"user": "id", "item": "id", "rating": "rating", "time": "whole"}
+    texts, lines = read_json_lines(path, read_bytes(path), fields, kinds)
+    log, _ = to_log(
+        {column: pa.array(values, TEXT) for column, values in texts.items()},
+        lambda column, row: f"{path}, line {lines[row or 0]}, {fields[column]}",
+    )
+    return log
 
 
 def ncf(paths: Paths) -> Published:
@@ -85,6 +81,7 @@ def ncf(paths: Paths) -> Published:
         parts[part] = table[["user", "item"]].to_numpy(np.int64)
         if parts[part].min() < 0:
             raise UserError(f"{paths[part]}: ids start at 0, but there are negative numbers")
+    one_a_user(paths["test"], parts["test"], "test")
     return published(paths, parts["train"], parts["test"])
 
 
@@ -95,22 +92,23 @@ def adjacency(paths: Paths) -> Published:
 
 def read_adjacency(path: Path) -> IntArray:
     """Return the pairs of an adjacency file, [n, 2]."""
-    lines = read_bytes(path).splitlines()
+    content = read_bytes(path)
+    lines = content.splitlines()
     try:
+        if content.translate(None, b"0123456789 \t\r\n"):  # numpy reads 1_2 as 12
+            raise ValueError("there are other characters than digits")
         tokens = [np.array(line.split(), dtype=np.int64) for line in lines]
     except (ValueError, OverflowError):
         number = next(
             n for n, line in enumerate(lines, 1) if not all(is_whole(t) for t in line.split())
         )
         raise UserError(
-            f"{path}, line {number}: expected whole numbers `user item item ...`"
+            f"{path}, line {number}: expected whole numbers from 0, `user item item ...`"
         ) from None
     pairs = [np.column_stack([np.full(len(t) - 1, t[0]), t[1:]]) for t in tokens if len(t)]
     joined = np.concatenate(pairs) if pairs else np.empty((0, 2), dtype=np.int64)
     if not len(joined):
         raise UserError(f"{path} holds no pair of a user and an item")
-    if joined.min() < 0:
-        raise UserError(f"{path}: ids start at 0, but there are negative numbers")
     return joined
 
 
@@ -138,7 +136,7 @@ def tmall(paths: Paths) -> Interactions:
     """
     path = paths["log"]
     head, _, body = read_bytes(path).partition(b"\n")
-    header = [name.strip().lower() for name in head.decode("utf-8", "replace").split(",")]
+    header = [name.strip().lower() for name in next(records(path, head, ","), (1, []))[1]]
     wanted = {"user_id": "user", "item_id": "item", "time_stamp": "time"}
     missing = [name for name in wanted if name not in header]
     if missing:
@@ -190,12 +188,12 @@ def leave_one_out(paths: Paths) -> Published:
         train = np.column_stack(
             [whole_numbers(path, arrays, name, (n,)) for name in ("train_user", "train_item")]
         )
-        held = (
+        items_of = (
             whole_numbers(path, arrays, f"{part}_item_all55187", (None,))
             for part in ("valid", "test")
         )
         valid, test = (
-            np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in held
+            np.column_stack([np.arange(len(items)), items])[: max(n_users, 0)] for items in items_of
         )
     negatives = (
         whole_numbers(path, arrays, "test_neg", (n_users, None)) if "test_neg" in arrays else None
@@ -209,6 +207,8 @@ def leave_one_out(paths: Paths) -> Published:
                 f"but its {what}s are not numbered 0 to {count - 1}"
             )
     refuse_gaps(path, pairs, n_users, n_items)
+    for part, held in (("validation", valid), ("test", test)):
+        one_a_user(path, held, part)
     return Published(train, test, n_users, n_items, valid, negatives)
 
 
@@ -235,6 +235,29 @@ KINDS = {  # kind of split in the files of a reader; the other readers return lo
 }
 
 
+def reader_of(name: str) -> Callable[[Paths], Interactions | Published]:
+    """Return a reader by its name, or a function elsewhere by its dotted name.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if name in READERS:
+        return READERS[name]
+    module, _, function = str(name).rpartition(".")
+    reason = "no such reader"
+    try:
+        found = getattr(importlib.import_module(module), function)
+        if callable(found):
+            return found
+        reason = "it is no function"
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = str(error) if module else reason
+    raise UserError(
+        f"the reader {name!r} cannot be taken ({reason}); choose one of {', '.join(READERS)}, "
+        "or name a function as in mypackage.read"
+    )
+
+
 def from_frame(table: pd.DataFrame) -> Interactions:
     """Return the log of a table, with users and items numbered by first appearance."""
     user, users = pd.factorize(table["user"])
@@ -246,4 +269,5 @@ def from_frame(table: pd.DataFrame) -> Interactions:
         len(items),
         table["time"].to_numpy(np.int64) if "time" in table else None,
         table["rating"].to_numpy(np.float64) if "rating" in table else None,
+        *(np.array([str(x) for x in ids.tolist()], dtype=object) for ids in (users, items)),
     )

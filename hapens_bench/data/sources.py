@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import logging
 import os
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
@@ -38,9 +41,30 @@ class SourceFile:
     manual: str = ""
 
 
+def files_of_source(name: str, source: Mapping[str, Any]) -> dict[str, SourceFile]:
+    """Return the files of a source, by key.
+
+    Raises:
+        UserError: when a key is missing or unknown.
+    """
+    if not isinstance(source, Mapping) or not isinstance(source.get("reader"), str):
+        raise UserError(f"dataset.sources.{name} lacks its reader, the name of a function")
+    if not isinstance(source.get("files"), Mapping) or not source["files"]:
+        raise UserError(f"dataset.sources.{name} lacks its files, sections with name and mirror")
+    try:
+        return {key: SourceFile(**section) for key, section in source["files"].items()}
+    except TypeError as error:
+        reason = str(error).rpartition("__init__() ")[2]
+        raise UserError(f"a file of dataset.sources.{name} is wrong: it {reason}") from None
+
+
 def find_file(file: SourceFile, cache: Path, mirror: Path | None) -> Path | None:
-    """Return the file's path in the mirror or the downloads, or None; nothing is fetched."""
-    places = [] if mirror is None else [mirror / file.mirror, mirror / f"{file.mirror}.gz"]
+    """Return the file's path in the mirror or the downloads, or None; nothing is fetched.
+
+    Where the place in the mirror is an absolute path, it needs no mirror.
+    """
+    folder = Path("/") if Path(file.mirror).is_absolute() else mirror
+    places = [] if folder is None else [folder / file.mirror, folder / f"{file.mirror}.gz"]
     return next((p for p in [*places, download_path(file, cache)] if p.is_file()), None)
 
 
@@ -104,7 +128,7 @@ def wrong_with(file: SourceFile, path: Path, cache: Path) -> str | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, unzipped if it is gzipped.
+    """Return the content of a file, unzipped if it is gzipped, without a byte order mark.
 
     Raises:
         UserError: when it is empty, truncated or not readable.
@@ -113,6 +137,7 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
+        content = content.removeprefix(codecs.BOM_UTF8)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(
             f"{path} is cut off or damaged ({error}); remove it and fetch it again"

@@ -67,6 +67,39 @@ def leave_one_out(log: Interactions) -> tuple[Mask, Mask]:
     return enough & (place == count[log.user] - 2), enough & (place == count[log.user] - 1)
 
 
+def temporal(log: Interactions, valid: float, test: float) -> tuple[Interactions, int, int]:
+    """Return two times after which the log is validation and test, for all users alike.
+
+    The last `test` of all rows, and of the rows before them the last `valid`, are at or after those
+    times; rows of equal time stay together, so a part may be larger. Users without a row before the
+    first of the two times are left out: a model knows nothing of them.
+
+    Returns:
+        The rows of the other users, the first time of validation and the first of test.
+
+    Raises:
+        UserError: when the log has no times, or nothing is left for train or test.
+    """
+    time = np.sort(_time(log))
+    first_test = _time_at(time, test)
+    before = time[time < first_test]
+    first_valid = _time_at(before, valid) if valid and len(before) else first_test
+    known = np.zeros(log.n_users, dtype=bool)
+    known[log.user[_time(log) < first_valid]] = True
+    kept = log.take(known[log.user])
+    if not (_time(kept) >= first_test).any():
+        raise UserError(
+            "protocol.split.kind=temporal leaves nothing to train on or to test: no user has rows "
+            "both before and after the time of the split"
+        )
+    return kept, first_valid, first_test
+
+
+def _time_at(time: IntArray, share: float) -> int:
+    """Return the time from which on the last share of the sorted times lies."""
+    return int(time[min(len(time) - 1, int(np.floor((1 - share) * len(time) + 0.5)))])
+
+
 def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     """Mark a uniform random share of train pairs as validation, but never all pairs of a user.
 

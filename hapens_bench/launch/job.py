@@ -128,7 +128,10 @@ def check_against_data(config: Config, split: Split) -> None:
     Raises:
         UserError: with one sentence.
     """
-    most = int(np.bincount(split.full_train[:, 0], minlength=split.n_users).max())
+    kept_out = split.full_train[:, 0]
+    if config["protocol"]["negatives"] == "exclude_held_out":
+        kept_out = np.concatenate([kept_out, split.test[:, 0]])
+    most = int(np.bincount(kept_out, minlength=split.n_users).max())
     key = component_class(config["sampler"]).pool_key
     M = config["sampler"].get(key, 1)
     if split.n_items - most < M:

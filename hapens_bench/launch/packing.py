@@ -15,6 +15,9 @@ from hapens_bench.launch.pack_size import largest_pack
 from hapens_bench.launch.run import run_pack, tell_ended
 from hapens_bench.tracking.news import Tell
 
+# Numbers of the trainer that may differ within a pack.
+PER_TRIAL = ("lr", "l2", "norm_cap")
+
 
 def pack_key(config: Config) -> str:
     """Return, as text, all that the trials of a pack have in common.
@@ -23,7 +26,7 @@ def pack_key(config: Config) -> str:
     """
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
     common["trainer"] = {
-        name: value for name, value in config["trainer"].items() if name not in ("lr", "l2")
+        name: value for name, value in config["trainer"].items() if name not in PER_TRIAL
     }
     for section in COMPONENTS:
         keys = component_class(config[section]).keys

@@ -252,6 +252,8 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
         "device": device_name(device),
         # why steps were not replayed from a graph, on a GPU; else null
         "uncaptured": progress.uncaptured,
+        # whether held-out items were never drawn, which leaks them
+        "leak": config["protocol"]["negatives"] == "exclude_held_out",
         **peak_memory(device),
     }
     folder.write_history(progress.rows)

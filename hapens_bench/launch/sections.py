@@ -17,6 +17,7 @@ PROTOCOL_KEYS = {
     "split": Key(dict),
     "valid": Key(dict),
     "mask": Key(str, choices=("train+valid", "train")),
+    "negatives": Key(str, choices=("all", "exclude_held_out")),
     "ranking": Key(str),
     "metrics": Key(list),
     "monitor": Key(str),

@@ -202,6 +202,8 @@ class Model(nn.Module, ABC):
     keys: ClassVar[dict[str, Key]] = {}
     uses_graph: ClassVar[bool] = False
     engine: Engine = Engine.PLAIN
+    user: nn.Parameter  # [T, U, D]
+    item: nn.Parameter  # [T, I, D]
 
     @classmethod
     def n_numbers(cls, section: Mapping[str, Any], n_users: int, n_items: int) -> int:

@@ -21,14 +21,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from hapens_bench.config.identity import run_id
-from hapens_bench.metrics import FULL, parse_metric, per_user
+from hapens_bench.metrics import is_ours, of_ranks
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import SECTION, RunFolder, parse_config
 from hapens_bench.runs.summary import check_summary
@@ -143,6 +141,8 @@ class Archive:
     def users(self, row: Row) -> pd.DataFrame:
         """Return each user's test metrics by selection, computed from ranks.
 
+        Metrics of a user's own are left out: an archive must not name code to run.
+
         Raises:
             DamagedRun: when a file cannot be read, or the ranks are no hits of these users.
         """
@@ -151,7 +151,7 @@ class Archive:
         for selection, report in row.summary["selection"].items():
             try:
                 own = ranks[ranks["selection"] == selection]
-                values = metrics_of(own, counts, list(report["test"]))
+                values = of_ranks(own, counts, [name for name in report["test"] if is_ours(name)])
             except Exception as error:
                 raise DamagedRun(f"the ranks of run {row.run_id} are damaged: {error}") from error
             columns = {"selection": selection, "user": counts["user"].to_numpy(), **values}
@@ -186,33 +186,6 @@ def check_row(row: Row) -> None:
     same = all(row.summary[key] == config[key]["name"] for key in ("dataset", "model", "sampler"))
     if row.summary["run_id"] != row.run_id or row.summary["seed"] != config["seed"] or not same:
         raise DamagedRun(f"its summary is not that of run {row.run_id}")
-
-
-def metrics_of(ranks: pd.DataFrame, counts: pd.DataFrame, names: list[str]) -> dict[str, Any]:
-    """Return metrics of users from the ranks of their hits; `full/...` from the ranking `full/`.
-
-    Shape:
-        ranks: columns ranking, user, rank; counts: columns user, relevant, a row a user -> each
-        metric [n].
-
-    Raises:
-        KeyError: when a user of `ranks` is not in `counts`.
-    """
-    place = pd.Series(range(len(counts)), index=counts["user"].to_numpy())
-    relevant = torch.from_numpy(counts["relevant"].to_numpy().astype("int64"))
-    values: dict[str, Any] = {}
-    for prefix in ("", FULL):
-        own = [name for name in names if name.startswith(FULL) == bool(prefix)]
-        if not own:
-            continue
-        plain = [name.removeprefix(prefix) for name in own]
-        K = max(parse_metric(name)[1] for name in plain)
-        hits = np.zeros((len(counts), K), dtype=bool)
-        rows = ranks[(ranks["ranking"] == prefix) & (ranks["rank"] < K)]
-        hits[place.loc[rows["user"]].to_numpy(), rows["rank"].to_numpy()] = True
-        found = per_user(torch.from_numpy(hits), relevant, plain)
-        values |= {f"{prefix}{name}": value.numpy() for name, value in found.items()}
-    return {name: values[name] for name in names}
 
 
 class ArchivedRun(RunFolder):

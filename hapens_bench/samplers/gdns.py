@@ -35,6 +35,8 @@ class GDNS(Sampler):
     takes the sum over i instead of the mean, which makes the first gain small; `c` adds sigma of
     the last i to H^{t-1}, so that H grows for ever and every gain is negative. `select: hardness`
     takes the N with the highest H, the paper's ablation without G; both are updated all the same.
+    `select: fresh`, which is not in the paper, takes the N with the highest mean over the group of
+    sigma(s_uj - s_ui) under the present model: H without its age.
 
     Deviations: H and G are stored in half precision, and G below 1 where alpha is below 1. A
     candidate may be drawn, and chosen, twice.
@@ -49,7 +51,7 @@ class GDNS(Sampler):
         "alpha": Key(float, low=0, high=1),
         "eps": Key(float, above=0),
         "reading": Key(str, choices=("a", "b", "c"), shared=True),
-        "select": Key(str, choices=("gain", "hardness"), shared=True),
+        "select": Key(str, choices=("gain", "hardness", "fresh"), shared=True),
     }
     groups = True
     alpha: Tensor
@@ -90,10 +92,16 @@ class GDNS(Sampler):
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Choose N candidates, draw the group, and update H and G of the chosen."""
         users, B = batch.users, batch.users.shape[1]
-        by = self.G if self.select == "gain" else self.H
-        items = pool.gather(-1, highest(self._look_up(by, users, pool), self.N))
         positives = draw_positives(self.positives, users, self.N, rng, batch.step * (B * self.N))
-        s_j, s_i = encoded.score(users, items), encoded.score(users, positives)
+        s_i = encoded.score(users, positives)
+        if self.select == "fresh":
+            s_pool = encoded.score(users, pool)
+            places = mean_sigmoid(s_pool, s_i).topk(self.N, dim=-1).indices
+        else:
+            by = self.G if self.select == "gain" else self.H
+            places = highest(self._look_up(by, users, pool), self.N)
+        items = pool.gather(-1, places)
+        s_j = encoded.score(users, items)
         self._visit(users, items, torch.sigmoid(s_j[..., None] - s_i[..., None, :]))
         return Negatives(items, positives=positives)
 
@@ -124,6 +132,18 @@ class GDNS(Sampler):
 
     def _look_up(self, table: Tensor, users: Tensor, items: Tensor) -> Tensor:
         return table.take(self._places(users, items))
+
+
+def mean_sigmoid(s_j: Tensor, s_i: Tensor) -> Tensor:
+    """Return the mean over the positives of sigma(s_j - s_i), one positive after another.
+
+    Shape:
+        s_j: [T, B, M]; s_i: [T, B, N] -> [T, B, M].
+    """
+    total = torch.zeros_like(s_j)
+    for column in s_i.unbind(-1):
+        total = total + torch.sigmoid(s_j - column[..., None])
+    return total / s_i.shape[-1]
 
 
 def highest(values: Tensor, N: int) -> Tensor:

@@ -40,18 +40,20 @@ class EpochLoop:
         pack: Pack,
         train: Tensor,
         positives: Positives,
+        excluded: Positives,
         false_negatives: Positives,
         settings: Mapping[str, Any],
         engine: Engine,
     ) -> None:
-        self.pack, self.positives, self.epochs = pack, positives, settings["epochs"]
+        self.pack, self.excluded, self.epochs = pack, excluded, settings["epochs"]
         if pack.sampler.groups:
             train = train[:, :1].unique(dim=0)
         self.train = train.T.contiguous()
         n = len(train)
         self.B = min(settings["batch_size"], n)
         self.n_steps = n // self.B if settings["drop_last"] else math.ceil(n / self.B)
-        pack.sampler.start(positives)
+        # Samplers on groups draw from the positives; the others only leave them out.
+        pack.sampler.start(positives if pack.sampler.groups else excluded)
         pack.loss.start(positives)
         self.meter = HardnessMeter(
             false_negatives, positives, settings["hardness_pairs"], pack.size
@@ -106,7 +108,7 @@ class EpochLoop:
         users, *rest = self.ordered[:, :, place]
         items = rest[0] if rest else users.new_empty(*users.shape, 0)
         batch = Batch(users, items, self.epoch, self.epoch * self.n_steps + self.k, self.epochs)
-        losses, positive, negative, negatives = self.pack.step(batch, self.positives)
+        losses, positive, negative, negatives = self.pack.step(batch, self.excluded)
         self.losses += losses
         self.meter.add(batch.users, positive, negative, negatives)
         self.k += 1

@@ -89,6 +89,18 @@ def per_trial(values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 
 
+@torch.no_grad()
+def cap_rows(model: Model, caps: Tensor) -> None:
+    """Scale the rows of the user and item tables that are longer than their trial's cap to it.
+
+    Shape:
+        caps: [T, 1, 1], inf for none.
+    """
+    for table in (model.user, model.item):
+        length = table.norm(dim=-1, keepdim=True)
+        table.mul_((caps / length.clamp(min=torch.finfo(length.dtype).tiny)).clamp(max=1))
+
+
 class Pack:
     """Model, sampler, loss, optimiser and random streams of T trials.
 
@@ -123,6 +135,10 @@ class Pack:
             sampler.allocate(self.model.encode().detach())
         self.loss: Loss = build([c["loss"] for c in configs]).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
+        caps = [c["trainer"]["norm_cap"] for c in configs]
+        self.norm_caps: Tensor | None = None
+        if any(cap is not None for cap in caps):
+            self.norm_caps = per_trial([cap or float("inf") for cap in caps]).to(device)
         self.sums = configs[0]["trainer"]["reduction"] == "sum"
         self.optimizer = self._optimizer(configs, engine)
         self.pool_streams = Streams(seeds, Purpose.POOL, device)
@@ -178,8 +194,10 @@ class Pack:
         keys.numpy().sort(axis=-1)  # on a CPU, measured 10 times as fast as torch's sort
         return keys & low
 
-    def step(self, batch: Batch, positives: Positives) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def step(self, batch: Batch, excluded: Positives) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw negatives and take the gradient step; return its losses, scores and negatives.
+
+        `excluded` are the pairs that are never drawn.
 
         Shape:
             -> losses [T]; scores of positives [T, B] and negatives [T, B, K] as given to the loss;
@@ -189,7 +207,7 @@ class Pack:
         M, B = self.sampler.pool_size, batch.users.shape[1]
         encoded = self.model.encode(Noise(self.dropout_streams, batch.step))
         ego = self.model.ego(encoded)
-        pool = draw_pool(positives, batch.users, M, self.pool_streams, batch.step * B * M)
+        pool = draw_pool(excluded, batch.users, M, self.pool_streams, batch.step * B * M)
         with torch.set_grad_enabled(self.sampler.differentiable):
             seen = encoded if self.sampler.differentiable else encoded.detach()
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
@@ -199,6 +217,8 @@ class Pack:
             losses = losses + drawn.extra
         (losses.sum() * B if self.sums else losses.sum()).backward()
         self.optimizer.step()
+        if self.norm_caps is not None:
+            cap_rows(self.model, self.norm_caps)
         scores = scored.positive.detach(), scored.negative.detach()
         return losses.detach(), *scores, drawn.items
 
@@ -210,6 +230,8 @@ class Pack:
                 tensor.data = tensor.data[index]
                 tensor.grad = None
         self.l2 = self.l2[index]
+        if self.norm_caps is not None:
+            self.norm_caps = self.norm_caps[index]
         self.optimizer.keep(index)
         for streams in self.streams:
             streams.keep(index)

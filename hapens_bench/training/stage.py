@@ -40,6 +40,9 @@ class Stage:
         self.train = torch.from_numpy(pairs).to(device)
         self.positives = self._positives(pairs)
         self.false_negatives = self._positives(np.concatenate(truth))
+        self.excluded = self.positives
+        if config["protocol"]["negatives"] == "exclude_held_out":
+            self.excluded = self._positives(np.concatenate([split.full_train, split.test]))
         sizes = split.n_users, split.n_items
         wanted = component_class(config["model"]).uses_graph
         self.graph = Graph(pairs, *sizes, device, self.engine) if wanted else None
@@ -75,7 +78,13 @@ class Stage:
     def loop(self, pack: Pack) -> EpochLoop:
         """Prepare to train a pack, epoch by epoch."""
         return EpochLoop(
-            pack, self.train, self.positives, self.false_negatives, self.settings, self.engine
+            pack,
+            self.train,
+            self.positives,
+            self.excluded,
+            self.false_negatives,
+            self.settings,
+            self.engine,
         )
 
 

@@ -1,9 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 
 from hapens_bench.data import filters, splits
 from hapens_bench.data.interactions import Interactions
+from hapens_bench.data.protocol import split_log
 from hapens_bench.errors import UserError
+from tests.conftest import make_config
 
 
 def log(rows, times=None, ratings=None) -> Interactions:
@@ -100,6 +104,49 @@ def test_chronological_split_takes_the_latest():
     assert np.flatnonzero(mask).tolist() == [0, 5]  # user 1: 0.25 * 2 rounds up to 1
     mask = splits.chronological_per_user(log(rows, times=[9, 1, 5, 7, 8, 2]), 0.5, seed=0)
     assert np.flatnonzero(mask).tolist() == [0, 4, 5]
+
+
+def test_a_temporal_split_cuts_at_one_time_for_all_and_leaves_unknown_users_out():
+    rows = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2), (0, 2), (1, 2), (2, 0), (3, 3), (0, 3)]
+    whole = log(rows, times=range(1, 11))
+    kept, first_valid, first_test = splits.temporal(whole, 0.25, 0.2)
+    assert (first_valid, first_test) == (7, 9)
+    assert sorted(set(kept.user.tolist())) == [0, 1, 2], "user 3 has no row before time 7"
+    with pytest.raises(UserError, match="no user has rows"):
+        splits.temporal(whole.take(np.array([0, 8])), 0, 0.5)
+
+
+def test_rows_of_equal_time_stay_together_in_a_temporal_split():
+    whole = log([(0, i) for i in range(10)], times=[1, 1, 1, 1, 5, 5, 5, 9, 9, 9])
+    for test, first in ((0.1, 9), (0.4, 5), (0.5, 5)):
+        assert splits.temporal(whole, 0, test)[1:] == (first, first)
+    with pytest.raises(UserError, match="leaves nothing to train on or to test"):
+        splits.temporal(whole, 0, 0.9)
+    with pytest.raises(UserError, match="no times"):
+        splits.temporal(log([(0, 0), (0, 1)]), 0, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_temporal_split_of_a_protocol_is_that_of_a_slow_one(seed):
+    generator = np.random.default_rng(seed)
+    rows = np.unique(generator.integers(0, 12, (60, 2)), axis=0)
+    times = generator.integers(0, 30, len(rows))
+    protocol = make_config("protocol.split.kind=temporal")["protocol"]
+    split = split_log("toy", log(rows.tolist(), times.tolist()), protocol)
+    order = sorted(times)
+    end = order[math.floor(0.8 * len(order) + 0.5)]
+    before = [t for t in order if t < end]
+    begin = before[math.floor(0.9 * len(before) + 0.5)]
+    parts = [[], [], []]
+    for (u, i), t in zip(rows.tolist(), times, strict=True):
+        if any(t2 < begin and u2 == u for (u2, _), t2 in zip(rows, times, strict=True)):
+            parts[int(t >= begin) + int(t >= end)].append((u, i))
+    users, items = (sorted({pair[k] for part in parts for pair in part}) for k in (0, 1))
+    found = [
+        sorted((users[u], items[i]) for u, i in part.tolist())
+        for part in (split.train, split.valid, split.test)
+    ]
+    assert found == [sorted(part) for part in parts]
 
 
 def test_equal_times_are_ordered_by_seed_user_and_item_and_by_nothing_else():

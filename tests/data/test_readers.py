@@ -20,6 +20,55 @@ def rows(log):
     return list(zip(log.user.tolist(), log.item.tolist(), log.time.tolist(), strict=True))
 
 
+def review(**changes):
+    fields = {"reviewerID": "A", "asin": "B", "overall": 5.0, "unixReviewTime": 1}
+    return json.dumps(fields | changes) + "\n"
+
+
+def test_large_ids_and_times_are_told_apart(tmp_path):
+    ids = [2**60 + n for n in range(93)]
+    text = "".join(f"{n},{n},1,pv,{n}\n" for n in ids)
+    log = readers.user_behavior({"log": write(tmp_path / "log", text)})
+    assert log.n_users == log.n_items == 93 and log.time.tolist() == ids
+    assert log.item_ids.tolist() == [str(n) for n in ids]
+
+
+def test_a_byte_order_mark_quotes_and_blank_ends_are_read_over(tmp_path):
+    text = '\ufeff"user_id","item_id","time_stamp"\r\n1,"2",3\r\n\r\n  \r\n'
+    assert rows(readers.tmall({"log": write(tmp_path / "log", text)})) == [(0, 0, 3)]
+    text = "\ufeff1,2,3,pv,5\n\n \n"
+    assert rows(readers.user_behavior({"log": write(tmp_path / "log", text)})) == [(0, 0, 5)]
+    path = write(tmp_path / "log", "\ufeff" + review() + "\n \n")
+    assert rows(readers.amazon({"log": path})) == [(0, 0, 1)]
+    path = write(tmp_path / "list", "\ufeff0 1\n\n")
+    assert readers.read_adjacency(path).tolist() == [[0, 1]]
+
+
+def test_two_test_rows_of_a_user_are_refused_with_file_and_user(tmp_path):
+    train = write(tmp_path / "train", "0\t1\t1\t0\n1\t2\t1\t0\n")
+    test = write(tmp_path / "test", "0\t2\t1\t0\n1\t1\t1\t0\n1\t0\t1\t0\n")
+    with pytest.raises(UserError, match=r"test: user 1 has 2 test items, but a leave-one-out"):
+        readers.ncf({"train": train, "test": test})
+    parts = {"train": [[0, 0], [1, 1]], "valid": [[0, 1]], "test": [[0, 2]], "shape": [2, 4]}
+    for part, name in (("valid", "validation"), ("test", "test")):
+        np.savez(tmp_path / "l.npz", **parts | {part: [*parts[part], [0, 3]]})
+        with pytest.raises(UserError, match=rf"l.npz: user 0 has 2 {name} items"):
+            readers.leave_one_out({"log": tmp_path / "l.npz"})
+
+
+def test_gaps_in_ids_that_are_kept_are_told(tmp_path, caplog):
+    train, test = write(tmp_path / "train", "1 50\n2 100\n"), write(tmp_path / "test", "1 100\n")
+    readers.adjacency({"train": train, "test": test})
+    assert "1 of the 3 user ids up to the largest never occur" in caplog.text
+    assert "99 of the 101 item ids" in caplog.text and "dataset=mine" in caplog.text
+
+
+def test_an_npz_number_beyond_64_bits_is_refused(tmp_path):
+    np.savez(tmp_path / "e.npz", user=np.array([2**63], "u8"), item=[1], time=[1])
+    with pytest.raises(UserError, match="user holds 9223372036854775808, which does not fit"):
+        readers.events({"log": tmp_path / "e.npz"})
+
+
 def test_movielens_plain_and_zipped(tmp_path):
     text = "1::1193::5::978300760\n1::661::3::978302109\n7::1193::4::978301968\n"
     plain = readers.movielens({"log": write(tmp_path / "ratings.dat", text)})
@@ -133,6 +182,26 @@ def test_an_npz_with_a_pickle_is_refused(tmp_path):
         ("tmall", "user_id,item_id,time_stamp,action_type\n1,2,3\n", "line 2: expected"),
         ("tmall", "user_id,item_id,time_stamp", "no rows"),
         ("tmall", "user_id,item_id,time_stamp\n1,2,3\n1,,3\n", "line 3: expected"),
+        ("user_behavior", "5,2,3,pv,5\n5.0,2,3,pv,5\n", "line 2: expected"),
+        ("user_behavior", "1e3,2,3,pv,5\n", "line 1: expected"),
+        ("user_behavior", "1_2,2,3,pv,5\n", "line 1: expected"),
+        ("user_behavior", "1,2,3,pv,5\n0x1F,2,3,pv,5\n", "line 2: expected"),
+        ("user_behavior", "1,2,3,pv,1.5e9\n", "line 1: expected"),
+        ("movielens", "1::2::inf::9\n", "line 1: expected"),
+        ("movielens", "1::2::1_0::9\n", "line 1: expected"),
+        ("amazon", review(overall=float("inf")), "line 1: .*Infinity is no number"),
+        ("amazon", review(overall=float("nan")), "line 1: .*NaN is no number"),
+        ("amazon", review(overall=10**400), "line 1, overall: expected a number"),
+        ("amazon", review(overall=True), "line 1: .* overall is a number, but found true"),
+        ("amazon", review(overall="5"), "line 1: .* overall is a number"),
+        ("amazon", review() + review(unixReviewTime=10**20), "line 2, unixReviewTime: it does not"),
+        ("amazon", review(unixReviewTime=1.5), "line 1: .* but found 1.5"),
+        ("amazon", review(reviewerID=[1]), r"line 1: .* but found \[1\]"),
+        ("amazon", review() + review(reviewerID=None), "line 2: .* but found null"),
+        ("amazon", review() + "\n" + review(reviewerID=""), "line 3, reviewerID: an id is missing"),
+        ("amazon", "[" * 100_000, "line 1: expected a JSON object"),
+        ("amazon", '{"a":' * 100_000, "line 1: expected a JSON object"),
+        ("amazon", "5\n", "line 1: expected a JSON object, but found 5"),
         ("events", b"not an npz", "not a readable npz"),
         ("user_behavior", "", "is empty"),
         ("amazon", b"\x1f\x8b\x08\x00cut", "cut off or damaged"),
@@ -149,7 +218,8 @@ def test_a_bad_adjacency_line_is_named(tmp_path):
     good = write(tmp_path / "good", "0 1\n")
     for text, message in (
         ("0 1\n1 2 x\n", "line 2: expected whole numbers"),
-        ("0 -1\n", "negative"),
+        ("0 -1\n", "line 1: expected whole numbers from 0"),
+        ("0 1_2\n", "line 1: expected whole numbers from 0"),
         ("0 99999999999999999999\n", "line 1: expected whole numbers"),
         ("0\n1\n", "holds no pair"),
         ("", "is empty"),

@@ -201,3 +201,19 @@ def test_metrics_of_the_ranks_are_the_metrics_bit_for_bit_whoever_else_is_ranked
         alone = [per_user(hits[k : k + 1], relevant[k : k + 1], [name])[name] for k in range(40)]
         assert torch.equal(torch.cat(alone), whole[name]), name
         assert parse_metric(name)[1] > 30 or torch.equal(wider[name], whole[name]), name
+
+
+def test_a_metric_of_ones_own_is_a_function_of_a_module(tmp_path, monkeypatch):
+    (tmp_path / "own_metrics.py").write_text(
+        "def twice(hits, n_relevant, K):\n    return 2 * hits.double().sum(1) / n_relevant\n"
+        "def wrong(hits, n_relevant, K):\n    return hits.double().sum()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    hits, relevant = torch.eye(4, dtype=torch.bool), torch.tensor([1, 2, 3, 4])
+    values = per_user(hits, relevant, ["Recall@3", "own_metrics.twice@3"])
+    assert torch.equal(values["own_metrics.twice@3"], 2 * values["Recall@3"])
+    with pytest.raises(UserError, match="a number for each of 4 users"):
+        per_user(hits, relevant, ["own_metrics.wrong@3"])
+    for name in ("own_metrics.none@3", "no_such_module.x@3"):
+        with pytest.raises(UserError, match="cannot be imported"):
+            parse_metric(name)

@@ -169,6 +169,21 @@ def foreign(frame, name):
     return frame
 
 
+def test_a_metric_that_names_a_strangers_function_is_not_called(archive, tmp_path):
+    merge([archive.path], tmp_path)
+
+    def named(frame):
+        summary = json.loads(frame.loc[0, "summary"])
+        for report in summary["selection"].values():
+            report["test"]["os.system@20"] = 0.5
+        return frame.assign(summary=[json.dumps(summary), *frame["summary"][1:]])
+
+    rewrite(tmp_path, "runs", named)
+    read = open_archive(tmp_path)
+    for row in read.rows.values():
+        assert not any("os.system" in column for column in read.users(row))
+
+
 @pytest.mark.parametrize("name", ["run_id", "config", "summary", "crc32"])
 def test_a_strangers_row_that_is_no_run_is_named_and_skipped(archive, tmp_path, name):
     merge([archive.path], tmp_path)

@@ -137,3 +137,20 @@ def test_the_first_gain_tells_the_readings_apart():
     assert sampler.H[..., 3:].min() > 1.4 and sampler.G[..., 3:].max() < 0.5, (
         "under c every gain is negative"
     )
+
+
+def test_fresh_takes_the_hardest_against_the_group_now():
+    sampler, encoded, positives = scene(40, alpha=(0.2, 0.5), select="fresh", known=6)
+    for step in range(3):
+        sampler.H.uniform_(0, 1)  # what was stored plays no part
+        T, U = 2, 40
+        users = torch.arange(U).expand(T, U)
+        pool = draw_pool(positives, users, M, Streams([0, 1], Purpose.POOL), step * U * M)
+        drawn = visit(sampler, encoded, positives, step)
+        for t in range(T):
+            for u in range(U):
+                s = encoded.items[t] @ encoded.users[t, u]
+                group = s[drawn.positives[t, u]]
+                hard = [torch.sigmoid(s[j] - group).mean().item() for j in pool[t, u]]
+                chosen = [torch.sigmoid(s[j] - group).mean().item() for j in drawn.items[t, u]]
+                assert sorted(chosen) == pytest.approx(sorted(hard)[-N:], abs=1e-6)

@@ -1,0 +1,54 @@
+"""The commands of docs/guide/own_data.md run as they stand, in their order."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hapens_bench.config.paths import conf_dir
+
+PAGE = conf_dir().parent / "docs" / "guide" / "own_data.md"
+START = 'set -e; hapens() { "$PYTHON" -m hapens_bench.cli "$@"; }\n'
+
+
+def log():
+    generator = np.random.default_rng(0)
+    user, item = generator.integers(0, 200, 4000), generator.geometric(0.03, 4000) % 150
+    return pd.DataFrame(
+        {
+            "user_id": [f"u{u}" for u in user],
+            "item_id": [f"b {i}" for i in item],
+            "rating": generator.integers(1, 6, 4000),
+            "timestamp": 893286638 + generator.integers(0, 10**7, 4000),
+        }
+    )
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="a wheel has no docs")
+def test_the_commands_of_the_page_run(tmp_path):
+    log().to_csv(tmp_path / "ratings.csv", index=False)
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(PAGE.parents[2]),
+        "HAPENS_CONFIG": str(tmp_path / "conf"),
+        "HAPENS_CACHE": str(tmp_path / "cache"),
+    }
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) == 5
+    for language, block in blocks:
+        runs = sorted(tmp_path.glob("runs/books/mf/dns/*"))
+        code = block.replace("RUN", runs[0].name) if runs else block
+        command = [sys.executable, "-c", code]
+        if language == "bash":
+            command = ["bash", "-c", START + code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    best = pd.read_csv(tmp_path / "best.csv")
+    assert set(best["user"]) == set(log()["user_id"]) and set(best["item"]) <= set(log()["item_id"])
