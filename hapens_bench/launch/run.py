@@ -10,7 +10,6 @@ from functools import partial
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hapens_bench.config.identity import split_id
@@ -22,7 +21,7 @@ from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.lock import RunBusy
 from hapens_bench.runs.provenance import git_sha, versions
 from hapens_bench.termination import Terminated, deferred
-from hapens_bench.tracking.background import LimitedSink, worker_of
+from hapens_bench.tracking.background import limited
 from hapens_bench.tracking.console import ConsoleSink, say
 from hapens_bench.tracking.display import shown
 from hapens_bench.tracking.naming import describe
@@ -271,9 +270,5 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
 
 
 def make_sinks(config: Config) -> list[Sink]:
-    """Create the trackers that `logger` names, each with a limit on the time it may take."""
-    loggers = config["logger"].items()
-    return [
-        LimitedSink(name, partial(instantiate, section), worker_of(name))
-        for name, section in loggers
-    ]
+    """Create the trackers that `logger` names, each with a limit on how long it is waited for."""
+    return [limited(name, section) for name, section in config["logger"].items()]

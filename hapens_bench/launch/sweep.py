@@ -21,6 +21,7 @@ from hapens_bench.launch.run import display, give_up, run_pack
 from hapens_bench.launch.swept import enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.termination import listening
+from hapens_bench.tracking.background import trackers_awaited
 from hapens_bench.tracking.console import say
 from hapens_bench.tracking.news import Tell
 
@@ -80,7 +81,7 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
         f"in {len(groups)} groups that can share packs"
     )
     if groups:
-        with display(todo) as tell:
+        with display(todo) as tell, trackers_awaited():
             carry(groups, tell)
     for job in jobs:
         job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
@@ -132,7 +133,7 @@ def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
     enter_typed(job)
     device = pick_device(config["trainer"]["device"])
     activate(device, config["trainer"]["threads"])
-    with listening():
+    with listening(), trackers_awaited():
         train_single(job, device)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")

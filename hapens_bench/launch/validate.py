@@ -16,6 +16,7 @@ from hapens_bench.losses.base import Loss
 from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Model
 from hapens_bench.samplers.base import Sampler
+from hapens_bench.tracking.background import LIMIT, LIMIT_KEY
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
 BASES: dict[str, type] = {"model": Model, "sampler": Sampler, "loss": Loss}
@@ -83,6 +84,10 @@ def check(config: Mapping[str, Any]) -> None:
             f"tuned={config['tuned']['name']} needs {missing}: "
             "tune first, then hapens choose writes it"
         )
+    for name, section in config["logger"].items():
+        limit = section.get("limit", LIMIT) if isinstance(section, Mapping) else LIMIT
+        if not LIMIT_KEY.accepts(limit):
+            faults.append(f"logger.{name}.limit is {limit!r}, but it takes {LIMIT_KEY.allowed()}")
     protocol = config["protocol"]
     selection = Key(list, choices=SELECTIONS)
     if not selection.accepts(protocol["selection"]) or not protocol["selection"]:

@@ -16,6 +16,7 @@ from hapens_bench.launch.packing import run_group
 from hapens_bench.launch.run import display, tell_ended
 from hapens_bench.runs.lock import RunBusy
 from hapens_bench.termination import Terminated, listening
+from hapens_bench.tracking.background import trackers_awaited
 from hapens_bench.tracking.news import News, Tell
 
 
@@ -116,7 +117,7 @@ def serve(connection: Connection, name: str, max_trials: int | None, threads: in
         with contextlib.suppress(OSError):  # nobody listens any more
             connection.send(news)
 
-    with listening():
+    with listening(), trackers_awaited():
         while True:
             try:
                 jobs = connection.recv()
@@ -133,7 +134,7 @@ def train_share(
 
     Launchers carry this call to other machines. Return each job's state and reason.
     """
-    with display(jobs) as tell:
+    with display(jobs) as tell, trackers_awaited():
         run_group(jobs, pick_device(jobs[0].config["trainer"]["device"]), max_trials, tell, threads)
     return outcomes(jobs)
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.utils import instantiate
 
+from hapens_bench.config.compose import compose_config
+from hapens_bench.config.paths import conf_dir
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tracking.naming import describe
-from hapens_bench.tracking.sink import Sink
+from hapens_bench.tracking.sink import RunInfo, make
+
+WAITING = ("limit", "patience")  # options that change nothing in what is sent
 
 
 def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: bool) -> bool:
@@ -25,7 +31,8 @@ def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: boo
     """
     summary, pushed = folder.read_summary(), folder.read_pushed()
     digest = hashlib.sha256((folder.path / "summary.json").read_bytes()).hexdigest()[:12]
-    record = {"options": dict(options), "summary": digest}
+    kept = {key: value for key, value in options.items() if key not in WAITING}
+    record = {"options": kept, "summary": digest}
     if pushed.get(tracker) == record and not again:
         return False
     rows = [
@@ -33,7 +40,7 @@ def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: boo
         for row in folder.read_frame("history").to_dict("records")
     ]
     info = describe(folder.read_config(), folder.path, rows)
-    sink: Sink = instantiate(options)
+    sink = make(options)
     try:
         sink.start(info)
         sink.finish(summary)
@@ -43,3 +50,22 @@ def push(folder: RunFolder, tracker: str, options: Mapping[str, Any], again: boo
         raise
     folder.write_pushed({**pushed, tracker: record})
     return True
+
+
+def push_command(tracker: str, section: Mapping[str, Any], runs: Sequence[RunInfo]) -> str:
+    """Return the command that sends finished runs to a tracker with the options of a section.
+
+    It is empty for a tracker that `hapens push` does not know.
+    """
+    if not (conf_dir() / "logger" / f"{tracker}.yaml").is_file():
+        return ""
+    root = Path(runs[0].config["paths"]["runs"]).expanduser()
+    words = ["hapens", "push", tracker, "--runs", str(root), "--run", *(r.run_id for r in runs)]
+    overrides = [f"logger={tracker}", f"paths.runs={hydra_value(root)}"]
+    default = compose_config(overrides)["logger"][tracker]
+    options = [
+        f"{key}={hydra_value(value)}"
+        for key, value in section.items()
+        if key in default and value != default[key]
+    ]
+    return shlex.join([*words, *(["--set", *options] if options else [])])

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from hydra.utils import instantiate
+
 LOG = logging.getLogger("hapens_bench.tracking")
 
 
@@ -77,12 +79,22 @@ class SafeSinks:
             try:
                 call(sink)
             except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-                name = getattr(sink, "label", type(sink).__name__)
-                warn_once(f"{name} failed and is left out from here on: {why}")
+                name = type(sink).__name__
+                warn_once(f"{name} failed and is left out from here on: {explain(error)}")
                 self.sinks.remove(sink)
                 with contextlib.suppress(Exception):
-                    sink.fail(f"the tracker failed: {why}")
+                    sink.fail(f"the tracker failed: {explain(error)}")
+
+
+def make(section: Mapping[str, Any]) -> Sink:
+    """Create the tracker of a section of `logger`; its limit is kept by whoever calls it."""
+    sink: Sink = instantiate({key: value for key, value in section.items() if key != "limit"})
+    return sink
+
+
+def explain(error: Exception) -> str:
+    """Return an error in words."""
+    return f"{type(error).__name__}: {error}"
 
 
 @cache

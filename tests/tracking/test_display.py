@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -48,7 +49,7 @@ def drawn(board):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(boards.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(boards, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -25,7 +25,7 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
     tmp_path, capsys, monkeypatch, packed
 ):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    sinks = {seed: WandbSink("hapens_bench", None, "offline", None) for seed in (0, 1)}
+    sinks = {seed: WandbSink("hapens_bench", None, "offline", None, 60) for seed in (0, 1)}
 
     def start(seed):
         (tmp_path / str(seed)).mkdir()
@@ -80,7 +80,7 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
 
 
 def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
-    sink = WandbSink("hapens_bench", None, "offline", "mine")
+    sink = WandbSink("hapens_bench", None, "offline", "mine", 60)
     rows = [
         {"stage": "held", "epoch": 0, "train/loss": 0.7},
         {"stage": "full", "epoch": 0, "train/loss": 0.6},
@@ -104,3 +104,11 @@ def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
         for part in ("train", "hardness"):
             axis = defined[f"{stage}/{part}/*"]["5"]  # counted from 1
             assert names[axis - 1] == f"{stage}/epoch", json.dumps(defined)
+
+
+def test_an_empty_run_is_not_offered_for_upload(tmp_path, capsys):
+    for rows in ([], [{"stage": "held", "epoch": 0, "train/loss": 0.7}]):
+        sink = WandbSink("hapens_bench", None, "offline", None, 60)
+        sink.start(info(tmp_path, len(rows), rows))
+        sink.fail("the tracker failed")
+        assert ("wandb sync" in capsys.readouterr().out) == bool(rows)
