@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from hapens_bench.cli.errors import guarded
 from hapens_bench.config.compose import plain
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
+from hapens_bench.tracking.naming import SWEEP
 
 
 def train(argv: list[str]) -> int:
@@ -31,10 +33,12 @@ def train(argv: list[str]) -> int:
     def run(config: DictConfig) -> float | None:
         from hapens_bench.launch.sweep import run_single
 
+        single = HydraConfig.get().mode == RunMode.RUN
+        sweep = None if single else json.loads(os.environ.get(SWEEP, "null"))
         try:
-            return run_single(plain(config), list(HydraConfig.get().overrides.task))
+            return run_single(plain(config), list(HydraConfig.get().overrides.task), sweep)
         except (UserError, TrialFailed) as error:
-            if HydraConfig.get().mode != RunMode.RUN:
+            if not single:
                 raise
             mistakes.append(error)
             return float("nan")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,8 +18,9 @@ from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import display, give_up, run_pack
-from hapens_bench.launch.swept import enter_typed, mark
+from hapens_bench.launch.swept import enter, enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
+from hapens_bench.runs.folder import run_folder
 from hapens_bench.termination import listening
 from hapens_bench.tracking.background import trackers_awaited
 from hapens_bench.tracking.console import say
@@ -40,18 +41,47 @@ def launch(
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
-    composed = once_for_each_choice(compose)
-    jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
-    prepare(jobs)
-    mark(jobs)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 110  # in a log file
+    jobs, console = checked(job_overrides, compose), wide_console()
     with listening():
         train_jobs(jobs, carry, console)
     show_results(jobs, console)
     show_failures(jobs, console)
     return [_as_return(job) for job in jobs]
+
+
+def checked(
+    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]
+) -> list[Job]:
+    """Compose and check all jobs of a sweep, before any of them trains.
+
+    Raises:
+        UserError: when any of them cannot be trained.
+    """
+    composed = once_for_each_choice(compose)
+    jobs = [Job(composed(overrides), list(overrides)) for overrides in job_overrides]
+    prepare(jobs)
+    mark(jobs)
+    return jobs
+
+
+def wide_console() -> Console:
+    """Return the console of tables, which is wide enough for them in a log file."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 110
+    return console
+
+
+def show_ended(jobs: Sequence[Job]) -> None:
+    """Print the results and failures of jobs that other processes trained, from their folders."""
+    for job in jobs:
+        job.state, job.reason = "done", ""
+        if not job.is_done():
+            status = run_folder(job.config).read_status() or {"state": "not run", "reason": ""}
+            job.state, job.reason = status["state"], status["reason"] or ""
+    console = wide_console()
+    show_results(jobs, console)
+    show_failures(jobs, console)
 
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
@@ -122,22 +152,30 @@ def check_max_trials(max_trials: int | None) -> None:
         )
 
 
-def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
+def run_single(
+    config: dict[str, Any], overrides: list[str], sweep: Mapping[str, Any] | None
+) -> float | None:
     """Run one trial and print its result; return what an optimiser may see (`Job.objective`).
+
+    A job of a `sweep` (see `sweep_of`) leaves printing to it.
 
     Raises:
         UserError: when it cannot be trained. TrialFailed: when it was trained, and failed.
     """
     job = Job(config, overrides)
     prepare([job])
-    enter_typed(job)
+    if sweep is None:
+        enter_typed(job)
+    else:
+        enter(job, sweep)
     device = pick_device(config["trainer"]["device"])
     activate(device, config["trainer"]["threads"])
     with listening(), trackers_awaited():
         train_single(job, device)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
-    show_results([job], Console())
+    if sweep is None:
+        show_results([job], Console())
     return job.objective()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hapens_bench.tracking.naming import SWEEP
 from hapens_bench.tracking.sink import RunInfo
 
 # All that is told while something trains goes through it, so that it stands above a bar or board.
@@ -24,8 +26,11 @@ STDERR = Console(stderr=True)
 
 
 def is_live() -> bool:
-    """Return whether stderr is a terminal on which something can be redrawn."""
-    return STDERR.is_interactive and STDERR.file.isatty()
+    """Return whether stderr is a terminal on which something can be redrawn.
+
+    Jobs of a sweep that are started one by one may share a terminal, and do not redraw it.
+    """
+    return STDERR.is_interactive and STDERR.file.isatty() and SWEEP not in os.environ
 
 
 def say(text: str) -> None:

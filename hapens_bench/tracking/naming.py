@@ -12,6 +12,7 @@ from hapens_bench.config.identity import identity
 from hapens_bench.tracking.sink import RunInfo
 
 SECTIONS = ("dataset", "model", "sampler")
+SWEEP = "HAPENS_SWEEP"  # the variable with the sweep of jobs that are started one by one, as JSON
 
 
 def describe(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 
-from hapens_bench.config.compose import compose_config
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.runs.folder import RunFolder
@@ -57,15 +57,18 @@ def push_command(tracker: str, section: Mapping[str, Any], runs: Sequence[RunInf
 
     It is empty for a tracker that `hapens push` does not know.
     """
-    if not (conf_dir() / "logger" / f"{tracker}.yaml").is_file():
+    file = conf_dir() / "logger" / f"{tracker}.yaml"
+    if not file.is_file():
         return ""
     root = Path(runs[0].config["paths"]["runs"]).expanduser()
-    words = ["hapens", "push", tracker, "--runs", str(root), "--run", *(r.run_id for r in runs)]
-    overrides = [f"logger={tracker}", f"paths.runs={hydra_value(root)}"]
-    default = compose_config(overrides)["logger"][tracker]
+    # not composed: in `hapens train` Hydra composes nothing else
+    shipped = OmegaConf.create({**OmegaConf.load(file), "paths": {"runs": str(root)}})
+    default = OmegaConf.to_container(shipped[tracker], resolve=True)
+    assert isinstance(default, dict)
     options = [
         f"{key}={hydra_value(value)}"
         for key, value in section.items()
-        if key in default and value != default[key]
+        if key in default and key not in WAITING and value != default[key]
     ]
+    words = ["hapens", "push", tracker, "--runs", str(root), "--run", *(r.run_id for r in runs)]
     return shlex.join([*words, *(["--set", *options] if options else [])])
