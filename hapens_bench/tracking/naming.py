@@ -72,6 +72,8 @@ def _end(key: str) -> str:
 def _part(key: str, value: Any) -> str:
     if _end(key) == "name":
         return str(value)
+    if isinstance(value, list):
+        return f"{key}={'+'.join(map(str, value))}"
     if value is None or isinstance(value, bool):
         return f"{key}={json.dumps(value)}"
     return f"{key}{value}" if isinstance(value, (int, float)) else f"{key}={value}"

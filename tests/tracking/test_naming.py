@@ -12,6 +12,7 @@ from tests.conftest import make_config
         (["sampler.M", "trainer.lr"], "planted-mf-dns-M8-lr0.001-s3"),
         (["loss.name", "trainer.drop_last"], "planted-mf-dns-bpr-drop_last=true-s3"),
         (["sampler.name_of_nothing", "protocol.split", "seed.x"], "planted-mf-dns-s3"),
+        (["protocol.selection"], "planted-mf-dns-selection=test_peak+valid+valid_refit-s3"),
         (["trainer.patience"], "planted-mf-dns-patience=null-s3"),
         (["dataset.seed", "sampler.M", "x.M"], "planted-mf-dns-seed0-M8-s3"),
     ],
