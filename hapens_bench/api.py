@@ -21,6 +21,7 @@ from hapens_bench.errors import TrialFailed, UserError
 from hapens_bench.launch.experiments import jobs_of
 from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.sweep import on_devices, train_jobs
+from hapens_bench.launch.swept import mark
 from hapens_bench.runs import ledger
 from hapens_bench.termination import listening
 from hapens_bench.tracking.screen import screen
@@ -85,6 +86,7 @@ def _once(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def _trained(jobs: Sequence[Job]) -> pd.DataFrame:
     prepare(jobs)
+    mark(jobs)
     with listening():
         train_jobs(jobs, on_devices(), screen())
     failed = [f"{job.command} {job.state}: {job.reason}" for job in jobs if job.state != "done"]

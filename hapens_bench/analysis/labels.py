@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hapens_bench.analysis.query import as_number, as_text, flat
+from hapens_bench.analysis.query import as_number, as_text
+from hapens_bench.config.dotted import flat
 from hapens_bench.config.identity import identity
 
 Values = Mapping[str, str]

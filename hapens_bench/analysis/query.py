@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
+from hapens_bench.config.dotted import flat, look_up
 from hapens_bench.errors import UserError, did_you_mean
 from hapens_bench.launch.experiments import planned
 from hapens_bench.runs.archive import open_run
@@ -174,28 +175,6 @@ def narrow(candidates: Sequence[C], where: Where) -> list[C]:
                 f"--where {key}={','.join(wanted)}: no run has it; there is {', '.join(there)}"
             )
     return left
-
-
-def look_up(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a dotted key, or `...` where there is none."""
-    value: Any = config
-    for name in key.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return ...
-        value = value[name]
-    return ... if isinstance(value, Mapping) else value
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a config as dotted keys."""
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        values |= (
-            flat(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": value}
-        )
-    return values
 
 
 def as_text(value: Any) -> str:

@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", nargs="*", default=[], help="only runs of these data sets")
     parser.add_argument("--sampler", nargs="*", default=[], help="only runs of these samplers")
     parser.add_argument(
+        "--run",
+        nargs="*",
+        default=[],
+        dest="run_ids",
+        metavar="RUN_ID",
+        help="only the runs with these ids",
+    )
+    parser.add_argument(
         "--set",
         nargs="*",
         default=[],
@@ -65,7 +73,11 @@ def run_push(arguments: argparse.Namespace) -> int:
     ledger = load(arguments.runs, arguments.archive)
     for reason in ledger.skipped:
         print(f"skipped {reason}", file=sys.stderr)
-    wanted = {"dataset": arguments.dataset, "sampler": arguments.sampler}
+    wanted = {
+        "dataset": arguments.dataset,
+        "sampler": arguments.sampler,
+        "run_id": arguments.run_ids,
+    }
     folders = [
         open_run(run["folder"])
         for run in ledger.runs

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hapens_bench.analysis.formats import print_table
-from hapens_bench.analysis.query import Finished, finished, flat, narrow, parse_where
+from hapens_bench.analysis.query import Finished, finished, narrow, parse_where
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.cli.folders import add_runs
+from hapens_bench.config.dotted import flat
 from hapens_bench.config.identity import identity
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError

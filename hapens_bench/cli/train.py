@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from hapens_bench.config.mistakes import sentence
 from hapens_bench.config.outside import of_command
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
+from hapens_bench.tracking.naming import SWEEP
 
 
 def train(argv: list[str]) -> int:
@@ -34,11 +36,13 @@ def train(argv: list[str]) -> int:
     def run(config: DictConfig) -> float | None:
         from hapens_bench.launch.sweep import run_single
 
+        single = HydraConfig.get().mode == RunMode.RUN
+        sweep = None if single else json.loads(os.environ.get(SWEEP, "null"))
         try:
             refuse_chdir(HydraConfig.get())
-            return run_single(plain(config), list(HydraConfig.get().overrides.task))
+            return run_single(plain(config), list(HydraConfig.get().overrides.task), sweep)
         except (UserError, TrialFailed) as error:
-            if HydraConfig.get().mode != RunMode.RUN:
+            if not single:
                 raise
             mistakes.append(error)
             return float("nan")

@@ -12,7 +12,8 @@ from hapens_bench.config.components import COMPONENTS, component_class
 from hapens_bench.launch.devices import activate
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.launch.pack_size import largest_pack
-from hapens_bench.launch.run import run_pack
+from hapens_bench.launch.run import run_pack, tell_ended
+from hapens_bench.tracking.news import Tell
 
 # Numbers of the trainer that may differ within a pack.
 PER_TRIAL = ("lr", "l2", "norm_cap")
@@ -67,7 +68,11 @@ def shares(groups: Sequence[Sequence[Job]], n: int, most: int | None = None) -> 
 
 
 def run_group(
-    jobs: Sequence[Job], device: torch.device, max_trials: int | None, threads: int | None = None
+    jobs: Sequence[Job],
+    device: torch.device,
+    max_trials: int | None,
+    tell: Tell,
+    threads: int | None = None,
 ) -> None:
     """Train jobs that may share packs, in packs as large as the device's memory allows."""
     activate(device, jobs[0].config["trainer"]["threads"] or threads)
@@ -76,8 +81,9 @@ def run_group(
         size = min(size, largest_pack(jobs[0].config, size, device))
     for at in range(0, len(jobs), size):
         try:
-            run_pack(jobs[at : at + size], device)
+            run_pack(jobs[at : at + size], device, tell)
         except Exception as error:  # an error in one pack must not end the others
             for job in jobs[at : at + size]:
                 if job.state == "to run":
                     job.state, job.reason = "failed", f"{type(error).__name__}: {error}"
+            tell_ended(jobs[at : at + size], tell)

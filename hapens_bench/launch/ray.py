@@ -12,6 +12,7 @@ from hapens_bench.launch.job import Job
 from hapens_bench.launch.packing import shares
 from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
+from hapens_bench.tracking.news import Tell
 
 
 @contextlib.contextmanager
@@ -51,16 +52,16 @@ def on_ray(
             )
         task: Any = ray.remote(train_share).options(num_cpus=num_cpus, num_gpus=gpus, max_retries=0)
 
-        def carry(groups: Sequence[Sequence[Job]]) -> None:
+        def carry(groups: Sequence[Sequence[Job]], tell: Tell) -> None:
             threads = max(1, int(num_cpus))
             work = [list(share) for share in shares(groups, int(places), max_trials)]
-            answers = [task.remote(share, None, max_trials, threads) for share in work]
+            answers = [task.remote(share, max_trials, threads) for share in work]
             for share, answer in zip(work, answers, strict=True):
                 try:
-                    note(share, ray.get(answer))
+                    note(share, ray.get(answer), tell)
                 except ray.exceptions.RayError as error:
                     last = str(error).strip().splitlines()[-1]
-                    note_death(share, f"its Ray task ended early: {last}")
+                    note_death(share, f"its Ray task ended early: {last}", tell)
 
         yield carry
     finally:

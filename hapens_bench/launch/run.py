@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hapens_bench.config.identity import split_id
@@ -22,22 +21,25 @@ from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.lock import RunBusy
 from hapens_bench.runs.provenance import git_sha, versions
 from hapens_bench.termination import Terminated, deferred
-from hapens_bench.tracking.background import LimitedSink, worker_of
-from hapens_bench.tracking.console import ConsoleSink, PackLine
-from hapens_bench.tracking.screen import screen
-from hapens_bench.tracking.sink import SafeSinks, Sink, describe
+from hapens_bench.tracking.background import limited
+from hapens_bench.tracking.console import ConsoleSink, say
+from hapens_bench.tracking.display import shown
+from hapens_bench.tracking.naming import describe
+from hapens_bench.tracking.news import Began, Ended, Reporter, Tell, part_done, untold
+from hapens_bench.tracking.sink import SafeSinks, Sink
 from hapens_bench.training.trainer import Trainer
-from hapens_bench.training.trial import Trial, first_below
+from hapens_bench.training.trial import Trial, curve, first_below
 
 
-def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) -> None:
+def run_pack(jobs: Sequence[Job], device: torch.device, tell: Tell | None = None) -> None:
     """Train jobs that may share a pack, each into its run folder and under its lock.
 
     Each job's `state` and `reason` record how it ended. A run that another process holds is left to
-    it.
+    it. `tell` takes the news; without it each trial shows its own.
     """
     trials: list[Trial] = []
-    with contextlib.ExitStack() as locks, failures_noted(trials):
+    own, tell = tell is None, tell or untold
+    with contextlib.ExitStack() as locks, failures_noted(trials, tell):
         owner: dict[Trial, Job] = {}
         for job in jobs:
             try:
@@ -54,16 +56,36 @@ def run_pack(jobs: Sequence[Job], device: torch.device, single: bool = False) ->
             # status "done" without the files that it promises: one of them is damaged
             if job.config["resume"] == "force" or job.folder.state() == "done":
                 job.folder.remove_checkpoint()
-            trial = begin(job.config, job.folder, single, alone=len(jobs) == 1)
+            trial = begin(job.config, job.folder, own)
             trial.floor = job.floor
             trials.append(trial)
             owner[trial] = job
+        tell_ended([job for job in jobs if job.state != "to run"], tell)
         if not trials:
             return
+        tell(Began({trial.run_id: so_far(trial) for trial in trials}))
         split = load_split(jobs[0].config)
-        train(trials, split, device, partial(end, split=split, device=device))
+        train(trials, split, device, partial(end, split=split, device=device, tell=tell), tell)
         for trial, job in owner.items():
             job.state, job.reason = state_of(trial), trial.failure or ""
+
+
+def so_far(trial: Trial) -> tuple[float, float | None]:
+    """Return the part of a trial's epochs that is done, and its best validation value."""
+    progress = trial.progress
+    best = max(curve(progress.rows, trial.monitor).values(), default=None)
+    return part_done(trial, progress.stage, progress.next_epoch), best
+
+
+def tell_ended(jobs: Sequence[Job], tell: Tell) -> None:
+    """Tell how jobs ended."""
+    for job in jobs:
+        tell(Ended((job.folder.path.name,), job.state, job.reason))
+
+
+def display(jobs: Sequence[Job]) -> AbstractContextManager[Tell]:
+    """Show what jobs are at until the end of the block."""
+    return shown({job.folder.path.name: job.config for job in jobs})
 
 
 def state_of(trial: Trial) -> str:
@@ -100,13 +122,12 @@ def give_up(job: Job) -> None:
         job.folder.write_status("failed", job.reason)
 
 
-def begin(config: Config, folder: RunFolder, single: bool, alone: bool) -> Trial:
+def begin(config: Config, folder: RunFolder, own_console: bool) -> Trial:
     """Open a run: its trackers, its files, and its checkpoint if there is one."""
-    consoles: list[Sink] = [ConsoleSink(config["trainer"]["epochs"], single)] if alone else []
+    consoles: list[Sink] = [ConsoleSink(config["trainer"]["epochs"])] if own_console else []
     trial = Trial(config, folder, SafeSinks([*consoles, *make_sinks(config)]))
     if trial.restore():
-        at = trial.progress.next_epoch
-        screen(stderr=True).print(f"continuing {folder.path} at epoch {at}", soft_wrap=True)
+        say(f"continuing {folder.path} at epoch {trial.progress.next_epoch}")
     write_config(config, folder)
     folder.write_status("running")
     trial.sinks.start(describe(config, folder.path, trial.progress.rows))
@@ -118,7 +139,13 @@ def write_config(config: Config, folder: RunFolder) -> None:
     folder.write_config(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
 
 
-def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any) -> None:
+def train(
+    trials: Sequence[Trial],
+    split: Split,
+    device: torch.device,
+    end: Callable[[Trial], None],
+    tell: Tell,
+) -> None:
     """Train trials in as few packs as possible: those that start at the same epoch together.
 
     A pack that fails (out of memory, or an error that a single trial may have caused) goes back to
@@ -137,7 +164,7 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
     starts = dict.fromkeys((t.progress.stage, t.progress.next_epoch) for t in trials)
     for start in starts:
         pack = [t for t in trials if (t.progress.stage, t.progress.next_epoch) == start]
-        trainer = Trainer(pack, split, device, end, PackLine() if len(pack) > 1 else None)
+        trainer = Trainer(pack, split, device, end, Reporter(tell))
         try:
             with deferred():
                 trainer.run()
@@ -157,32 +184,30 @@ def train(trials: Sequence[Trial], split: Split, device: torch.device, end: Any)
         gc.collect()
         torch.cuda.empty_cache()
         half = (len(left) + 1) // 2
-        screen(stderr=True).print(
-            f"a pack of {len(left)} trials broke ({reason}); continuing with packs of {half}",
-            soft_wrap=True,
-        )
-        train(left[:half], split, device, end)
-        train(left[half:], split, device, end)
+        say(f"a pack of {len(left)} trials broke ({reason}); continuing with packs of {half}")
+        train(left[:half], split, device, end, tell)
+        train(left[half:], split, device, end, tell)
 
 
 @contextlib.contextmanager
-def failures_noted(trials: Sequence[Trial]) -> Iterator[None]:
+def failures_noted(trials: Sequence[Trial], tell: Tell) -> Iterator[None]:
     """Leave no folder with status "running" when training is interrupted."""
     try:
         yield
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason, state = f"{type(error).__name__}: {error}", "failed"
         if isinstance(error, (KeyboardInterrupt, Terminated)):
-            reason = "interrupted"
-        for trial in trials:
-            if not trial.ended:
-                with contextlib.suppress(OSError):
-                    trial.folder.write_status("failed", reason)
-                trial.sinks.fail(reason)
+            reason = state = "interrupted"
+        left = [trial for trial in trials if not trial.ended]
+        for trial in left:
+            with contextlib.suppress(OSError):
+                trial.folder.write_status("failed", reason)
+            trial.sinks.fail(reason)
+        tell(Ended(tuple(trial.run_id for trial in left), state, reason))
         raise
 
 
-def end(trial: Trial, split: Split, device: torch.device) -> None:
+def end(trial: Trial, split: Split, device: torch.device, tell: Tell) -> None:
     """Record how a trial ended, as soon as it has."""
     try:
         if trial.failure is None:
@@ -198,6 +223,7 @@ def end(trial: Trial, split: Split, device: torch.device) -> None:
             trial.folder.write_status(state_of(trial), trial.failure)
         trial.sinks.fail(trial.failure)
     trial.ended = True
+    tell(Ended((trial.run_id,), state_of(trial), trial.failure or ""))
 
 
 def finish(trial: Trial, split: Split, device: torch.device) -> None:
@@ -244,9 +270,5 @@ def finish(trial: Trial, split: Split, device: torch.device) -> None:
 
 
 def make_sinks(config: Config) -> list[Sink]:
-    """Create the trackers that `logger` names, each with a limit on the time it may take."""
-    loggers = config["logger"].items()
-    return [
-        LimitedSink(name, partial(instantiate, section), worker_of(name))
-        for name, section in loggers
-    ]
+    """Create the trackers that `logger` names, each with a limit on how long it is waited for."""
+    return [limited(name, section) for name, section in config["logger"].items()]

@@ -14,6 +14,7 @@ from hapens_bench.launch.packing import shares
 from hapens_bench.launch.sweep import Carry, check_max_trials
 from hapens_bench.launch.workers import note, note_death, train_share
 from hapens_bench.termination import Terminated, listening
+from hapens_bench.tracking.news import Tell
 
 # Settings that submitit names alike for any cluster.
 GENERIC = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")
@@ -57,17 +58,18 @@ def on_slurm(
             f"hydra/launcher=slurm cannot submit: {' '.join(str(error).split())}; {advice}"
         ) from error
 
-    def carry(groups: Sequence[Sequence[Job]]) -> None:
+    def carry(groups: Sequence[Sequence[Job]], tell: Tell) -> None:
         work = [list(share) for share in shares(groups, packs, max_trials)]
         for share, element in zip(work, executor.map_array(Element(max_trials), work), strict=True):
             try:
-                note(share, element.result())
+                note(share, element.result(), tell)
             except (
                 submitit.core.utils.UncompletedJobError,
                 submitit.core.utils.FailedJobError,
             ) as error:
                 last, log = str(error).strip().splitlines()[-1], element.paths.stderr
-                note_death(share, f"array element {element.job_id} ended early ({last}); see {log}")
+                reason = f"array element {element.job_id} ended early ({last}); see {log}"
+                note_death(share, reason, tell)
 
     return carry
 
@@ -96,7 +98,7 @@ class Element:
         requeue: Any = signal.getsignal(near_the_end)
         try:
             with listening(near_the_end):
-                return train_share(jobs, None, self.max_trials)
+                return train_share(jobs, self.max_trials)
         except Terminated as asked:
             if near_the_end in asked.signals:
                 requeue(near_the_end, None)

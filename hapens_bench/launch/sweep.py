@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,18 @@ from hapens_bench.launch.devices import activate, pick_device
 from hapens_bench.launch.job import Job, composed_job, prepare
 from hapens_bench.launch.packing import group, run_group, shares
 from hapens_bench.launch.results import show_failures, show_results
-from hapens_bench.launch.run import give_up, run_pack
+from hapens_bench.launch.run import display, give_up, run_pack
+from hapens_bench.launch.swept import enter, enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
+from hapens_bench.runs.folder import run_folder
 from hapens_bench.termination import listening
+from hapens_bench.tracking.background import trackers_awaited
+from hapens_bench.tracking.console import say
+from hapens_bench.tracking.news import Tell
 from hapens_bench.tracking.screen import screen
 
-# Carries groups of jobs that may share packs to the processes that train them.
-Carry = Callable[[Sequence[Sequence[Job]]], None]
+# Carries groups of jobs that may share packs to the processes that train them, and tells the news.
+Carry = Callable[[Sequence[Sequence[Job]], Tell], None]
 POLL_SECONDS = 1.0  # between checks on a trial that another process trains
 
 
@@ -38,10 +43,8 @@ def launch(
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
-    composed = once_for_each_choice(compose)
-    jobs = [composed_job(overrides, composed) for overrides in job_overrides]
-    prepare(jobs)
-    console, distinct = screen(), list(_first(jobs).values())
+    jobs, console = checked(job_overrides, compose), screen()
+    distinct = list(_first(jobs).values())
     if same := len(jobs) - len(distinct):
         console.print(
             f"{same} of {len(jobs)} jobs are the same trial as another; "
@@ -60,6 +63,33 @@ def _first(jobs: Sequence[Job]) -> dict[Path, Job]:
     for job in jobs:
         first.setdefault(job.folder.path, job)
     return first
+
+
+def checked(
+    job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig]
+) -> list[Job]:
+    """Compose and check all jobs of a sweep, before any of them trains.
+
+    Raises:
+        UserError: when any of them cannot be trained.
+    """
+    composed = once_for_each_choice(compose)
+    jobs = [composed_job(overrides, composed) for overrides in job_overrides]
+    prepare(jobs)
+    mark(jobs)
+    return jobs
+
+
+def show_ended(jobs: Sequence[Job]) -> None:
+    """Print the results and failures of jobs that other processes trained, from their folders."""
+    for job in jobs:
+        job.state, job.reason = "done", ""
+        if not job.is_done():
+            status = run_folder(job.config).read_status() or {"state": "not run", "reason": ""}
+            job.state, job.reason = status["state"], status["reason"] or ""
+    console = screen()
+    show_results(jobs, console)
+    show_failures(jobs, console)
 
 
 def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
@@ -88,7 +118,8 @@ def train_jobs(jobs: Sequence[Job], carry: Carry, console: Console) -> None:
         f"in {len(groups)} groups that can share packs"
     )
     if groups:
-        carry(groups)
+        with display(todo) as tell, trackers_awaited():
+            carry(groups, tell)
     for job in jobs:
         job.state, job.reason = first[job.folder.path].state, first[job.folder.path].reason
 
@@ -106,12 +137,12 @@ def on_devices(devices: Sequence[str] | None = None, max_trials: int | None = No
     for name in devices or ():
         pick_device(name)
 
-    def carry(groups: Sequence[Sequence[Job]]) -> None:
+    def carry(groups: Sequence[Sequence[Job]], tell: Tell) -> None:
         names = devices_of([job for members in groups for job in members], devices)
         if len(names) > 1:
-            return run_on_workers(shares(groups, len(names)), names, max_trials)
+            return run_on_workers(shares(groups, len(names)), names, max_trials, tell)
         for members in groups:
-            run_group(members, pick_device(names[0]), max_trials)
+            run_group(members, pick_device(names[0]), max_trials, tell)
 
     return carry
 
@@ -128,21 +159,30 @@ def check_max_trials(max_trials: int | None) -> None:
         )
 
 
-def run_single(config: dict[str, Any], overrides: list[str]) -> float | None:
+def run_single(
+    config: dict[str, Any], overrides: list[str], sweep: Mapping[str, Any] | None
+) -> float | None:
     """Run one trial and print its result; return what an optimiser may see (`Job.objective`).
+
+    A job of a `sweep` (see `sweep_of`) leaves printing to it.
 
     Raises:
         UserError: when it cannot be trained. TrialFailed: when it was trained, and failed.
     """
     job = Job(config, overrides)
     prepare([job])
+    if sweep is None:
+        enter_typed(job)
+    else:
+        enter(job, sweep)
     device = pick_device(config["trainer"]["device"])
     activate(device, config["trainer"]["threads"])
-    with listening():
+    with listening(), trackers_awaited():
         train_single(job, device)
     if job.state != "done":
         raise TrialFailed(f"{job.folder.path} {job.state}: {job.reason}")
-    show_results([job], screen())
+    if sweep is None:
+        show_results([job], screen())
     return job.objective()
 
 
@@ -155,16 +195,14 @@ def train_single(job: Job, device: torch.device) -> None:
         return
     needed = job.prerequisite
     if needed is not None:
-        screen(stderr=True).print(
-            f"{job.folder.path} needs {needed.folder.path} first", soft_wrap=True
-        )
+        say(f"{job.folder.path} needs {needed.folder.path} first")
         train_single(needed, device)
         while needed.state == "busy":
             time.sleep(POLL_SECONDS)
             train_single(needed, device)
         if needed.state != "done":
             return give_up(job)
-    run_pack([job], device, single=True)
+    run_pack([job], device)
 
 
 def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:

@@ -1,141 +1,164 @@
-"""Trackers on threads: training does not wait for a log, and a hanging tracker is given up."""
+"""Trackers on threads: training waits for none of their calls, and a hanging one is given up."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
-from hapens_bench.tracking.sink import RunInfo, Sink
+from hapens_bench.config.keys import Key
+from hapens_bench.tracking.console import say
+from hapens_bench.tracking.push import push_command
+from hapens_bench.tracking.sink import RunInfo, Sink, explain, make, warn_once
 
-LIMIT = 10.0  # seconds that one call may take, and that the start and the end of a run wait
+LIMIT = 60.0  # seconds, for a tracker whose section has no `limit`
+LIMIT_KEY = Key(float, above=0)
+HURRY = 5.0  # seconds at most, at the end of a process that was interrupted
+POLL_SECONDS = 0.05
 
 
 class Worker:
-    """Does calls in order on its own thread, which cannot delay the exit of the process.
+    """Does the calls of a tracker in order on its own thread, which cannot delay a process's exit.
 
-    Once a call has exceeded the limit, the worker is given up: nothing waits for it again, but it
-    still does its remaining calls.
+    All trials of a process share it, so that a hanging tracker is waited for only once. `unsent`
+    has the finished runs that the tracker has not got yet.
     """
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, label: str, limit: float) -> None:
+        self.label, self.limit = label, limit
         self.calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.begun: float | None = None  # when the current call began
-        self.given_up = False
-        threading.Thread(target=self._work, daemon=True).start()
+        self.unsent: list[LimitedSink] = []
+        self.answered = float("-inf")  # when a call has last succeeded
+        self.given_up: float | None = None  # when it was waited for in vain
+        Thread(target=self._work, daemon=True).start()
 
-    def check(self) -> None:
-        """Check the current call.
+    def wait(self, limit: float) -> bool:
+        """Wait until all calls so far are done; return whether they are.
 
-        Raises:
-            TimeoutError: when it exceeds the limit, or an earlier call has.
+        It is given up when no call has succeeded for `limit` seconds, and then not waited for
+        again until one has.
         """
-        begun = self.begun
-        if begun is not None and time.monotonic() - begun > self.limit:
-            self.given_up = True
-        if self.given_up:
-            raise TimeoutError(f"no answer within {self.limit:g} s")
-
-    def wait(self) -> None:
-        """Wait until all calls so far are done.
-
-        Raises:
-            TimeoutError: when that exceeds the limit, or an earlier call has.
-        """
-        self.check()
-        done = threading.Event()
+        done = Event()
         self.calls.put(done.set)
-        self.given_up = not done.wait(self.limit)
-        self.check()
+        begun = time.monotonic() if self.given_up is None else self.given_up
+        while not done.wait(POLL_SECONDS):
+            if time.monotonic() - max(begun, self.answered) > limit:
+                self.given_up = begun
+                return False
+        self.given_up = None
+        return True
+
+    def close(self, limit: float) -> None:
+        """Wait for all calls so far; then say which finished runs are missing, and what to type."""
+        self.wait(limit)
+        missing, self.unsent = self.unsent, []
+        if not missing:
+            return
+        errors = [sink.error for sink in missing if sink.error is not None]
+        why = explain(errors[0]) if errors else f"no answer within {limit:g} s"
+        runs = "1 finished run is" if len(missing) == 1 else f"{len(missing)} finished runs are"
+        command = push_command(
+            self.label, missing[0].section, [sink.run for sink in missing if sink.run is not None]
+        )
+        say(f"{runs} not in {self.label} ({why}){command and f'; to send: {command}'}")
 
     def _work(self) -> None:
         while True:
-            call = self.calls.get()
-            self.begun = time.monotonic()
-            call()
-            self.begun = None
-
-
-@cache
-def worker_of(label: str) -> Worker:
-    """Return the worker of a tracker.
-
-    All trials of a process share it, so that a hanging tracker is waited for only once.
-    """
-    return Worker(LIMIT)
+            self.calls.get()()
 
 
 class LimitedSink:
-    """Makes a sink and calls it on a worker's thread; `label` is its name in warnings.
+    """Makes the sink of a section and calls it on a worker's thread, which nothing here waits for.
 
-    `start`, `finish` and `fail` wait for the thread, `log` does not. An error on the thread is
-    raised by the call that waits for it or, after a log, by a later call.
+    What is told while it starts is kept until it has. A sink that raises is told to `fail` and
+    nothing more.
     """
 
-    def __init__(self, label: str, make: Callable[[], Sink], worker: Worker) -> None:
-        self.label, self.make, self.worker = label, make, worker
-        self.sink: Any = None
+    def __init__(self, section: Mapping[str, Any], worker: Worker) -> None:
+        self.section, self.worker = section, worker
+        self.sink: Sink | None = None
+        self.run: RunInfo | None = None
         self.error: Exception | None = None
         self.ended = False
 
     def start(self, run: RunInfo) -> None:
         """See `Sink.start`."""
-        self.worker.check()
-        self._put(partial(self._begin, run))
-        self._wait()
+        self.run = run
+        self._put(self._begin, run)
 
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
         """See `Sink.log`."""
-        self.worker.check()
-        self._raise()
-        self._put(partial(self.sink.log, stage, epoch, row))
+        self._put(lambda: self._made.log(stage, epoch, row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """See `Sink.finish`; a late sink is called all the same."""
+        """See `Sink.finish`."""
         self.ended = True
-        self._put(partial(self.sink.finish, summary))
-        self._wait()
+        self.worker.unsent.append(self)
+        self._put(self._end, summary)
 
     def fail(self, reason: str) -> None:
-        """See `Sink.fail`; a broken sink is not waited for, an ended one is not called."""
-        if self.ended:
-            return
-        self.ended = True
-        if self.error is not None or self.worker.given_up:
-            self.worker.calls.put(partial(self._close, reason))
-        else:
-            self._put(partial(self.sink.fail, reason))
-            self._wait()
+        """See `Sink.fail`; an ended sink is not called."""
+        if not self.ended:
+            self.ended = True
+            self._put(lambda: self._made.fail(reason))
+
+    @property
+    def _made(self) -> Sink:
+        assert self.sink is not None, "its calls come after its start"
+        return self.sink
 
     def _begin(self, run: RunInfo) -> None:
-        self.sink = self.make()
+        self.sink = make(self.section)
         self.sink.start(run)
 
-    def _put(self, call: Callable[[], None]) -> None:
-        self.worker.calls.put(partial(self._do, call))
+    def _end(self, summary: Mapping[str, Any]) -> None:
+        self._made.finish(summary)
+        with contextlib.suppress(ValueError):  # it was too late, and has been reported
+            self.worker.unsent.remove(self)
 
-    def _wait(self) -> None:
-        self.worker.wait()
-        self._raise()
+    def _put(self, call: Callable[..., None], *given: Any) -> None:
+        self.worker.calls.put(partial(self._do, call, *given))
 
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def _do(self, call: Callable[[], None]) -> None:
+    def _do(self, call: Callable[..., None], *given: Any) -> None:
         """Do a call on the thread, unless an earlier one has failed."""
-        if self.error is None:
-            try:
-                call()
-            except Exception as error:
-                self.error = error
+        if self.error is not None:
+            return
+        try:
+            call(*given)
+            self.worker.answered = time.monotonic()
+        except Exception as error:
+            self.error = error
+            warn_once(f"{self.worker.label} failed for a run: {explain(error)}")
+            with contextlib.suppress(Exception):
+                self._made.fail(f"the tracker failed: {explain(error)}")
 
-    def _close(self, reason: str) -> None:
-        """Close a broken sink on the thread."""
-        with contextlib.suppress(Exception):
-            self.sink.fail(reason)
+
+WORKERS: dict[tuple[str, float], Worker] = {}
+
+
+def limited(label: str, section: Mapping[str, Any]) -> LimitedSink:
+    """Return a sink for the tracker of a section, on the tracker's thread in this process."""
+    limit = section.get("limit", LIMIT)
+    if (label, limit) not in WORKERS:
+        WORKERS[label, limit] = Worker(label, limit)
+    return LimitedSink(section, WORKERS[label, limit])
+
+
+@contextlib.contextmanager
+def trackers_awaited() -> Iterator[None]:
+    """Wait at the end of the block until the trackers of this process have been told everything.
+
+    Each is waited for until it has not answered for its limit, or shortly if the block is
+    interrupted.
+    """
+    most = HURRY
+    try:
+        yield
+        most = float("inf")
+    finally:
+        for worker in WORKERS.values():
+            worker.close(min(worker.limit, most))

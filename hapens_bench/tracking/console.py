@@ -1,9 +1,11 @@
-"""Progress of a trial in training: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a single trial: a bar on a terminal, lines with time stamps elsewhere."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from rich.progress import (
@@ -15,18 +17,35 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hapens_bench.tracking.naming import SWEEP
 from hapens_bench.tracking.screen import screen
 from hapens_bench.tracking.sink import RunInfo
 
+# All that is told while something trains goes through it, so that it stands above a bar or board.
+STDERR = screen(stderr=True)
+
+
+def is_live() -> bool:
+    """Return whether stderr is a terminal on which something can be redrawn.
+
+    Jobs of a sweep that are started one by one may share a terminal, and do not redraw it.
+    """
+    return STDERR.is_interactive and STDERR.file.isatty() and SWEEP not in os.environ
+
+
+def say(text: str) -> None:
+    """Print a line to stderr as it is, in a log file with a time stamp."""
+    stamp = "" if is_live() else f"{datetime.now():%Y-%m-%d %H:%M:%S}  "
+    STDERR.print(f"{stamp}{text}", highlight=False, markup=False, soft_wrap=True)
+
 
 class ConsoleSink:
-    """A bar for a single job on a terminal, else a line per evaluation."""
+    """A bar on a terminal, else a line per evaluation."""
 
-    def __init__(self, epochs: int, single: bool) -> None:
+    def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.console = screen(stderr=True)
         self.bar: Progress | None = None
-        if single and self.console.is_terminal:
+        if is_live():
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -34,7 +53,10 @@ class ConsoleSink:
                 TimeRemainingColumn(),
             )
             self.bar = Progress(
-                *columns, TextColumn("{task.fields[news]}", markup=False), console=self.console
+                *columns,
+                TextColumn("{task.fields[news]}", markup=False),
+                console=STDERR,
+                redirect_stdout=sys.stdout.isatty(),
             )
         self.name, self.monitor = "", ""
         self.tasks: dict[str, TaskID] = {}
@@ -60,7 +82,7 @@ class ConsoleSink:
             if metrics:
                 self.bar.update(self.tasks[stage], news=news)
         elif metrics:
-            self.console.print(f"{self.name} {stage} epoch {epoch}  {news}", soft_wrap=True)
+            say(f"{self.name} {stage} epoch {epoch}  {news}")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Remove the bar."""
@@ -71,31 +93,4 @@ class ConsoleSink:
         """Remove the bar and print the reason."""
         if self.bar:
             self.bar.stop()
-        self.console.print(f"{self.name} stopped: {reason}", soft_wrap=True)
-
-
-class PackLine:
-    """A line per evaluation of a pack, with the range of its trials' losses and metrics."""
-
-    def __init__(self) -> None:
-        self.console = screen(stderr=True)
-        self.begun = time.monotonic()
-
-    def epoch(
-        self, stage: str, epoch: int, trials: Sequence[Any], rows: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """See `training.trainer.Watcher`."""
-        config = trials[0].config
-        columns = {"loss": [row["train/loss"] for row in rows]}
-        monitor = config["protocol"]["monitor"]
-        for part in ("valid", "test"):
-            columns[f"{part}/{monitor}"] = [
-                row[f"{part}/{monitor}"] for row in rows if f"{part}/{monitor}" in row
-            ]
-        if len(columns) == 1 or not any(row["evaluated"] for row in rows):
-            return
-        name = "-".join(config[section]["name"] for section in ("dataset", "model", "sampler"))
-        news = "  ".join(f"{name} {min(x):.4f}..{max(x):.4f}" for name, x in columns.items() if x)
-        seconds = time.monotonic() - self.begun
-        text = f"{name} x {len(trials)} {stage} epoch {epoch}  {news}  {seconds:.0f} s"
-        self.console.print(text, soft_wrap=True)
+        say(f"{self.name} stopped: {reason}")

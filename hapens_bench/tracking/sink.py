@@ -10,40 +10,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from hydra.utils import instantiate
+
 LOG = logging.getLogger("hapens_bench.tracking")
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a sink gets of a run: id, readable name, group, folder, config, flat keys to filter by.
+    """What a sink gets of a run: its id, name, group, tags, folder and config.
 
+    `columns` has what to filter by, under dotted keys.
     `rows` is the existing history, of a checkpoint or of a finished run.
     """
 
     run_id: str
     name: str
     group: str
+    tags: tuple[str, ...]
     folder: Path
     config: dict[str, Any]
-    flat: dict[str, Any]
+    columns: dict[str, Any]
     rows: Sequence[Mapping[str, Any]] = ()
-
-
-def describe(
-    config: Mapping[str, Any], folder: Path, rows: Sequence[Mapping[str, Any]] = ()
-) -> RunInfo:
-    """Return what the sinks get of a run, whose id is the name of its folder."""
-    sections = ("dataset", "model", "sampler")
-    names = [config[section]["name"] for section in sections]
-    return RunInfo(
-        run_id=folder.name,
-        name="-".join([*names, f"s{config['seed']}"]),
-        group=f"{names[0]}-{names[1]}-{config['protocol']['name']}",
-        folder=folder,
-        config=dict(config),
-        flat=dict(zip(sections, names, strict=True)) | {"seed": config["seed"]},
-        rows=tuple(rows),
-    )
 
 
 class Sink(Protocol):
@@ -92,12 +79,22 @@ class SafeSinks:
             try:
                 call(sink)
             except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-                name = getattr(sink, "label", type(sink).__name__)
-                warn_once(f"{name} failed and is left out from here on: {why}")
+                name = type(sink).__name__
+                warn_once(f"{name} failed and is left out from here on: {explain(error)}")
                 self.sinks.remove(sink)
                 with contextlib.suppress(Exception):
-                    sink.fail(f"the tracker failed: {why}")
+                    sink.fail(f"the tracker failed: {explain(error)}")
+
+
+def make(section: Mapping[str, Any]) -> Sink:
+    """Create the tracker of a section of `logger`; its limit is kept by whoever calls it."""
+    sink: Sink = instantiate({key: value for key, value in section.items() if key != "limit"})
+    return sink
+
+
+def explain(error: Exception) -> str:
+    """Return an error in words."""
+    return f"{type(error).__name__}: {error}"
 
 
 @cache
@@ -117,8 +114,10 @@ def curves(stage: str, epoch: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def results(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return each selection's epoch and test metrics under flat names."""
-    flat = {}
+    """Return the best validation value, and each selection's epoch and test metrics."""
+    flat: dict[str, Any] = {}
+    if summary.get("validation") is not None:
+        flat["validation"] = summary["validation"]
     for selection, report in summary["selection"].items():
         flat[f"{selection}/epoch"] = report["epoch"]
         flat |= {f"{selection}/test/{metric}": value for metric, value in report["test"].items()}

@@ -52,7 +52,7 @@ class TrackioSink:
             name=run.name,
             run_id=run.run_id,
             group=self.group or run.group,
-            config={**run.flat, "config": run.config},
+            config=run.columns,
         )
         tell(self.folder, self.project)
         for row in run.rows:

@@ -11,8 +11,8 @@ from hapens_bench.config.keys import Key
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 Mode = Literal["online", "offline", "disabled"]
-# Seconds that W&B waits for its server, also at the exit of the process; more than a call may take.
-PATIENCE = 12
+START_SECONDS = 600  # that W&B may take to start, in the background
+TAG_LENGTH = 64  # the most that W&B takes
 
 
 class WandbSink:
@@ -29,15 +29,21 @@ class WandbSink:
         "entity": Key(str, optional=True),
         "mode": Key(str, choices=("online", "offline", "disabled")),
         "group": Key(str, optional=True),
+        "patience": Key(float, above=0),
     }
 
-    def __init__(self, project: str, entity: str | None, mode: Mode, group: str | None) -> None:
+    def __init__(
+        self, project: str, entity: str | None, mode: Mode, group: str | None, patience: float
+    ) -> None:
         self.project, self.entity, self.mode, self.group = project, entity, mode, group
+        self.patience = patience
         self.run: Any = None
+        self.rows = 0
 
     def start(self, run: RunInfo) -> None:
         """Open a W&B run under our run id in the run folder; it replaces one with the same id."""
         os.environ.setdefault("WANDB_SILENT", "true")  # read at import
+        os.environ.setdefault("WANDB__SERVICE_WAIT", str(START_SECONDS))
         import wandb
 
         self.run = wandb.init(
@@ -49,12 +55,13 @@ class WandbSink:
             name=run.name,
             group=self.group or run.group,
             job_type="train",
-            config={**run.flat, "config": run.config},
+            tags=[tag[:TAG_LENGTH] for tag in run.tags],
+            config=run.columns,
             reinit="create_new",
             settings=wandb.Settings(
                 console="off",
-                init_timeout=PATIENCE,
-                finish_timeout=PATIENCE,
+                init_timeout=START_SECONDS,
+                finish_timeout=self.patience,
                 finish_timeout_raises=True,
             ),
         )
@@ -70,6 +77,7 @@ class WandbSink:
     def log(self, stage: str, epoch: int, row: Mapping[str, Any]) -> None:
         """Log one epoch."""
         self.run.log(curves(stage, epoch, row))
+        self.rows += 1
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write each selection's test metrics to the summary and the table `results`, and close."""
@@ -89,5 +97,5 @@ class WandbSink:
     def _close(self, exit_code: int) -> None:
         place = os.path.dirname(self.run.dir)
         self.run.finish(exit_code=exit_code)
-        if self.mode == "offline":
+        if self.mode == "offline" and self.rows:  # nobody wants to upload an empty file
             print(f"to upload this run: wandb sync {shlex.quote(place)}")

@@ -14,7 +14,9 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import Planned
 from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.sweep import on_devices, train_jobs
+from hapens_bench.launch.swept import enter
 from hapens_bench.termination import listening
+from hapens_bench.tracking.naming import label
 from hapens_bench.training.trial import curve, first_below
 from hapens_bench.tune.journal import open_journal
 from hapens_bench.tune.plan import Plan
@@ -86,6 +88,7 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
         ]
         if jobs:
             prepare(jobs)
+            enter_search(plan, entries)
             train_jobs(jobs, on_devices(), console)
     busy = [job for entry in entries for job in entry.jobs if job.state == "busy"]
     for entry in entries:
@@ -98,6 +101,14 @@ def train_batch(plan: Plan, batch: Sequence[tuple[Study, Asked]], console: Conso
             f"{len(busy)} trials are being trained by another process; "
             "type the command again when it is done"
         )
+
+
+def enter_search(plan: Plan, entries: Sequence[Entry]) -> None:
+    """Enter the search into the jobs' configs, as the sweep that tells its runs apart."""
+    keys = {label(entry.jobs[0].config): list(entry.study.spec.space) for entry in entries}
+    for entry in entries:
+        for job in entry.jobs:
+            enter(job, {"id": plan.name, "keys": keys})
 
 
 def outcome(jobs: Sequence[Job]) -> Outcome:

@@ -1,5 +1,7 @@
 """Registers the sweepers: `hydra/sweeper=budget`, and `basic`, which replaces Hydra's own."""
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,15 +9,20 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from hapens_bench.config.sweeps import combinations
 from hapens_bench.launch.budget import settings, space_of
+from hapens_bench.tracking.naming import SWEEP
 
 
 class CrossSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but quoted texts stay quoted, and a launcher that checks composes.
+    """Hydra's basic sweeper, but the jobs are checked before any trains, and share one table.
 
-    Composing takes a tenth of a second per job, and a repeated sweep should resume at once.
+    Quoted texts stay quoted.
+
+    The launchers of this package do both. For Hydra's own, which call the program once a job, it is
+    done here.
     """
 
     def split_arguments(
@@ -25,9 +32,36 @@ class CrossSweeper(BasicSweeper):
         size = max_batch_size or max(1, len(jobs))
         return [jobs[at : at + size] for at in range(0, len(jobs), size)] or [[]]
 
+    def sweep(self, arguments: list[str]) -> Any:
+        self.jobs: list[Any] = []
+        try:
+            returns = super().sweep(arguments)
+        except Exception:
+            self.show()
+            raise
+        finally:
+            os.environ.pop(SWEEP, None)
+        self.show()
+        return returns
+
+    def show(self) -> None:
+        if self.jobs:
+            from hapens_bench.launch.sweep import show_ended
+
+            show_ended(self.jobs)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        if not getattr(self.launcher, "composes_and_checks", False):
-            super().validate_batch_is_legal(batch)
+        if getattr(self.launcher, "composes_and_checks", False):
+            return
+        from hapens_bench.launch.sweep import checked
+        from hapens_bench.launch.swept import sweep_of
+
+        def compose(overrides: Sequence[str]) -> DictConfig:
+            return self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+
+        jobs = checked(batch, compose)
+        self.jobs += jobs
+        os.environ[SWEEP] = json.dumps(sweep_of(jobs))
 
 
 class BudgetSweeper(CrossSweeper):

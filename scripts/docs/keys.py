@@ -17,6 +17,7 @@ from hapens_bench.config.components import component_class
 from hapens_bench.config.compose import ROOT_KEYS
 from hapens_bench.config.keys import Key
 from hapens_bench.launch.validate import TRAINER_KEYS
+from hapens_bench.tracking.background import LIMIT_KEY
 
 CONF = Path(__file__).parents[2] / "conf"
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<rest>.*)$")
@@ -72,6 +73,8 @@ def declared(tree: Mapping[str, Any], group: str) -> dict[str, Key]:
         found |= ROOT_KEYS
     if group == "trainer":
         found |= TRAINER_KEYS
+    if group == "logger":
+        found |= {f"{name}.limit": LIMIT_KEY for name in tree}
     for base in tree.get("defaults", []):
         if isinstance(base, str) and (CONF / group / f"{base}.yaml").is_file():
             found |= declared(yaml.safe_load((CONF / group / f"{base}.yaml").read_text()), group)

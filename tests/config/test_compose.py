@@ -7,6 +7,7 @@ import pytest
 
 from hapens_bench.config.compose import compose_config, once_for_each_choice, unresolved
 from hapens_bench.launch.run import make_sinks
+from hapens_bench.tracking.sink import make
 from tests.conftest import make_config
 
 
@@ -23,8 +24,8 @@ def test_trackers_are_chosen_by_name_or_as_a_list(choice, trackers):
     config = make_config(f"logger={choice}", "paths.runs=/somewhere")
     assert list(config["logger"]) == trackers
     sinks = make_sinks(config)
-    assert [sink.label for sink in sinks] == trackers
-    assert [type(sink.make()).__name__.lower() for sink in sinks] == [
+    assert [sink.worker.label for sink in sinks] == trackers
+    assert [type(make(sink.section)).__name__.lower() for sink in sinks] == [
         f"{name}sink" for name in trackers
     ]
 

@@ -153,7 +153,24 @@ def test_hydras_own_launchers_train_job_by_job_and_wait_for_a_shared_stage_one(
     assert done.returncode == 0, done.stderr
     config = make_config(*SMALL, *SETTING, *HAPENS, "seed=4", f"paths.runs={tmp_path}/runs")
     assert_equal([Job(config, [])], alone[4:5])
+    assert done.stdout.count("mean ± standard deviation") == 1, "one table for all jobs"
+    assert done.stdout.count("reading=A") == done.stdout.count("reading=D") > 0
     assert len(list(tmp_path.glob("runs/planted/mf/worst_case/*/summary.json"))) == 1
+
+
+def test_hydras_own_launchers_check_all_jobs_first_and_list_failures_at_the_end(tmp_path):
+    launcher = ["hydra/launcher=basic", "logger=trackio"]
+    refused = hapens(tmp_path, "train", "-m", *SMALL, *launcher, "sampler=dns", "sampler.M=2,0")
+    assert refused.returncode == 2 and "sampler.M is 0" in refused.stderr
+    assert not list(tmp_path.glob("runs/planted"))
+    done = hapens(tmp_path, "train", "-m", *SMALL, *launcher, "seed=0,1", "trainer.lr=1e-3,1e38")
+    assert done.returncode == 1
+    assert "2 of 4 jobs are not done; to run them again:" in done.stdout
+    table = done.stdout.partition("mean ± standard deviation")[2]
+    assert " 2 " in next(line for line in table.splitlines() if "test_peak" in line), "both seeds"
+    configs = [path.read_text() for path in tmp_path.glob("runs/planted/mf/rns/*/config.yaml")]
+    sweeps = {text.partition("sweep:")[2] for text in configs}
+    assert len(configs) == 4 and len(sweeps) == 1 and "- trainer.lr" in sweeps.pop()
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from hapens_bench.tracking import background, sink, trackio
 @pytest.fixture(autouse=True)
 def nothing_remembered():
     """Reset what a process prints or makes only once."""
-    for memory in (background.worker_of, sink.warn_once, trackio.tell):
+    background.WORKERS.clear()
+    for memory in (sink.warn_once, trackio.tell):
         memory.cache_clear()
 
 

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import wandb
 
+from hapens_bench.tracking.naming import describe
 from hapens_bench.tracking.sink import RunInfo
 from tests.conftest import make_config
 
@@ -29,9 +31,10 @@ print(json.dumps({
 
 
 def info(folder: Path, seed: int, rows=()) -> RunInfo:
-    config = make_config(f"seed={seed}")
-    flat = {"dataset": "planted", "model": "mf", "sampler": "rns", "seed": seed}
-    return RunInfo(f"id{seed}", f"planted-mf-rns-s{seed}", "g", folder, config, flat, rows)
+    config = make_config("sampler=dns", "sampler.M=8", f"seed={seed}")
+    sweep = {"id": "swept", "keys": ["sampler.M"]}
+    described = describe({**config, "sweep": sweep}, folder, rows)
+    return replace(described, run_id=f"id{seed}")
 
 
 def trackio_runs(folder: Path, project: str) -> dict:

@@ -35,14 +35,11 @@ def test_runs_that_are_open_at_the_same_time_are_kept_apart(tmp_path, trackio_fo
     assert set(runs) == {"id0", "id1"}
     for seed in (0, 1):
         run = runs[f"id{seed}"]
-        assert run["name"] == f"planted-mf-rns-s{seed}" and run["config"]["_Group"] == "g"
-        assert [run["config"][key] for key in ("dataset", "model", "sampler", "seed")] == [
-            "planted",
-            "mf",
-            "rns",
-            seed,
-        ]
-        assert run["config"]["config"]["seed"] == seed
+        assert run["name"] == f"planted-mf-dns-M8-s{seed}"
+        assert run["config"]["_Group"] == "planted-mf"
+        columns = ["dataset", "model", "sampler", "protocol", "seed", "sampler.M", "sweep"]
+        flat = [run["config"][key] for key in columns]
+        assert flat == ["planted", "mf", "dns", "ahns", seed, 8, "swept"]
         assert curve(run["logs"], "full/train/loss") == [0.5 - seed] * 3
         assert curve(run["logs"], "full/hardness/ratio") == [0.0, 0.1, 0.2]
         assert curve(run["logs"], "full/seconds") == []

@@ -25,7 +25,7 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
     tmp_path, capsys, monkeypatch, packed
 ):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    sinks = {seed: WandbSink("hapens_bench", None, "offline", None) for seed in (0, 1)}
+    sinks = {seed: WandbSink("hapens_bench", None, "offline", None, 60) for seed in (0, 1)}
 
     def start(seed):
         (tmp_path / str(seed)).mkdir()
@@ -56,10 +56,12 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
         synced = wandb_synced(place)
         run, config, history = synced["run"], synced["config"], synced["history"]
         names = run["name"], run["project"], run["groupName"], run["jobType"], run["displayName"]
-        assert names == (f"id{seed}", "hapens_bench", "g", "train", f"planted-mf-rns-s{seed}")
-        flat = [config[key]["value"] for key in ("dataset", "model", "sampler", "seed")]
-        assert flat == ["planted", "mf", "rns", seed]
-        assert config["config"]["value"]["seed"] == seed
+        shown = f"planted-mf-dns-M8-s{seed}"
+        assert names == (f"id{seed}", "hapens_bench", "planted-mf", "train", shown)
+        assert run["tags"] == ["planted", "mf", "dns", "ahns"]
+        columns = ["dataset", "model", "sampler", "protocol", "seed", "sampler.M", "sweep"]
+        flat = [config[key]["value"] for key in columns]
+        assert flat == ["planted", "mf", "dns", "ahns", seed, 8, "swept"]
         assert curve(history, "full/train/loss") == [0.5 - seed] * 3
         assert curve(history, "full/epoch") == [0, 1, 2]
         assert curve(history, "full/hardness/ratio") == [0.0, 0.1, 0.2]
@@ -78,7 +80,7 @@ def test_offline_runs_need_no_account_and_wandb_sync_reads_all_of_them(
 
 
 def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
-    sink = WandbSink("hapens_bench", None, "offline", "mine")
+    sink = WandbSink("hapens_bench", None, "offline", "mine", 60)
     rows = [
         {"stage": "held", "epoch": 0, "train/loss": 0.7},
         {"stage": "full", "epoch": 0, "train/loss": 0.6},
@@ -102,3 +104,11 @@ def test_each_stage_has_its_own_epoch_axis(tmp_path, capsys):
         for part in ("train", "hardness"):
             axis = defined[f"{stage}/{part}/*"]["5"]  # counted from 1
             assert names[axis - 1] == f"{stage}/epoch", json.dumps(defined)
+
+
+def test_an_empty_run_is_not_offered_for_upload(tmp_path, capsys):
+    for rows in ([], [{"stage": "held", "epoch": 0, "train/loss": 0.7}]):
+        sink = WandbSink("hapens_bench", None, "offline", None, 60)
+        sink.start(info(tmp_path, len(rows), rows))
+        sink.fail("the tracker failed")
+        assert ("wandb sync" in capsys.readouterr().out) == bool(rows)

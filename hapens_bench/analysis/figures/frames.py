@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from hapens_bench.analysis.figures.lines import KEYS, PLACE, Definition, Line
-from hapens_bench.analysis.query import Finished, as_number, look_up
+from hapens_bench.analysis.query import Finished, as_number
 from hapens_bench.config.components import component_class
+from hapens_bench.config.dotted import look_up
 from hapens_bench.errors import UserError
 
 Found = tuple[pd.DataFrame, list[str]]  # the numbers, and notes for the user

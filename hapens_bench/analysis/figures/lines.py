@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hapens_bench.analysis.labels import differing, names, values
-from hapens_bench.analysis.query import NAMES, Finished, look_up, natural
+from hapens_bench.analysis.query import NAMES, Finished, natural
+from hapens_bench.config.dotted import look_up
 from hapens_bench.errors import UserError
 
 Definition = Mapping[str, Any]  # of a figure, as in conf/figure
