@@ -27,7 +27,7 @@ def own_conf(tmp_path, monkeypatch):
     )
     text = text.replace("epochs: 300", "epochs: 5").replace("eval_every: 10", "eval_every: 2")
     (conf / "experiment" / "tune_small.yaml").write_text(text.replace("n_trials: 8", "n_trials: 3"))
-    for module in ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose"):
+    for module in ("config.compose", "config.paths", "cli.train", "config.mistakes", "tune.choose"):
         monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
     return conf
 

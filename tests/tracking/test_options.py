@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from hapens_bench.config.components import component_class
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch.validate import check
+from hapens_bench.tracking.naming import describe
 from hapens_bench.tracking.wandb import WandbSink
 from tests.conftest import make_config
 
@@ -55,17 +57,13 @@ def test_the_environment_sets_project_and_mode(monkeypatch):
 def test_a_declared_option_is_one_of_the_file():
     for name in ("wandb", "trackio"):
         section = make_config(f"logger={name}")["logger"][name]
-        from hapens_bench.config.components import component_class
-
-        assert set(section) - {"_target_"} == set(component_class(section).keys)
+        assert set(section) - {"_target_", "limit"} == set(component_class(section).keys)
     assert (conf_dir() / "logger/none.yaml").is_file()
 
 
 def test_a_disabled_tracker_leaves_nothing(tmp_path):
-    from hapens_bench.tracking.sink import describe
-
     config = make_config("logger=wandb")
-    sink = WandbSink("mine", None, "disabled", None)
+    sink = WandbSink("mine", None, "disabled", None, 5)
     row = {"stage": "full", "epoch": 0, "train/loss": 1.0}
     sink.start(describe(config, tmp_path, [row]))
     report = {"epoch": 0, "converged": True, "test": {"Recall@20": 0.1}}

@@ -18,7 +18,7 @@ def own_conf(tmp_path, monkeypatch):
     """A writable copy of conf/."""
     conf = tmp_path / "conf"
     shutil.copytree(conf_dir(), conf)
-    for module in ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose"):
+    for module in ("config.compose", "config.paths", "cli.train", "config.mistakes", "tune.choose"):
         monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
     return conf
 
