@@ -10,7 +10,6 @@ from typing import Any, Literal
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 Mode = Literal["online", "offline"]
-START_SECONDS = 600  # that W&B may take to start, in the background
 TAG_LENGTH = 64  # the most that W&B takes
 
 
@@ -34,7 +33,7 @@ class WandbSink:
     def start(self, run: RunInfo) -> None:
         """Open a W&B run under our run id in the run folder; it replaces one with the same id."""
         os.environ.setdefault("WANDB_SILENT", "true")  # read at import
-        os.environ.setdefault("WANDB__SERVICE_WAIT", str(START_SECONDS))
+        os.environ.setdefault("WANDB__SERVICE_WAIT", str(self.patience))
         import wandb
 
         self.run = wandb.init(
@@ -51,7 +50,7 @@ class WandbSink:
             reinit="create_new",
             settings=wandb.Settings(
                 console="off",
-                init_timeout=START_SECONDS,
+                init_timeout=self.patience,
                 finish_timeout=self.patience,
                 finish_timeout_raises=True,
             ),
