@@ -132,7 +132,8 @@ class LimitedSink:
             self.worker.answered = time.monotonic()
         except Exception as error:
             self.error = error
-            warn_once(f"{self.worker.label} failed for a run: {explain(error)}")
+            if self.worker.given_up is None:  # else that has been said
+                warn_once(f"{self.worker.label} failed for a run: {explain(error)}")
             with contextlib.suppress(Exception):
                 self._made.fail(f"the tracker failed: {explain(error)}")
 

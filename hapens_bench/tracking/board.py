@@ -90,6 +90,10 @@ class Board:
             found[run.label] = counts, best
         return found
 
+    def seconds(self) -> float:
+        """Return the time since the sweep began."""
+        return time.monotonic() - self.begun
+
     def seconds_left(self) -> float | None:
         """Estimate the time to the end from the epochs so far, or None before there are any.
 
@@ -99,7 +103,7 @@ class Board:
         if gained <= 0:
             return None
         missing = sum(1 - run.part for run in self.runs.values())
-        return (time.monotonic() - self.begun) * missing / gained
+        return self.seconds() * missing / gained
 
     def summary(self) -> str:
         """Return the counts and the time left in words."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -79,7 +78,7 @@ def picture(board: Board) -> Group:
         total = len(board.runs)
         head = Table.grid(padding=(0, 2))
         bar = ProgressBar(total, sum(run.part for run in board.runs.values()), width=24)
-        passed = spell(time.monotonic() - board.begun)
+        passed = spell(board.seconds())
         head.add_row(bar, Text(f"{board.summary()}, {passed} so far"))
         packs = [
             Text(board.pack_text(pack), no_wrap=True, overflow="ellipsis")

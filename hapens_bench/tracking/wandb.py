@@ -11,7 +11,6 @@ from hapens_bench.config.keys import Key
 from hapens_bench.tracking.sink import RunInfo, curves, results, results_table
 
 Mode = Literal["online", "offline", "disabled"]
-START_SECONDS = 600  # that W&B may take to start, in the background
 TAG_LENGTH = 64  # the most that W&B takes
 
 
@@ -43,7 +42,7 @@ class WandbSink:
     def start(self, run: RunInfo) -> None:
         """Open a W&B run under our run id in the run folder; it replaces one with the same id."""
         os.environ.setdefault("WANDB_SILENT", "true")  # read at import
-        os.environ.setdefault("WANDB__SERVICE_WAIT", str(START_SECONDS))
+        os.environ.setdefault("WANDB__SERVICE_WAIT", str(self.patience))
         import wandb
 
         self.run = wandb.init(
@@ -60,7 +59,7 @@ class WandbSink:
             reinit="create_new",
             settings=wandb.Settings(
                 console="off",
-                init_timeout=START_SECONDS,
+                init_timeout=self.patience,
                 finish_timeout=self.patience,
                 finish_timeout_raises=True,
             ),
