@@ -16,7 +16,7 @@ from hapens_bench.config.paths import shipped_archive
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import planned
 from hapens_bench.runs.archive import Archive, ArchivedRun, archives_below, open_archive
-from hapens_bench.runs.archiving import add, extract, merge
+from hapens_bench.runs.archiving import add, merge, to_folder
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load
 from hapens_bench.runs.lock import RunBusy
@@ -221,7 +221,7 @@ def run_extract(arguments: argparse.Namespace) -> int:
         runs = {name: ArchivedRun(archive, row) for name, row in archive.rows.items()}
         listed = [{**run.read_summary(), "folder": str(run.path)} for run in runs.values()]
         for one in filtered(listed, arguments):
-            extract(runs[one["run_id"]], arguments.runs)
+            to_folder(runs[one["run_id"]], arguments.runs)
             written += 1
     print(f"{written} run folders below {arguments.runs}")
     return 0

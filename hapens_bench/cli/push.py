@@ -11,7 +11,7 @@ from hapens_bench.config.paths import conf_dir
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 from hapens_bench.runs.archive import ArchivedRun, open_run
-from hapens_bench.runs.archiving import extract
+from hapens_bench.runs.archiving import to_folder
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.ledger import load
 from hapens_bench.tracking.options import option_problems
@@ -89,7 +89,7 @@ def run_push(arguments: argparse.Namespace) -> int:
     for folder in folders:
         try:
             if isinstance(folder, ArchivedRun):  # a tracker writes into the run folder
-                folder = extract(folder, arguments.runs)
+                folder = to_folder(folder, arguments.runs)
             new = push(folder, tracker, options, arguments.again)
             counts["pushed" if new else "pushed before"] += 1
         except DamagedRun as error:

@@ -44,18 +44,18 @@ class Job:
     reason: str = ""
     before: bool = False  # done before this command
     floor: Mapping[int, float] = field(default_factory=dict)
+    for_arrays: bool = False  # whether another trial needs the arrays that it leaves
 
     @cached_property
     def folder(self) -> RunFolder:
         """The run folder, runs/<dataset>/<model>/<sampler>/<run_id>.
 
-        Where it is not finished and an archive has the run, the archived run. Trials that leave
-        arrays for others are not archived whole, so they are trained.
+        Where it is not finished and an archive has the run, the archived run: unless the arrays are
+        wanted that the run leaves for others, which are not archived.
         """
         own = run_folder(self.config)
         archives = archive_dir(self.config["archive"])
-        leaves = any(self.config["trainer"][key] for key in ARTEFACTS)
-        if archives is None or leaves or self.config["resume"] == "force":
+        if archives is None or self.for_arrays or self.config["resume"] == "force":
             return own
         found = archived(archives, run_id(self.config))
         return own if found is None or own.state() == "done" else found
@@ -72,7 +72,9 @@ class Job:
         `resume=force` retrains this trial, not its prerequisite.
         """
         needed = component_class(self.config["sampler"]).prerequisite(self.config)
-        return None if needed is None else Job({**needed, "resume": "auto"}, self.overrides)
+        if needed is None:
+            return None
+        return Job({**needed, "resume": "auto"}, self.overrides, for_arrays=True)
 
     def is_done(self) -> bool:
         """Return whether the run is finished, and its files for other trials can be read.
@@ -82,6 +84,8 @@ class Job:
         """
         if lacks_tuned_file(self.config):
             return False
+        if self.archived:
+            return True
         try:
             for key, name in ARTEFACTS.items():
                 if self.config["trainer"][key]:

@@ -160,7 +160,7 @@ def check_max_trials(max_trials: int | None) -> None:
 
 
 def run_single(
-    config: dict[str, Any], overrides: list[str], sweep: Mapping[str, Any] | None
+    config: dict[str, Any], overrides: list[str], sweep: Mapping[str, Any] | None = None
 ) -> float | None:
     """Run one trial and print its result; return what an optimiser may see (`Job.objective`).
 

@@ -239,7 +239,7 @@ def redundant(archive: Archive) -> list[str]:
     return dropped
 
 
-def extract(run: ArchivedRun, runs: Path) -> RunFolder:
+def to_folder(run: ArchivedRun, runs: Path) -> RunFolder:
     """Write a run folder from an archived run; one that exists is left as it is.
 
     It lacks what is not archived: checkpoint, arrays, indicators, quantiles between evaluations.

@@ -70,7 +70,7 @@ class HardnessMeter:
         ratios = negative / positive[..., None]
         measured = {
             "ratio": torch.where(ratios.isfinite(), ratios, torch.nan),
-            "sigmoid": torch.sigmoid(negative - positive[..., None]),
+            "sigmoid": torch.sigmoid((negative - positive[..., None]).double()),
             "percentile": percentile,
         }
         columns = {
@@ -79,11 +79,12 @@ class HardnessMeter:
             "hardness/false_negative_rate": false / n,
             "hardness/percentile": percentile.double().mean((1, 2)),
         }
-        at = torch.tensor(QUANTILES, device=percentile.device)
+        at = torch.tensor(QUANTILES, dtype=torch.float64, device=percentile.device)
         for name, values in measured.items():
-            for q, column in zip(
-                QUANTILES, values.float().flatten(1).nanquantile(at, dim=1), strict=True
-            ):
+            # In double, then rounded: in single precision the last bit of a sigmoid and of an
+            # interpolation depends on the number of trials.
+            quantiles = values.float().double().flatten(1).nanquantile(at, dim=1).float()
+            for q, column in zip(QUANTILES, quantiles, strict=True):
                 columns[f"hardness/{name}_q{round(100 * q)}"] = column
         table = torch.stack([column.double() for column in columns.values()], 1).tolist()
         return [dict(zip(columns, row, strict=True)) for row in table]

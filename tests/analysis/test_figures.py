@@ -81,7 +81,7 @@ def test_an_experiment_is_filtered_too(tmp_path, capsys):
     assert set(pd.read_csv(tmp_path / "ahns_fig5.csv")["sampler"]) == {"rns", "dns"}
     assert main.main(["figure", "ahns_fig5", *folders, "--where", "dataset=phones"]) == 2
     assert (
-        "none of the 4 trials of experiment 'ahns_fig5' has been run; the first: python"
+        "none of the 4 trials of experiment 'ahns_fig5' has been run; the first: hapens train"
         in capsys.readouterr().err
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.runs.archive import ArchivedRun, open_archive, open_run, read_plain
-from hapens_bench.runs.archiving import add, encode, extract, merge
+from hapens_bench.runs.archiving import add, encode, merge, to_folder
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load, users
@@ -248,8 +248,10 @@ def test_an_addition_that_is_cut_short_loses_nothing_and_adds_nothing_twice(
 
 def test_run_folders_come_out_again(runs, archive, tmp_path):
     for row in archive.rows.values():
-        folder = extract(ArchivedRun(archive, row), tmp_path / "runs")
-        assert folder.is_done() and extract(ArchivedRun(archive, row), tmp_path / "runs").is_done()
+        folder = to_folder(ArchivedRun(archive, row), tmp_path / "runs")
+        assert (
+            folder.is_done() and to_folder(ArchivedRun(archive, row), tmp_path / "runs").is_done()
+        )
     assert len(load(tmp_path / "runs").runs) == 5
     added = add(folders(tmp_path / "runs"), tmp_path / "again")
     assert len(added.new) == 5 and files(tmp_path / "again").keys()

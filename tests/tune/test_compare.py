@@ -28,7 +28,7 @@ from hapens_bench.tune import compare
 from tests.runs.archived import TINY
 
 PAGE = conf_dir().parent / "docs" / "compare_your_sampler.md"
-USES_CONF = ("config.compose", "config.paths", "cli.train", "cli.errors", "tune.choose")
+USES_CONF = ("config.compose", "config.paths", "cli.train", "config.mistakes", "tune.choose")
 USES_CONF += ("analysis.tables.baselines",)
 TABLE = f"""
 title: Tiny

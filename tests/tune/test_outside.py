@@ -49,8 +49,7 @@ def test_options_and_words_may_be_mixed(mine, tmp_path, capsys):
     command = ["tune", "ahns", "dataset=planted", "--config-dir", str(mine), "sampler=mine"]
     assert main([*command, "sampler.M=0", f"paths.runs={tmp_path}"]) == 2
     assert "sampler.M is 0" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([*command, "nonsense"])
+    assert main([*command, "nonsense"]) == 2
     assert "unrecognized arguments: " in (error := capsys.readouterr().err) and "nonsense" in error
 
 
