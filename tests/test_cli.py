@@ -24,8 +24,10 @@ TINY = [
 
 def hapens(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "hapens_bench.cli", *arguments]
+    # Another test of this process may have started W&B's service, which a command would use.
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     variables = {
-        **os.environ,
+        **inherited,
         "HAPENS_CACHE": str(folder / "cache"),
         "COLUMNS": "200",
         **environment,
