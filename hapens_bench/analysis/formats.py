@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -69,31 +70,56 @@ def markdown_rows(header: Sequence[str], lines: Sequence[Line]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in cells]
 
 
-def to_latex(title: str, header: Sequence[str], lines: Sequence[Line], n_names: int) -> str:
-    """Return a LaTeX table for booktabs; the first `n_names` columns hold text."""
+def to_latex(
+    name: str, caption: str, header: Sequence[str], lines: Sequence[Line], n_names: int
+) -> str:
+    """Return a LaTeX table for booktabs, labelled tab:<name>; `n_names` columns hold text.
+
+    Where the headers of numbers have two words or more, the first words stand above the last one,
+    once for neighbours that share them.
+    """
     around = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
 
     def show(entry: str | Entry) -> str:
         text, place = (entry.text, entry.place) if isinstance(entry, Entry) else (entry, 0)
         return around[place].format(_tex(text))
 
-    body = [" & ".join(map(show, line)) + r" \\" for line in lines]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
-            rf"\caption{{{_tex(title)}}}",
+            rf"\caption{{{_tex(caption)}}}",
+            rf"\label{{tab:{name}}}",
             rf"\begin{{tabular}}{{{'l' * n_names + 'r' * (len(header) - n_names)}}}",
             r"\toprule",
-            " & ".join(map(show, header)) + r" \\",
+            *_tex_header(header, n_names),
             r"\midrule",
-            *body,
+            *(" & ".join(map(show, line)) + r" \\" for line in lines),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
             "",
         ]
     )
+
+
+def _tex_header(header: Sequence[str], n_names: int) -> list[str]:
+    """Return the lines of a header, in two rows where its last columns have several words."""
+    if not all(" " in text for text in header[n_names:]):
+        return [" & ".join(map(_tex, header)) + r" \\"]
+    above, below = zip(*(text.rsplit(" ", 1) for text in header[n_names:]), strict=True)
+    groups, rules, column = [], [], n_names + 1
+    for text, members in groupby(above):
+        width = len(list(members))
+        groups.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(text)}}}")
+        rules.append(rf"\cmidrule(lr){{{column}-{column + width - 1}}}")
+        column += width
+    names = [_tex(text) for text in header[:n_names]]
+    return [
+        " & ".join([*[""] * n_names, *groups]) + r" \\",
+        "".join(rules),
+        " & ".join([*names, *map(_tex, below)]) + r" \\",
+    ]
 
 
 def print_table(title: str, header: Sequence[str], lines: Sequence[Line]) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from hapens_bench.analysis.formats import print_table
 from hapens_bench.analysis.tables.baselines import find
 from hapens_bench.analysis.tables.comparisons import tests_lines
@@ -23,6 +21,7 @@ from hapens_bench.config.outside import add_config_dir, outside
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import Job
 from hapens_bench.runs.archive import archives_below
+from hapens_bench.tracking.screen import screen
 
 if TYPE_CHECKING:  # a search brings optuna
     from hapens_bench.tune.compare import Contest, Found
@@ -83,9 +82,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     plans = contest.plans(int(arguments.trials) if arguments.trials else None)
     if plans and importlib.util.find_spec("optuna") is None:
         raise UserError("a search needs optuna: pip install 'hapens_bench[tune]'; or --trials 1")
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 110  # of a log file
+    console = screen()
     names = ", ".join(cell.sampler for cell in baselines.cells)
     console.print(
         f"{contest.name} on {words.dataset} against {len(baselines.cells)} archived methods of "

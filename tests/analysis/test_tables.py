@@ -127,6 +127,10 @@ def test_files_and_provenance(by_name, fake_run, tmp_path):
     latex = (tmp_path / "ahns_table2.tex").read_text()
     assert (
         latex.count(r"\\") >= 48
+        and r"\label{tab:ahns_table2}" in latex
+        and r"\multicolumn{3}{c}{NDCG@50}" in latex
+        and r"\cmidrule(lr){6-8}" in latex
+        and "& n & from & paper & ours &" in latex
         and r"\underline{6.00 $\pm$ 0.00 !}" in latex
         and r"test\_peak" in latex
     )

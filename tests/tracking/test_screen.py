@@ -47,5 +47,4 @@ def test_every_console_is_a_literal_one():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Console":
                 makers[path.name] = node.lineno
-    # `hapens compare` has one of its own, whose markup is still on
-    assert set(makers) - {"compare.py"} == {"screen.py"}
+    assert set(makers) == {"screen.py"}

@@ -15,7 +15,7 @@ from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Replicates, Run, standing
 from hapens_bench.analysis.result import Content, write_result
 from hapens_bench.analysis.tables.origin import commits, source
-from hapens_bench.analysis.tables.paper import NOTES, show
+from hapens_bench.analysis.tables.paper import CAPTION, NOTES, show
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 
@@ -141,7 +141,7 @@ def write_crosstab(layout: Layout, runs: Sequence[Run], out: Path, name: str) ->
     contents: dict[str, Content] = {
         ".csv": table.long,
         ".md": to_markdown(title, table.header, table.lines, notes),
-        ".tex": to_latex(title, table.header, table.lines, n_names=1),
+        ".tex": to_latex(name, f"{title}. {CAPTION}", table.header, table.lines, n_names=1),
     }
     write_result(out / name, table.used, contents)
     return table

@@ -39,6 +39,11 @@ COLUMNS = [
 ]
 
 
+CAPTION = (
+    "Percent, mean ± standard deviation over n seeds. Bold: the best of a data set and selection; "
+    "underlined: the second. † (‡): the best beats every other at 5% over seeds (users), "
+    "Holm-corrected. !: the best epoch of a run was its last."
+)
 NOTES = [
     "Percent, mean ± standard deviation over n seeds. `test_peak` is the best epoch on test, "
     "trained on all of train (what some authors' code reports); `valid` is the best epoch on a "
@@ -260,7 +265,7 @@ def write_filled(
     contents: dict[str, Content] = {
         ".csv": table.round(4).to_csv(index=False),
         ".md": to_markdown(definition["title"], header, lines, below),
-        ".tex": to_latex(definition["title"], header, lines, n_names=5),
+        ".tex": to_latex(stem.name, f"{definition['title']}. {CAPTION}", header, lines, n_names=5),
         **(beside or {}),
     }
     if len(tested):
