@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -152,7 +153,10 @@ def on_a_terminal(tmp_path, *overrides, ask=None):
     """
     ours, theirs = pty.openpty()
     words, options = command(tmp_path, *overrides)
-    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, **options)
+    # A shell's background job ignores SIGINT, and so would what it starts.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen(words, **ends, preexec_fn=heed, **options)
     os.close(theirs)
     written, end = "", time.monotonic() + 120
     while time.monotonic() < end:
