@@ -23,6 +23,7 @@ from hapens_bench.launch.job import Job, prepare
 from hapens_bench.launch.sweep import on_devices, train_jobs
 from hapens_bench.launch.swept import mark
 from hapens_bench.runs import ledger
+from hapens_bench.runs.archive import listed
 from hapens_bench.termination import listening
 from hapens_bench.tracking.screen import screen
 
@@ -93,5 +94,4 @@ def _trained(jobs: Sequence[Job]) -> pd.DataFrame:
     if failed:
         raise TrialFailed("; ".join(failed))
     folders = {job.folder.path: job.folder for job in jobs}
-    summaries = [{**folder.read_summary(), "folder": str(path)} for path, folder in folders.items()]
-    return ledger.Ledger(summaries, [], []).frame()
+    return ledger.Ledger([listed(folder) for folder in folders.values()], [], []).frame()

@@ -7,15 +7,9 @@ import pytest
 import hapens_bench as hb
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
+from tests.runs.archived import TINY
 
 NOTEBOOK = conf_dir().parent / "docs" / "compare_samplers.ipynb"
-TINY = (
-    "dataset.users=60",
-    "dataset.items=300",
-    "trainer.batch_size=128",
-    "trainer.epochs=4",
-    "trainer.eval_every=2",
-)
 
 
 @pytest.fixture(autouse=True)

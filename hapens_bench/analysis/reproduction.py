@@ -65,7 +65,7 @@ def retrained(
         runs = Path(folder)
         jobs = []
         for name in picked:
-            config = ArchivedRun(archives[0], rows[name]).read_config()
+            config = rows[name].read_config()
             words = [*overrides(config), f"seed={config['seed']}"]
             full = [*words, f"paths.runs={hydra_value(runs)}", "archive=ignore"]
             jobs.append(Job(compose_config(full), full))

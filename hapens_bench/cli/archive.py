@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hapens_bench.analysis.tables.definition import cells, read_definition
 from hapens_bench.config.paths import shipped_archive
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import planned
-from hapens_bench.runs.archive import Archive, ArchivedRun, archives_below, open_archive
+from hapens_bench.runs.archive import Archive, ArchivedRun, archives_below, open_archive, summaries
 from hapens_bench.runs.archiving import add, merge, to_folder
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.runs.ledger import load
@@ -115,9 +114,9 @@ def filtered(
 
 def describe(archive: Archive) -> str:
     """Return in words how many runs an archive has, and its size."""
-    files = list(archive.path.glob("*.parquet"))
-    size = sum(path.stat().st_size for path in files) / MB
-    return f"{archive.path}: {len(archive.rows)} runs, {len(files)} files, {size:.2f} MB"
+    files = len(list(archive.path.glob("*.parquet")))
+    size = archive.n_bytes / MB
+    return f"{archive.path}: {len(archive.rows)} runs, {files} files, {size:.2f} MB"
 
 
 def opened(name: str) -> list[Archive]:
@@ -140,16 +139,13 @@ def run_list(arguments: argparse.Namespace) -> int:
     for archive in opened(arguments.archive):
         print(describe(archive))
         keys = ("dataset", "model", "protocol", "sampler")
-        counts = Counter(tuple(row.summary[key] for key in keys) for row in archive.rows.values())
-        lines: list[Line] = []
-        for names, n in sorted(counts.items()):
-            own = [
-                row.summary
-                for row in archive.rows.values()
-                if tuple(row.summary[key] for key in keys) == names
-            ]
-            settings = len({one["config_id"] for one in own})
-            lines.append([*names, str(settings), str(n)])
+        settings: dict[tuple[str, ...], list[str]] = {}
+        for row in archive.rows.values():
+            names = tuple(row.summary[key] for key in keys)
+            settings.setdefault(names, []).append(row.summary["config_id"])
+        lines: list[Line] = [
+            [*names, str(len(set(own))), str(len(own))] for names, own in sorted(settings.items())
+        ]
         print_table("", [*keys, "settings", "runs"], lines)
     return 0
 
@@ -157,8 +153,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     """Print the archived runs with their origin."""
     for archive in opened(arguments.archive):
-        runs: list[Any] = [ArchivedRun(archive, row) for row in archive.rows.values()]
-        listed = [{**run.read_summary(), "folder": str(run.path)} for run in runs]
+        listed = summaries([archive])
         if arguments.where:
             passing = narrow(finished(listed), parse_where(arguments.where))
             listed = [dict(run.summary) for run in passing]
@@ -218,10 +213,8 @@ def run_extract(arguments: argparse.Namespace) -> int:
     """Write run folders."""
     written = 0
     for archive in opened(arguments.archive):
-        runs = {name: ArchivedRun(archive, row) for name, row in archive.rows.items()}
-        listed = [{**run.read_summary(), "folder": str(run.path)} for run in runs.values()]
-        for one in filtered(listed, arguments):
-            to_folder(runs[one["run_id"]], arguments.runs)
+        for one in filtered(summaries([archive]), arguments):
+            to_folder(ArchivedRun(archive, archive.rows[one["run_id"]]), arguments.runs)
             written += 1
     print(f"{written} run folders below {arguments.runs}")
     return 0

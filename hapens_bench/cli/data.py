@@ -14,7 +14,7 @@ from rich.table import Table
 from hapens_bench.analysis.formats import write_frame
 from hapens_bench.cli.add_data import add_add_arguments, run_add
 from hapens_bench.config.compose import compose_choice, compose_config
-from hapens_bench.config.outside import outside
+from hapens_bench.config.outside import WORD, outside
 from hapens_bench.config.own_files import digest, files_of, is_own
 from hapens_bench.config.paths import conf_dir, user_conf_dir
 from hapens_bench.data.interactions import Split
@@ -86,7 +86,7 @@ def read(name: str, folder: Path | None = None, overrides: Sequence[str] = ()) -
         UserError: when no data set has that name.
     """
     beside, known = outside(overrides, folder)[0], names(folder)
-    if not outside(overrides, None)[0].entries and name not in known:
+    if name not in known and not any(word.startswith(WORD) for word in overrides):
         raise UserError(
             f"there is no data set {name!r}; choose one of {', '.join(known)}"
             + did_you_mean(name, known)

@@ -178,6 +178,10 @@ def _refuse(bad: pa.Array, reason: str) -> None:
         raise BadValue(first, reason)
 
 
+# What pyarrow raises for a value that a cast cannot take.
+UNFIT = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError)
+
+
 def _cast(column: pa.Array, kind: pa.DataType, reason: str) -> NDArray:
     return _checked_cast(column, kind, reason).to_numpy(zero_copy_only=False)
 
@@ -185,7 +189,7 @@ def _cast(column: pa.Array, kind: pa.DataType, reason: str) -> NDArray:
 def _checked_cast(column: pa.Array, kind: pa.DataType, reason: str) -> pa.Array:
     try:
         return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+    except UNFIT:
         first = first_bad(column, lambda part: part.cast(kind))
         raise BadValue(first, reason) from None
 
@@ -198,6 +202,6 @@ def first_bad(column: pa.Array, attempt: Callable[[pa.Array], object]) -> int:
         try:
             attempt(column[begin : begin + half])
             begin, size = begin + half, size - half
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        except UNFIT:
             size = half
     return begin

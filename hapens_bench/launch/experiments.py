@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,16 +92,7 @@ def planned(
     for combination, params in zip(points, every, strict=True):
         if any(params[key] not in names for key, names in wanted.items()):
             continue
-        tries: list[list[str]] = [[]]
-        if "own" in sweeper:
-            space = space_of(sweeper["own"], params["sampler"])
-            tries = settings(
-                sweeper.get("shared", {}),
-                space,
-                n_trials or sweeper["n_trials"],
-                sweeper.get("seed", 0),
-            )
-        for trial, setting in enumerate(tries):
+        for trial, setting in enumerate(tries(sweeper, params, n_trials)):
             full = [f"experiment={name}", *combination, *setting]
             folders = [
                 f"paths.runs={hydra_value(runs)}",
@@ -110,6 +101,21 @@ def planned(
             job = composed_job(full, composed, folders)
             trials.append(Planned(params, trial, setting, job))
     return trials
+
+
+def tries(
+    sweeper: Mapping[str, Any], params: Mapping[str, str], n_trials: int | None
+) -> list[list[str]]:
+    """Return the settings of one combination: of its sampler's budget, or none but itself.
+
+    Raises:
+        UserError: when the sampler has no space, or it cannot be read.
+    """
+    if "own" not in sweeper:
+        return [[]]
+    space = space_of(sweeper["own"], params["sampler"])
+    n = sweeper["n_trials"] if n_trials is None else n_trials
+    return settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
 
 
 def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
@@ -125,22 +131,18 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
         raise UserError(f"{' '.join(typed)} cannot be parsed: {error}") from None
     chosen = {override.key_or_group: override.value() for override in overrides}
     sweeper = read_sweeper(str(chosen["experiment"])) if "experiment" in chosen else {}
-    params = [f"{key}={value}" for key, value in sweeper.get("params", {}).items()]
+    n_trials = str(chosen.get("hydra.sweeper.n_trials", ""))
+    swept = [f"{key}={value}" for key, value in sweeper.get("params", {}).items()]
     own = [
         text
         for text, override in zip(typed, overrides, strict=True)
         if not override.key_or_group.startswith("hydra")
     ]
-    parsed = OverridesParser.create().parse_overrides([*params, *own])
+    parsed = OverridesParser.create().parse_overrides([*swept, *own])
     composed, jobs = once_for_each_choice(unresolved), []
     for point in combinations(parsed):
-        tries: list[list[str]] = [[]]
-        if "own" in sweeper:
-            sampler = dict(override.split("=", 1) for override in point)["sampler"]
-            n = int(str(chosen.get("hydra.sweeper.n_trials", sweeper["n_trials"])))
-            space = space_of(sweeper["own"], sampler)
-            tries = settings(sweeper.get("shared", {}), space, n, sweeper.get("seed", 0))
-        for setting in tries:
+        params = dict(override.split("=", 1) for override in point)
+        for setting in tries(sweeper, params, int(n_trials) if n_trials else None):
             full = [*point, *setting, *beside.overrides]
             jobs.append(composed_job(full, composed, places))
     return jobs

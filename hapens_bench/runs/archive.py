@@ -53,6 +53,14 @@ class Row:
     users: str
     part: str
 
+    def read_config(self) -> dict[str, Any]:
+        """Return the resolved config.
+
+        Raises:
+            DamagedRun: when it cannot be read.
+        """
+        return parse_config(SECTION.split(self.config))
+
     @cached_property
     def results(self) -> str:
         """What must be equal in two rows of one run: each selection's report, as text."""
@@ -103,6 +111,11 @@ class Archive:
                 self.skipped.append(f"{path}, row {place}: {error}")
                 continue
             yield row
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of its files."""
+        return sum(path.stat().st_size for path in self.path.glob("*.parquet"))
 
     @lru_cache(maxsize=8)  # noqa: B019 - an archive lives as long as the process
     def _by_run(self, kind: str, part: str) -> dict[str, pd.DataFrame]:
@@ -179,7 +192,7 @@ def check_row(row: Row) -> None:
     Raises:
         DamagedRun: naming what is wrong.
     """
-    config = parse_config(SECTION.split(row.config))
+    config = row.read_config()
     if run_id(config) != row.run_id:
         raise DamagedRun(f"its config is not that of run {row.run_id}")
     check_summary(row.summary)
@@ -260,14 +273,22 @@ def open_run(folder: str | Path) -> RunFolder:
     return RunFolder(path)
 
 
-def summaries(archives: Sequence[Archive]) -> list[dict[str, Any]]:
-    """Return the summaries of all archived runs, a run once.
+def listed(run: RunFolder) -> dict[str, Any]:
+    """Return a finished run's summary as a ledger lists it.
 
-    Each has its `folder`, as of a run folder, and the name of its `archive`.
+    It has the run's `folder`, and the name of its `archive` if it is in one.
+
+    Raises:
+        DamagedRun: when it cannot be read.
     """
+    origin = {"archive": run.archive.path.name} if isinstance(run, ArchivedRun) else {}
+    return {**run.read_summary(), "folder": str(run.path), **origin}
+
+
+def summaries(archives: Sequence[Archive]) -> list[dict[str, Any]]:
+    """Return all archived runs as a ledger lists them, a run once."""
     kept: dict[str, dict[str, Any]] = {}
     for archive in archives:
         for name, row in archive.rows.items():
-            place = {"folder": str(archive.path / name), "archive": archive.path.name}
-            kept.setdefault(name, row.summary | place)
+            kept.setdefault(name, listed(ArchivedRun(archive, row)))
     return list(kept.values())

@@ -24,6 +24,7 @@ from hapens_bench.launch.experiments import read_sweeper
 from hapens_bench.launch.job import Config, Job, load_split, prepare
 from hapens_bench.launch.results import show_failures
 from hapens_bench.launch.sweep import on_devices, train_jobs
+from hapens_bench.runs.archive import listed
 from hapens_bench.termination import listening
 from hapens_bench.tune.choose import best, changed
 from hapens_bench.tune.plan import Plan, check_plan, make_study
@@ -188,11 +189,7 @@ class Contest:
 
     def cell(self, jobs: Sequence[Job]) -> Cell:
         """Return the row's cell of the table, from finished jobs."""
-        runs: list[Run] = []
-        for job in jobs:
-            path = job.folder.path
-            origin = {"archive": path.parent.name} if job.archived else {}
-            runs.append({**job.folder.read_summary(), "folder": str(path), **origin})
+        runs: list[Run] = [listed(job.folder) for job in jobs]
         overrides = [word for word in jobs[0].overrides if not word.startswith("seed=")]
         identity = config_id(jobs[0].config)
         return Cell(

@@ -100,17 +100,21 @@ def steps(args: argparse.Namespace, threads: int) -> Iterator[Row]:
         name: Ours(split, [f"model={name.split()[0]}", *more]) for name, more in models.items()
     }
     every["lightgcn, plain torch"] = Ours(split, ["model=lightgcn"], engine="reference")
-    for workload in every.values():
-        workload.steps(2)
-    taken = interleaved(
-        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
-    )
+    taken = two_steps(every, args.rounds, warm_up=2)
     for way, seconds in taken.items():
         yield row("step, rns", threads, way, seconds, taken["mf"])
     yield row(
         "epoch, rns", threads, "lightgcn", taken["lightgcn"] * every["lightgcn"].loop.n_steps, None
     )
     yield from bound(split, threads, taken["lightgcn"], args.rounds)
+
+
+def two_steps(every: dict[str, Ours], rounds: int, warm_up: int) -> dict[str, float]:
+    """Time two steps of each workload in turn, after some to warm up."""
+    for workload in every.values():
+        workload.steps(warm_up)
+    ways = {name: lambda o=workload: o.steps(2) for name, workload in every.items()}
+    return interleaved(ways, rounds)
 
 
 def bound(split: Split, threads: int, step: float, rounds: int) -> Iterator[Row]:
@@ -132,11 +136,7 @@ def packs(args: argparse.Namespace, threads: int) -> Iterator[Row]:
     """Time a step of a pack of T against a step of one: how many single runs the pack costs."""
     split = real(args.dataset)
     every = {f"a pack of {T}": Ours(split, ["model=lightgcn"], T=T) for T in (1, *args.packs)}
-    for workload in every.values():
-        workload.steps(1)
-    taken = interleaved(
-        {name: lambda o=workload: o.steps(2) for name, workload in every.items()}, args.rounds
-    )
+    taken = two_steps(every, args.rounds, warm_up=1)
     for way, seconds in taken.items():
         yield row("step of a pack, rns", threads, way, seconds, taken["a pack of 1"])
 

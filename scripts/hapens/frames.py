@@ -12,6 +12,7 @@ from hapens_bench.analysis.statistics import holm
 from hapens_bench.analysis.tables.activity import deciles
 from hapens_bench.data.noise import noisy_users
 from hapens_bench.launch.job import Job, load_split
+from hapens_bench.runs.archive import listed
 
 SELECTION = "valid_refit"
 RESAMPLES = 2000  # of the users, for intervals
@@ -105,9 +106,7 @@ def compared(jobs: list[Job], key: str) -> pd.DataFrame:
     for dataset, here in by_dataset(jobs).items():
         metric = here[0].config["protocol"]["monitor"]
         settings = {
-            name: Replicates(
-                [job.folder.read_summary() | {"folder": str(job.folder.path)} for job in group]
-            )
+            name: Replicates([listed(job.folder) for job in group])
             for name, group in split_by(here, lambda job: str(job.config["sampler"][key])).items()
         }
         base = next(iter(settings))

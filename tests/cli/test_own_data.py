@@ -9,28 +9,15 @@ import pytest
 
 from hapens_bench.cli import data, main
 from tests.conftest import once
+from tests.ratings import ratings
 from tests.test_cli import hapens as typed
 
 SMALL = ["debug=fast", "trainer.batch_size=256", "trainer.best_model=true"]
 
 
-def ratings():
-    """200 readers with odd names, 150 books, several ratings of a few pairs."""
-    generator = np.random.default_rng(0)
-    user, item = generator.integers(0, 200, 4000), generator.geometric(0.03, 4000) % 150
-    return pd.DataFrame(
-        {
-            "reader": [f"reader {u}" for u in user],
-            "book": [f"b,{i}" for i in item],
-            "stars": generator.integers(1, 6, 4000),
-            "when": 893286638 + generator.integers(0, 10**7, 4000),
-        }
-    )
-
-
 def files(folder):
     """Write the same log in four formats; return the options that each needs."""
-    frame = ratings()
+    frame = ratings(["reader", "book", "stars", "when"], "reader ", "b,")
     names = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
     named = {"columns.user=reader", "columns.item=book"}
     frame.to_csv(folder / "ratings.csv", index=False)
@@ -146,7 +133,7 @@ def test_from_a_file_to_a_table_in_two_commands(tmp_path, name):
     assert exported.returncode == 0, exported.stderr
     with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:
         vectors = dict(arrays)
-    frame = ratings()
+    frame = ratings(["reader", "book", "stars", "when"], "reader ", "b,")
     assert set(vectors["user_ids"]) == set(frame["reader"])
     assert set(vectors["item_ids"]) == set(frame["book"])
     assert typed(tmp_path, "export", run, "--out", "v.parquet").returncode == 0

@@ -5,32 +5,21 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from hapens_bench.config.paths import conf_dir
+from tests.ratings import ratings
 
 PAGE = conf_dir().parent / "docs" / "guide" / "own_data.md"
 START = 'set -e; hapens() { "$PYTHON" -m hapens_bench.cli "$@"; }\n'
 
 
-def log():
-    generator = np.random.default_rng(0)
-    user, item = generator.integers(0, 200, 4000), generator.geometric(0.03, 4000) % 150
-    return pd.DataFrame(
-        {
-            "user_id": [f"u{u}" for u in user],
-            "item_id": [f"b {i}" for i in item],
-            "rating": generator.integers(1, 6, 4000),
-            "timestamp": 893286638 + generator.integers(0, 10**7, 4000),
-        }
-    )
-
-
 @pytest.mark.skipif(not PAGE.exists(), reason="a wheel has no docs")
 def test_the_commands_of_the_page_run(tmp_path):
-    log().to_csv(tmp_path / "ratings.csv", index=False)
+    names = ["user_id", "item_id", "rating", "timestamp"]
+    log = ratings(names, "u", "b ")
+    log.to_csv(tmp_path / "ratings.csv", index=False)
     environment = {
         **os.environ,
         "PYTHON": sys.executable,
@@ -51,4 +40,4 @@ def test_the_commands_of_the_page_run(tmp_path):
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     best = pd.read_csv(tmp_path / "best.csv")
-    assert set(best["user"]) == set(log()["user_id"]) and set(best["item"]) <= set(log()["item_id"])
+    assert set(best["user"]) == set(log["user_id"]) and set(best["item"]) <= set(log["item_id"])
