@@ -9,7 +9,7 @@ out=$(realpath "$2")
 cd "$(dirname "$0")/../.."
 device=${DEVICE:-cuda} small=${SMALL:-}
 place=${PLACE:-$(mktemp -d)}  # for files that need not come back
-case $call in 1) limit=420 ;; 2) limit=570 ;; *) echo "the call is 1 or 2" >&2; exit 2 ;; esac
+case $call in 1) limit=330 ;; 2) limit=${LIMIT:-450} ;; *) echo "the call is 1 or 2" >&2; exit 2 ;; esac
 exec > >(tee -a "$out/check$call.log") 2>&1
 
 python3=${PYTHON:-python3}
@@ -59,20 +59,24 @@ export out
 
 first_call() {
     step versions 20 bash -c '"$python3" scripts/gpu/versions.py; nvidia-smi || true'
-    step agree 100 "$python3" scripts/gpu/agree.py --device "$device" || {
+    step agree 90 "$python3" scripts/gpu/agree.py --device "$device" || {
         [ $? = 124 ] || { echo "the four ways disagree: nothing else is worth measuring"; exit 1; }
     }
     local tests=("$python3" -m pytest -v -m gpu tests/gpu/test_training.py)
+    local profile=("$python3" scripts/gpu/kernel_times.py --device "$device")
+    profile+=(--out "$out/profile.txt")
     if [ -n "$small" ]; then
         step samplers 100 "${tests[@]}" -n 2 -k "ahns or gdns or lightgcn-ssm"
         step ranking 40 "$python3" -m pytest -m gpu tests/gpu/test_ranking.py
+        step profile 60 "${profile[@]}" --steps 3
         step trials 60 bash -c \
             'bench --only trials --pack-datasets planted --pack-sizes 1 2 --rounds 1'
     else
-        step samplers 160 "${tests[@]}" -n 4
+        step samplers 150 "${tests[@]}" -n 8
         step ranking 30 "$python3" -m pytest -m gpu tests/gpu/test_ranking.py
-        step trials 130 bash -c \
-            'bench --only trials --pack-datasets tools --pack-sizes 1 8 32 128 --rounds 2'
+        step profile 60 "${profile[@]}"
+        step trials 100 bash -c \
+            'bench --only trials --pack-datasets tools --pack-sizes 1 8 32 128 --rounds 1'
     fi
 }
 
@@ -80,25 +84,19 @@ second_call() {
     (while sleep 10; do keep_runs; done) &
     keeper=$!
     trap 'kill $keeper 2> /dev/null; keep_runs' EXIT
-    local profile=("$python3" scripts/gpu/kernel_times.py --device "$device")
-    profile+=(--out "$out/profile.txt")
     if [ -n "$small" ]; then
-        step grid 60 bash scripts/gpu/grid.sh
         export tiny="trainer.epochs=1 model.D=8 trainer.batch_size=65536"
-        step gowalla 30 bash -c 'train experiment=lightgcn_gowalla $tiny'
-        step tmall 60 bash -c \
-            'train experiment=sdns_table2 dataset=tmall sampler=rns,sdns "seed=range(1)" $tiny'
+        step tune 60 bash -c \
+            'train experiment=tune_sdns dataset=tmall sampler=rns,sdns hydra.sweeper.n_trials=2 $tiny'
+        step grid 60 bash scripts/gpu/grid.sh
         step bench 60 bash -c 'bench --only packed_evaluation precision --datasets tools --rounds 1'
-        step profile 40 "${profile[@]}" --steps 3
         return
     fi
-    step grid 200 bash scripts/gpu/grid.sh
-    step gowalla 90 bash -c 'train experiment=lightgcn_gowalla trainer.eval_every=10'
-    step tmall 110 bash -c \
-        'train experiment=sdns_table2 dataset=tmall "seed=range(1)" trainer.checkpoint_seconds=0'
+    step tune 270 bash -c \
+        'train experiment=tune_sdns dataset=tmall sampler=sdns,dns,mixgcf,rns,irgan,advir'
+    step grid 100 bash scripts/gpu/grid.sh
     step bench 70 bash -c \
-        'bench --only growth memory packed_evaluation precision --datasets tools --rounds 2'
-    step profile 60 "${profile[@]}"
+        'bench --only growth memory packed_evaluation precision --datasets tools --rounds 1'
 }
 
 if [ "$call" = 1 ]; then first_call; else second_call; fi

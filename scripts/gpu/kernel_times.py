@@ -1,4 +1,4 @@
-"""Profile captured steps of AHNS on MF and of RNS on LightGCN: kernels by time, bytes a second.
+"""Profile captured steps of AHNS on MF, of SDNS and of RNS on LightGCN: kernels by time, bytes a second.
 
 python scripts/gpu/kernel_times.py --out profile.txt [--device cuda] [--steps 50]
 """
@@ -17,13 +17,19 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from machine import ceilings
-from workload import Ours, real
+from workload import Ours
 
+from hapens_bench.config.compose import compose_config
 from hapens_bench.launch.devices import activate, pick_device
+from hapens_bench.launch.job import load_split
 
 CASES = {
-    "AHNS, M = 32, MF, T = 32, Tools": ("tools", ["sampler=ahns", "sampler.M=32"], 32),
-    "RNS, LightGCN, T = 1, Gowalla": ("gowalla", ["model=lightgcn", "sampler=rns"], 1),
+    "AHNS, M = 32, MF, T = 32, Tools": (["dataset=tools", "sampler=ahns", "sampler.M=32"], 32),
+    "SDNS, M = 16, LightGCN, T = 4, Tmall": (
+        ["dataset=tmall", "protocol=sdns", "model=lightgcn", "sampler=sdns"],
+        4,
+    ),
+    "RNS, LightGCN, T = 1, Gowalla": (["dataset=gowalla", "model=lightgcn", "sampler=rns"], 1),
 }
 
 
@@ -45,8 +51,8 @@ def main() -> None:
             print(text, file=out, flush=True)
 
         streaming = ceilings(args.device)["streaming GB/s"]
-        for name, (dataset, overrides, T) in CASES.items():
-            split = real(dataset)
+        for name, (overrides, T) in CASES.items():
+            split = load_split(compose_config(overrides))
             ours = Ours(split, overrides, T=T if args.device == "cuda" else 1, device=args.device)
             ours.steps(3)
             seconds = ours.steps(args.steps)
@@ -60,7 +66,7 @@ def main() -> None:
             with profile(activities=kinds) as profiled:
                 ours.steps(args.steps)
             report(
-                profiled.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=80)
+                profiled.key_averages().table(sort_by=order, row_limit=9, max_name_column_width=80)
             )
 
 
