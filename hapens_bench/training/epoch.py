@@ -115,12 +115,17 @@ class EpochLoop:
 
     def _capture(self) -> torch.cuda.CUDAGraph | None:
         """Record a step, or note why that fails. The steps that compile and test it are undone."""
-        arange, device = torch.arange(self.B, device=self.k.device), self.k.device
-        before = self.pack.snapshot()
+        device, before = self.k.device, self.pack.snapshot()
+
+        def step(at: Tensor | int) -> None:
+            # The places are made in the step: a replay reads memory, and a tensor from outside
+            # that nothing else holds would be gone by then.
+            self.step(at + torch.arange(self.B, device=device))
+
         try:
-            warm_up(lambda: self.step(arange), device)
+            warm_up(lambda: step(0), device)
             self.k.zero_()
-            graph = record(lambda: self.step(self.k * self.B + arange), device)
+            graph = record(lambda: step(self.k * self.B), device)
             check_replay(graph, self.k)
             return graph
         except CaptureFailed as error:
