@@ -59,8 +59,10 @@ def provenance(used: Sequence[Mapping[str, Any]], files: Sequence[str]) -> str:
 def git_sha() -> str:
     """Return the commit of the checkout, with `-dirty` for changes, or the package's version.
 
-    Where there is no history, HAPENS_COMMIT may name the commit.
+    HAPENS_COMMIT names the commit of code that was copied somewhere without its history.
     """
+    if named := os.environ.get("HAPENS_COMMIT"):
+        return named
     home = Path(hapens_bench.__file__).parent.parent
     try:
         call = [
@@ -75,7 +77,7 @@ def git_sha() -> str:
         ]
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("HAPENS_COMMIT") or f"version {hapens_bench.__version__}"
+        return f"version {hapens_bench.__version__}"
 
 
 def versions() -> dict[str, str]:

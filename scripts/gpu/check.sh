@@ -9,7 +9,7 @@ out=$(realpath "$2")
 cd "$(dirname "$0")/../.."
 device=${DEVICE:-cuda} small=${SMALL:-}
 place=${PLACE:-$(mktemp -d)}  # for files that need not come back
-case $call in 1) limit=330 ;; 2) limit=${LIMIT:-450} ;; *) echo "the call is 1 or 2" >&2; exit 2 ;; esac
+case $call in 1) limit=${LIMIT:-330} ;; 2) limit=${LIMIT:-450} ;; *) echo "the call is 1 or 2" >&2; exit 2 ;; esac
 exec > >(tee -a "$out/check$call.log") 2>&1
 
 python3=${PYTHON:-python3}

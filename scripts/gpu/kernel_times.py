@@ -1,4 +1,6 @@
-"""Profile captured steps of AHNS on MF, of SDNS and of RNS on LightGCN: kernels by time, bytes a second.
+"""Profile captured steps: AHNS on MF, SDNS and RNS on LightGCN.
+
+Prints kernels by time, and bytes a second.
 
 python scripts/gpu/kernel_times.py --out profile.txt [--device cuda] [--steps 50]
 """

@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hapens_bench.kernels import Engine
 from hapens_bench.training import epoch, pack, stage
-from tests.training.emulated_tensor import DEVICE, Recording, dispatch, storages, tensors_of
+from tests.training.emulated_tensor import (
+    DEVICE,
+    Recording,
+    Violation,
+    dispatch,
+    storages,
+    tensors_of,
+)
 
 COMPILING = (
     "hapens_bench.models.base",
@@ -24,13 +32,43 @@ COMPILING = (
 class Tape:
     """A recorded step, replayed into the memory that it first wrote.
 
-    Calls in place are repeated; fresh results are copied to where they first were.
+    Calls in place are repeated; fresh results are copied to where they first were. As in a CUDA
+    graph, memory that the step only reads belongs to others: a replay after it was freed is an
+    error.
     """
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.borrowed: dict[int, list[torch.Tensor]] = {}  # by address: the tape's own aliases
+
+    def let_go(self) -> None:
+        """Hold what the step only read by aliases, which can be counted."""
+        own: set[int] = set()
+
+        def alias(x: Any) -> Any:
+            if not isinstance(x, torch.Tensor) or x.layout != torch.strided or not x.numel():
+                return x
+            address = x.untyped_storage().data_ptr()
+            if address in own:
+                return x
+            aliases = self.borrowed.setdefault(address, [])
+            aliases.append(x.detach())
+            return aliases[-1]
+
+        with torch._C._DisableTorchDispatch():
+            for k, (func, args, kwargs, out) in enumerate(self.calls):
+                own |= storages(out) - storages((args, kwargs))
+                self.calls[k] = (func, *pytree.tree_map(alias, (args, kwargs)), out)
+
+    def check_borrowed(self) -> None:
+        """Raise where nothing but the tape holds memory that a replay would read."""
+        for aliases in self.borrowed.values():
+            if holders(aliases[0]) == holders(torch.zeros(1)) + len(aliases) - 1:
+                shape = list(aliases[0].shape)
+                raise Violation(f"a replay reads a tensor {shape} that was freed after recording")
 
     def replay(self) -> None:
+        self.check_borrowed()
         with torch.no_grad(), torch._C._DisableTorchDispatch():
             for func, args, kwargs, out in self.calls:
                 writes = any(
@@ -51,6 +89,11 @@ class Tape:
                     old.copy_(new)
 
 
+def holders(x: torch.Tensor) -> int:
+    """Count the tensors on x's memory, up to a constant."""
+    return int(torch._C._storage_Use_Count(x.untyped_storage()._cdata))
+
+
 class Mode(TorchDispatchMode):
     """Also dispatches calls without a tensor of the device: those that create one."""
 
@@ -69,6 +112,7 @@ def record(step: Callable[[], None], device: torch.device) -> Tape:
         step()
     finally:
         Recording.tape = None
+    tape.let_go()
     return tape
 
 

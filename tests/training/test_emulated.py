@@ -162,3 +162,15 @@ def test_the_emulated_device_catches_what_cuda_refuses():
         n = 100  # the recording has baked in 2: a replay does not see this
         tape.replay()
         assert (float(counter), float(total)) == (2, 6)
+
+
+def test_a_tensor_that_only_the_recording_reads_is_found():
+    """Seen on a GPU: the places of a batch, made outside the step, were freed before a replay."""
+    total = OnDevice(torch.zeros(3))
+    outside = [OnDevice(torch.arange(3.0))]
+    with installed():
+        tape = record(lambda: total.add_(outside[0]), DEVICE)
+        tape.replay()
+        outside.clear()
+        with pytest.raises(Violation, match=r"reads a tensor \[3\] that was freed"):
+            tape.replay()
