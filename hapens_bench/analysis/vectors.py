@@ -15,6 +15,7 @@ from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.data.interactions import Ids, Split
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
+from hapens_bench.models.fitted import is_fitted
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
 
@@ -43,6 +44,10 @@ def read_vectors(run: Mapping[str, Any], cache: Path, mirror: Path | None) -> Ve
     folder = RunFolder(Path(run["folder"]))
     try:
         config = folder.read_config()
+        if is_fitted(config):
+            raise UserError(
+                f"run {run['run_id']} is of model={config['model']['name']}, which keeps no vectors"
+            )
         if not config["trainer"].get("best_model"):
             raise UserError(
                 f"run {run['run_id']} kept no vectors; train it with trainer.best_model=true: "

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
-from hapens_bench.evaluation.ranking import PerUser, Ranking, results_by_trial
+from hapens_bench.evaluation.ranking import (
+    CPU_CHUNK,
+    PerUser,
+    Ranking,
+    Scores,
+    results_by_trial,
+)
 from hapens_bench.kernels import Engine
 from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Encoded
@@ -53,11 +59,7 @@ class CandidateRanking:
         Shape:
             user_vectors: [T, U, D]; item_vectors: [T, I, D] -> T results.
         """
-        hits = self._hits(Encoded(user_vectors, item_vectors, self.engine))
-        return results_by_trial(hits, self.users, torch.ones_like(self.users), self.metrics)
-
-    def _hits(self, encoded: Encoded) -> Tensor:
-        """Return the target's place in the top K: [T, n, K] bool."""
+        encoded = Encoded(user_vectors, item_vectors, self.engine)
         T, n = len(encoded.items), len(self.users)
         hits = torch.zeros(T, n, self.K, dtype=torch.bool, device=self.users.device)
         chunk = max(1, int(self.memory / (4 * T * self.lists.shape[1] * encoded.items.shape[2])))
@@ -66,14 +68,35 @@ class CandidateRanking:
                 x[begin : begin + chunk].expand(T, -1, *x.shape[1:])
                 for x in (self.users, self.lists)
             )
-            scores = encoded.score(users, lists)
-            scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
-            target, others = scores[..., :1], scores[..., 1:]
-            rank = (others > target).sum(-1)
-            hit = (rank < self.K) & (target[..., 0] > float("-inf")) & (others != target).any(-1)
-            trials, rows = hit.nonzero(as_tuple=True)
-            hits[trials, begin + rows, rank[trials, rows]] = True
-        return hits
+            self._mark(encoded.score(users, lists), begin, hits)
+        return self._results(hits)
+
+    @torch.no_grad()
+    def evaluate_scores(self, scores: Scores) -> PerUser:
+        """Return the result of one trial; all items are scored, for a block of users at a time."""
+        n = len(self.users)
+        hits = torch.zeros(1, n, self.K, dtype=torch.bool, device=self.users.device)
+        for begin in range(0, n, CPU_CHUNK):
+            some = slice(begin, begin + CPU_CHUNK)
+            self._mark(scores(self.users[some]).gather(1, self.lists[some])[None], begin, hits)
+        (result,) = self._results(hits)
+        return result
+
+    def _mark(self, scores: Tensor, begin: int, hits: Tensor) -> None:
+        """Set the hits of a block of users: the target's place, where it is in the top K.
+
+        Shape:
+            scores: [T, n, 1 + C], the target's first; hits: [T, users, K] bool.
+        """
+        scores = scores.nan_to_num(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
+        target, others = scores[..., :1], scores[..., 1:]
+        rank = (others > target).sum(-1)
+        hit = (rank < self.K) & (target[..., 0] > float("-inf")) & (others != target).any(-1)
+        trials, rows = hit.nonzero(as_tuple=True)
+        hits[trials, begin + rows, rank[trials, rows]] = True
+
+    def _results(self, hits: Tensor) -> list[PerUser]:
+        return results_by_trial(hits, self.users, torch.ones_like(self.users), self.metrics)
 
 
 class WithFullRanking:
@@ -87,12 +110,18 @@ class WithFullRanking:
         both = (
             ranking.evaluate(user_vectors, item_vectors) for ranking in (self.ranking, self.full)
         )
-        return [
-            PerUser(
-                result.users,
-                result.values | {f"{FULL}{name}": value for name, value in full.values.items()},
-                result.n_relevant,
-                {**result.hits, FULL: full.hits[""]},
-            )
-            for result, full in zip(*both, strict=True)
-        ]
+        return [_together(result, full) for result, full in zip(*both, strict=True)]
+
+    def evaluate_scores(self, scores: Scores) -> PerUser:
+        """Return the result of one trial; see `Ranking`."""
+        return _together(self.ranking.evaluate_scores(scores), self.full.evaluate_scores(scores))
+
+
+def _together(result: PerUser, full: PerUser) -> PerUser:
+    """Add a full ranking's metrics to a result, named `full/...`."""
+    return PerUser(
+        result.users,
+        result.values | {f"{FULL}{name}": value for name, value in full.values.items()},
+        result.n_relevant,
+        {**result.hits, FULL: full.hits[""]},
+    )

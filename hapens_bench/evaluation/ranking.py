@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from hapens_bench.termination import check
 
 MIN_CHUNK = 16  # matrix products of very few rows take another code path with other rounding
 CPU_CHUNK = 256  # rows that are still in the cache when they are ranked; best of 128 .. 4096
+Scores = Callable[[Tensor], Tensor]  # of users over all items: [n] int64 -> [n, I], overwritten
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,13 @@ class PerUser:
 
 
 class Ranking(Protocol):
-    """Evaluates user and item vectors on the targets it holds."""
+    """Evaluates user and item vectors, or any scores, on the targets it holds."""
 
     def evaluate(self, user_vectors: Tensor, item_vectors: Tensor) -> list[PerUser]:
         """Return the results of each trial: [T, U, D], [T, I, D] -> T results."""
+
+    def evaluate_scores(self, scores: Scores) -> PerUser:
+        """Return the result of a trial that has scores instead of vectors."""
 
 
 class FullRanking:
@@ -120,6 +124,22 @@ class FullRanking:
             results += self._rank(user_vectors[some], item_vectors[some])
         return results
 
+    @torch.no_grad()
+    def evaluate_scores(self, scores: Scores) -> PerUser:
+        """Return the result of one trial.
+
+        Raises:
+            Terminated: between blocks of users, when termination was requested.
+        """
+        n_users = len(self.users)
+        hits = torch.zeros(1, n_users, self.K, dtype=torch.bool, device=self.users.device)
+        for begin in range(0, n_users, self.rows):
+            check()
+            end = min(begin + self.rows, n_users)
+            self._mark(scores(self.users[begin:end])[None], begin, end, hits)
+        (result,) = results_by_trial(hits, self.users, self.n_relevant, self.metrics)
+        return result
+
     def _rank(self, user_tables: Tensor, item_tables: Tensor) -> list[PerUser]:
         """Return the results of trials that are ranked together: one product per block of users."""
         T, n_users = len(user_tables), len(self.users)
@@ -137,12 +157,20 @@ class FullRanking:
                 )
             out = block[: T * query.shape[1] * self.n_items].view(T, -1, self.n_items)
             scores = torch.bmm(query, transposed, out=out)[:, : end - begin]
-            if self.engine is Engine.NUMBA:
-                for trial_scores, trial_hits in zip(scores, hits, strict=True):
-                    cpu.mark_hits(trial_scores, begin, self.exclude, self.targets, trial_hits)
-            else:
-                hits[:, begin:end] = self._hits(scores, begin, end)
+            self._mark(scores, begin, end, hits)
         return results_by_trial(hits, self.users, self.n_relevant, self.metrics)
+
+    def _mark(self, scores: Tensor, begin: int, end: int, hits: Tensor) -> None:
+        """Set the hits of a block of users.
+
+        Shape:
+            scores: [T, end - begin, I], overwritten; hits: [T, n_users, K] bool.
+        """
+        if self.engine is Engine.NUMBA:
+            for trial_scores, trial_hits in zip(scores, hits, strict=True):
+                cpu.mark_hits(trial_scores, begin, self.exclude, self.targets, trial_hits)
+        else:
+            hits[:, begin:end] = self._hits(scores, begin, end)
 
     def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
         """Return the places of the targets in the top K of a block of users.

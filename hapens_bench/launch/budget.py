@@ -51,18 +51,23 @@ def settings(
     ]
 
 
-def space_of(spaces: Mapping[str, Mapping[str, str]], sampler: str) -> Mapping[str, str]:
-    """Return a sampler's own space.
+def method_of(sampler: str, model: str) -> str:
+    """Return what is compared: the sampler or, where that is none, the model."""
+    return model if sampler == "none" else sampler
+
+
+def space_of(spaces: Mapping[str, Mapping[str, str]], method: str) -> Mapping[str, str]:
+    """Return a method's own space.
 
     Raises:
         UserError: when it has none (an empty one is written {}).
     """
-    if sampler not in spaces:
+    if method not in spaces:
         raise UserError(
-            f"hydra.sweeper.own has no space for sampler={sampler}; it has {', '.join(spaces)} "
+            f"hydra.sweeper.own has no space for {method}; it has {', '.join(spaces)} "
             "(write {} for one without keys)"
         )
-    return spaces[sampler]
+    return spaces[method]
 
 
 def parse_space(texts: Mapping[str, str]) -> dict[str, Sweep]:

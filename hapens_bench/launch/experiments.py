@@ -17,7 +17,7 @@ from hapens_bench.config.paths import conf_file
 from hapens_bench.config.quoting import hydra_value
 from hapens_bench.config.sweeps import combinations
 from hapens_bench.errors import UserError, did_you_mean
-from hapens_bench.launch.budget import settings, space_of
+from hapens_bench.launch.budget import method_of, settings, space_of
 from hapens_bench.launch.job import Job, composed_job
 
 
@@ -25,8 +25,8 @@ from hapens_bench.launch.job import Job, composed_job
 class Planned:
     """One trial of an experiment.
 
-    `params` are its dataset, sampler, ...; under a budget, `trial` numbers the settings of its
-    sampler.
+    `params` are its dataset, sampler, ... as `named` gives them; under a budget, `trial` numbers
+    the settings of its method.
     """
 
     params: dict[str, str]
@@ -77,7 +77,7 @@ def planned(
         [f"{k}={v}" for k, v in sweeper["params"].items()]
     )
     points = combinations(overrides)
-    every = [dict(override.split("=", 1) for override in point) for point in points]
+    every = [named(point) for point in points]
     wanted = {key: names for key, names in (("dataset", datasets), ("sampler", samplers)) if names}
     for key, names in wanted.items():
         known = list(dict.fromkeys(params[key] for params in every if key in params))
@@ -103,13 +103,24 @@ def planned(
     return trials
 
 
+def named(point: Sequence[str]) -> dict[str, str]:
+    """Return a combination of overrides by key; where it has no negatives, `sampler` is its model.
+
+    So it is called by what it is compared as.
+    """
+    params = dict(override.split("=", 1) for override in point)
+    if "sampler" in params:
+        params["sampler"] = method_of(params["sampler"], params.get("model", "none"))
+    return params
+
+
 def tries(
     sweeper: Mapping[str, Any], params: Mapping[str, str], n_trials: int | None
 ) -> list[list[str]]:
-    """Return the settings of one combination: of its sampler's budget, or none but itself.
+    """Return the settings of one combination: of its method's budget, or none but itself.
 
     Raises:
-        UserError: when the sampler has no space, or it cannot be read.
+        UserError: when the method has no space, or it cannot be read.
     """
     if "own" not in sweeper:
         return [[]]
@@ -141,7 +152,7 @@ def jobs_of(words: Sequence[str], places: Sequence[str] = ()) -> list[Job]:
     parsed = OverridesParser.create().parse_overrides([*swept, *own])
     composed, jobs = once_for_each_choice(unresolved), []
     for point in combinations(parsed):
-        params = dict(override.split("=", 1) for override in point)
+        params = named(point)
         for setting in tries(sweeper, params, int(n_trials) if n_trials else None):
             full = [*point, *setting, *beside.overrides]
             jobs.append(composed_job(full, composed, places))

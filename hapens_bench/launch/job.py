@@ -23,6 +23,7 @@ from hapens_bench.errors import UserError
 from hapens_bench.launch.devices import pick_device
 from hapens_bench.launch.memory import check_memory
 from hapens_bench.launch.validate import check
+from hapens_bench.models.fitted import is_fitted
 from hapens_bench.runs.archive import ArchivedRun, archived
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import ARTEFACTS, RunFolder, run_folder
@@ -88,7 +89,7 @@ class Job:
             return True
         try:
             for key, name in ARTEFACTS.items():
-                if self.config["trainer"][key]:
+                if self.config["trainer"].get(key):
                     self.folder.read_arrays(name)
         except DamagedRun:
             return False
@@ -155,6 +156,22 @@ def check_against_data(config: Config, split: Split) -> None:
     Raises:
         UserError: with one sentence.
     """
+    if not is_fitted(config):
+        _check_sampling(config, split)
+    wants_valid = {"valid", "valid_refit"} & set(config["protocol"]["selection"])
+    if wants_valid and not len(split.valid):
+        raise UserError(
+            f"protocol.selection asks for {', '.join(sorted(wants_valid))}, "
+            "but protocol.valid.share leaves no validation part"
+        )
+    if not len(split.test):
+        raise UserError(
+            f"protocol.split leaves no test interactions of {config['dataset']['name']}"
+        )
+
+
+def _check_sampling(config: Config, split: Split) -> None:
+    """Refuse pools and batches that the data are too small for."""
     kept_out = split.full_train[:, 0]
     if config["protocol"]["negatives"] == "exclude_held_out":
         kept_out = np.concatenate([kept_out, split.test[:, 0]])
@@ -166,16 +183,6 @@ def check_against_data(config: Config, split: Split) -> None:
             f"sampler.{key} is {M}, but {config['dataset']['name']} has {split.n_items} items "
             f"and a user who has interacted with {most} of them; "
             f"sampler.{key} may be at most {split.n_items - most}"
-        )
-    wants_valid = {"valid", "valid_refit"} & set(config["protocol"]["selection"])
-    if wants_valid and not len(split.valid):
-        raise UserError(
-            f"protocol.selection asks for {', '.join(sorted(wants_valid))}, "
-            "but protocol.valid.share leaves no validation part"
-        )
-    if not len(split.test):
-        raise UserError(
-            f"protocol.split leaves no test interactions of {config['dataset']['name']}"
         )
     groups = component_class(config["sampler"]).groups
     n, what = (

@@ -13,6 +13,7 @@ import torch
 from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import Split
 from hapens_bench.errors import UserError
+from hapens_bench.models.fitted import is_fitted
 
 # Copies of the model's numbers: the parameters, their gradient, and at least one in the optimiser.
 COPIES = 3
@@ -27,6 +28,8 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
         UserError: with one sentence.
     """
     model, sampler, size = config["model"], config["sampler"], (split.n_users, split.n_items)
+    if is_fitted(config):
+        return _check_fit(model, *size, free_bytes(torch.device("cpu")))
     tables = 4 * COPIES * component_class(model).n_numbers(model, *size)
     remembered = REMEMBERED * component_class(sampler).n_bytes(sampler, int(model["D"]), *size)
     free = free_bytes(device)
@@ -39,6 +42,17 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
             f"or more{other} for {size[0]} users, {size[1]} items, "
             f"but {free / 2**30:.1f} are free; take a smaller model"
             + (" or another sampler" if remembered else "")
+        )
+
+
+def _check_fit(model: Mapping[str, Any], n_users: int, n_items: int, free: int) -> None:
+    """Refuse a model whose fit needs more than the free memory."""
+    needed = component_class(model).n_bytes(model, n_users, n_items)
+    if needed > free:
+        raise UserError(
+            f"model={model['name']} takes {needed / 2**30:.1f} GiB or more for {n_users} users, "
+            f"{n_items} items, but {free / 2**30:.1f} are free; take another model, or a machine "
+            "with more memory"
         )
 
 

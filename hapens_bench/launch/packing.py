@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from hapens_bench.config.components import COMPONENTS, component_class
+from hapens_bench.config.identity import run_id
 from hapens_bench.launch.devices import activate
 from hapens_bench.launch.job import Config, Job, load_split
 from hapens_bench.launch.pack_size import largest_pack
 from hapens_bench.launch.run import run_pack, tell_ended
+from hapens_bench.models.fitted import is_fitted
 from hapens_bench.tracking.news import Tell
 
 # Numbers of the trainer that may differ within a pack.
@@ -22,8 +24,11 @@ PER_TRIAL = ("lr", "l2", "norm_cap")
 def pack_key(config: Config) -> str:
     """Return, as text, all that the trials of a pack have in common.
 
-    That is all but the seed, keys that stay on the host, and numbers that are tensors [T, 1, 1].
+    That is all but the seed, keys that stay on the host, and numbers that are tensors [T, 1, 1]. A
+    model that is fitted shares a pack with nothing.
     """
+    if is_fitted(config):
+        return json.dumps([run_id(config), config["paths"]], sort_keys=True)
     common: dict[str, Any] = {name: config[name] for name in ("dataset", "protocol", "paths")}
     common["trainer"] = {
         name: value for name, value in config["trainer"].items() if name not in PER_TRIAL
@@ -75,6 +80,8 @@ def run_group(
     threads: int | None = None,
 ) -> None:
     """Train jobs that may share packs, in packs as large as the device's memory allows."""
+    if is_fitted(jobs[0].config):
+        device = torch.device("cpu")
     activate(device, jobs[0].config["trainer"]["threads"] or threads)
     size = len(jobs) if max_trials is None else min(max_trials, len(jobs))
     if size > 1:

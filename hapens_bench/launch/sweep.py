@@ -21,6 +21,7 @@ from hapens_bench.launch.results import show_failures, show_results
 from hapens_bench.launch.run import display, give_up, run_pack
 from hapens_bench.launch.swept import enter, enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
+from hapens_bench.models.fitted import is_fitted
 from hapens_bench.runs.folder import run_folder
 from hapens_bench.termination import listening
 from hapens_bench.tracking.background import trackers_awaited
@@ -206,8 +207,12 @@ def train_single(job: Job, device: torch.device) -> None:
 
 
 def devices_of(jobs: Sequence[Job], wanted: Sequence[str] | None) -> list[str]:
-    """Return the devices to train on: `wanted`, the trainer's, all CUDA devices, or the CPU."""
-    named = {job.config["trainer"]["device"] for job in jobs} - {"auto"}
+    """Return the devices to train on: `wanted`, the trainer's, all CUDA devices, or the CPU.
+
+    Models that are fitted have no say where others are trained: they are on the CPU anyway.
+    """
+    trained = [job for job in jobs if not is_fitted(job.config)] or jobs
+    named = {job.config["trainer"]["device"] for job in trained} - {"auto"}
     if wanted:
         return list(wanted)
     if len(named) == 1:

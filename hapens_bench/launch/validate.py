@@ -11,15 +11,21 @@ from hapens_bench.config.compose import ROOT_KEYS
 from hapens_bench.config.keys import Key, problems
 from hapens_bench.config.paths import lacks_tuned_file
 from hapens_bench.errors import UserError
+from hapens_bench.launch.fitting import fitting_problems
 from hapens_bench.launch.sections import section_problems
 from hapens_bench.losses.base import Loss
 from hapens_bench.metrics import FULL, parse_metric
 from hapens_bench.models.base import Model
+from hapens_bench.models.fitted import Fitted, is_fitted
 from hapens_bench.samplers.base import Sampler
 from hapens_bench.tracking.options import option_problems
 
 SELECTIONS = ("test_peak", "valid", "valid_refit")
-BASES: dict[str, type] = {"model": Model, "sampler": Sampler, "loss": Loss}
+BASES: dict[str, tuple[type, ...]] = {
+    "model": (Model, Fitted),
+    "sampler": (Sampler,),
+    "loss": (Loss,),
+}
 TRAINER_KEYS = {
     "epochs": Key(int, low=1, shared=True),
     "batch_size": Key(int, low=1, shared=True),
@@ -43,6 +49,20 @@ TRAINER_KEYS = {
     "checkpoint_seconds": Key(float, low=0),
     "keep_checkpoint": Key(bool),
 }
+# Those of models that are fitted; a closed form has one epoch.
+FITTED_KEYS = {
+    name: TRAINER_KEYS[name]
+    for name in (
+        "epochs",
+        "eval_every",
+        "patience",
+        "engine",
+        "threads",
+        "eval_memory_mb",
+        "checkpoint_seconds",
+        "keep_checkpoint",
+    )
+} | {"device": Key(str, choices=("cpu",))}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -56,14 +76,18 @@ def check(config: Mapping[str, Any]) -> None:
         raise UserError("; ".join(faults))
     faults += problems("", ROOT_KEYS, {k: config[k] for k in ROOT_KEYS if k in config})
     faults += option_problems(config["logger"])
-    faults += problems("trainer", TRAINER_KEYS, config["trainer"])
-    for section, base in BASES.items():
+    for section, bases in BASES.items():
         cls = component_class(config[section])
-        if not inspect.isclass(cls) or not issubclass(cls, base):
+        if not inspect.isclass(cls) or not issubclass(cls, bases):
             raise UserError(
                 f"{section}._target_ is {config[section]['_target_']!r}, "
                 f"but that is not a {section} class"
             )
+    if misfits := list(fitting_problems(config)):
+        raise UserError("; ".join([*faults, *misfits]))
+    trainer_keys = FITTED_KEYS if is_fitted(config) else TRAINER_KEYS
+    faults += problems("trainer", trainer_keys, config["trainer"])
+    for section in BASES:
         faults += problems(section, component_class(config[section]).keys, config[section])
     sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
     if not faults:

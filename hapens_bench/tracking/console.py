@@ -71,8 +71,8 @@ class ConsoleSink:
         """Show the loss and, after an evaluation, the monitored metric."""
         names = [f"{part}/{self.monitor}" for part in ("valid", "test")]
         metrics = {name: row[name] for name in names if name in row}
-        news = f"loss {row['train/loss']:.4f}"
-        news += "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
+        found = {"loss": row.get("train/loss"), **metrics}  # a closed form has no loss
+        news = "  ".join(f"{name} {x:.4f}" for name, x in found.items() if x is not None)
         if self.bar:
             if stage not in self.tasks:
                 self.tasks[stage] = self.bar.add_task(

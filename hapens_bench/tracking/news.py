@@ -16,7 +16,7 @@ class Step:
 
     run: str
     part: float
-    loss: float
+    loss: float | None
     valid: float | None
     test: float | None
 
@@ -70,7 +70,7 @@ class Reporter:
             Step(
                 trial.run_id,
                 part_done(trial, stage, epoch + 1),
-                row["train/loss"],
+                row.get("train/loss"),
                 row.get(f"valid/{trial.monitor}"),
                 row.get(f"test/{trial.monitor}"),
             )

@@ -13,12 +13,13 @@ from torch import Tensor
 from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import IntArray, Split
 from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
-from hapens_bench.evaluation.ranking import FullRanking, Ranking
+from hapens_bench.evaluation.ranking import FullRanking, PerUser, Ranking
 from hapens_bench.kernels import pick_engine
 from hapens_bench.metrics import FULL
 from hapens_bench.models.graph import Graph
 from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.interface import Ranker
 from hapens_bench.training.known_pairs import watch
 from hapens_bench.training.pack import Pack
 
@@ -74,6 +75,17 @@ class Stage:
         users, items = (self.watched[name].to(self.device) for name in ("user", "item"))
         columns = pack.sampler.indicators(t, users, items)
         return {**self.watched, **{name: x.cpu() for name, x in columns.items()}} if columns else {}
+
+    def ranker(self, pack: Pack) -> Ranker:
+        """Return what ranks by the present vectors, of the trials at given places."""
+        encoded = pack.model.encode()
+
+        def ranked(by: Ranking, trials: Sequence[int]) -> list[PerUser]:
+            if len(trials) == pack.size:
+                return by.evaluate(encoded.queries, encoded.items)
+            return by.evaluate(encoded.queries[trials], encoded.items[trials])
+
+        return ranked
 
     def loop(self, pack: Pack) -> EpochLoop:
         """Prepare to train a pack, epoch by epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from hapens_bench.data.interactions import Split
 from hapens_bench.evaluation.ranking import PerUser, Ranking
 from hapens_bench.models.base import Encoded
+from hapens_bench.models.fitted import is_fitted
 from hapens_bench.runs.folder import ARTEFACTS
+from hapens_bench.samplers.pool import Positives
 from hapens_bench.training.artefacts import trained
-from hapens_bench.training.epoch import EpochLoop
+from hapens_bench.training.fitting import FitStage
+from hapens_bench.training.interface import Loop, Ranker, Setting, Trained
 from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage, ranking
 from hapens_bench.training.trial import STAGES, Trial
@@ -53,7 +57,7 @@ class Trainer:
         self.end, self.watcher = end, watcher
         self.config = trials[0].config  # the keys used here are the same in all trials
         self.active: list[Trial] = []
-        self.pack: Pack | None = None
+        self.pack: Trained | None = None
         self.finished: list[torch.Tensor] | None = None
 
     def run(self) -> None:
@@ -87,16 +91,18 @@ class Trainer:
         stage_ranking = self.test_ranking
         if stage == "held":
             stage_ranking = ranking(self.config, self.split, self.device, stage)
-        setting = Stage(stage, self.config, self.split, self.device)
+        kind = FitStage if is_fitted(self.config) else Stage
+        setting: Setting = kind(stage, self.config, self.split, self.device)
         pack = self._start_pack(setting)
         self.saved_at, self.save_seconds = time.monotonic(), 0.0
-        loop: EpochLoop | None = None
+        loop: Loop | None = None
         for epoch in range(self.active[0].progress.next_epoch, self.config["trainer"]["epochs"]):
             if loop is None:
                 loop = self._loop(setting, pack)
             start = time.monotonic()
             rows = loop.run(epoch)
-            results, chosen = self._evaluate(pack, stage_ranking, stage, epoch, rows)
+            ranker = partial(setting.ranker, pack)
+            results, chosen = self._evaluate(ranker, stage_ranking, stage, epoch, rows)
             if stage == "held":
                 improved = [t for t, selections in chosen.items() if "valid" in selections]
                 self._leave(pack, setting, {t: results[t] for t in improved})
@@ -113,7 +119,7 @@ class Trainer:
             self._settle(pack)
         self.pack = None
 
-    def _start_pack(self, setting: Stage) -> Pack:
+    def _start_pack(self, setting: Setting) -> Trained:
         """Build the pack of the active trials; load the checkpoints of those that have one."""
         pack = setting.pack([t.config for t in self.active])
         start = self.active[0].progress.next_epoch
@@ -124,7 +130,7 @@ class Trainer:
         self._settle(pack)
         return pack
 
-    def _checkpoint(self, pack: Pack, setting: Stage, stage: str, evaluated: bool) -> None:
+    def _checkpoint(self, pack: Trained, setting: Setting, stage: str, evaluated: bool) -> None:
         """Save the trials whose stage has ended and, when due after an evaluation, all others."""
         begun = time.monotonic()
         wait = self.config["trainer"]["checkpoint_seconds"] * max(1, self.save_seconds)
@@ -139,7 +145,7 @@ class Trainer:
             self.saved_at = time.monotonic()
             self.save_seconds = self.saved_at - begun
 
-    def _drop_finished(self, pack: Pack, stage: str) -> bool:
+    def _drop_finished(self, pack: Trained, stage: str) -> bool:
         """Drop the trials whose stage has ended from the pack; return whether there were any."""
         for trial in self.active:
             if trial.failure is not None or trial.progress.stage == "done":
@@ -156,14 +162,14 @@ class Trainer:
             pack.keep(staying)
         return True
 
-    def _loop(self, setting: Stage, pack: Pack) -> EpochLoop:
+    def _loop(self, setting: Setting, pack: Trained) -> Loop:
         """Prepare to train the active trials; where steps are not captured, note why."""
         loop = setting.loop(pack)
         for trial in self.active:
             trial.progress.uncaptured = loop.uncaptured or trial.progress.uncaptured
         return loop
 
-    def _settle(self, pack: Pack) -> None:
+    def _settle(self, pack: Trained) -> None:
         """Mark the present state as the last finished epoch, to which `rescue` rolls back."""
         self.pack, self.finished = pack, pack.snapshot(self.finished)
         for trial in self.active:
@@ -178,7 +184,7 @@ class Trainer:
         trial.progress.rows.append(row)
         trial.progress.next_epoch = epoch + 1
         trial.sinks.log(stage, epoch, row)
-        if not math.isfinite(row["train/loss"]):
+        if not math.isfinite(row.get("train/loss", 0)):  # a closed form has none
             trial.failure = f"the loss is {row['train/loss']} in epoch {epoch} of stage {stage}"
         elif trial.finished(stage, epoch):
             trial.close_stage(stage)
@@ -196,7 +202,7 @@ class Trainer:
     @torch.no_grad()
     def _evaluate(
         self,
-        pack: Pack,
+        ranker: Callable[[], Ranker],
         stage_ranking: Ranking,
         stage: str,
         epoch: int,
@@ -212,16 +218,10 @@ class Trainer:
             row |= {"stage": stage, "evaluated": t in wanted}
         if not wanted:
             return {}, {}
-        encoded = pack.model.encode()
+        rank = ranker()  # of what a step has changed: encoded once for both rankings
 
         def ranked(by: Ranking, trials: list[int]) -> dict[int, PerUser]:
-            if not trials:
-                return {}
-            if len(trials) == len(active):
-                results = by.evaluate(encoded.queries, encoded.items)
-            else:
-                results = by.evaluate(encoded.queries[trials], encoded.items[trials])
-            return dict(zip(trials, results, strict=True))
+            return dict(zip(trials, rank(by, trials), strict=True)) if trials else {}
 
         results = ranked(stage_ranking, wanted)
         chosen = {t: active[t].select(stage, epoch, result) for t, result in results.items()}
@@ -238,18 +238,20 @@ class Trainer:
                 active[t].report(selection, epoch, tests[t])
         return results, chosen
 
-    def _leave(self, pack: Pack, setting: Stage, improved: Mapping[int, PerUser]) -> None:
+    def _leave(self, pack: Trained, setting: Setting, improved: Mapping[int, PerUser]) -> None:
         """Write the `ARTEFACTS` that other trials start from, for trials with a new best epoch.
 
         An epoch that is trained again, after a kill before its checkpoint, writes the same files
         again.
         """
-        wanted = [key for key in ARTEFACTS if self.config["trainer"][key]]
+        wanted = [key for key in ARTEFACTS if self.config["trainer"].get(key)]
         if not wanted or not improved:
             return
+        assert isinstance(pack, Pack) and isinstance(setting, Stage), "others have no such keys"
+        positives = setting.positives
         encoded = pack.model.encode().detach()
         make = {
-            "user_hardness": lambda t: self._hardness(encoded, setting, t, improved[t]),
+            "user_hardness": lambda t: self._hardness(encoded, positives, t, improved[t]),
             "best_model": lambda t: trained(pack.model, encoded, t),
         }
         for t in improved:
@@ -261,13 +263,13 @@ class Trainer:
                 trial.failure = f"{trial.folder.path} cannot be written: {error}"
 
     def _hardness(
-        self, encoded: Encoded, setting: Stage, t: int, result: PerUser
+        self, encoded: Encoded, positives: Positives, t: int, result: PerUser
     ) -> dict[str, NDArray[np.float64]]:
         """Measure how hard each user's negatives may be.
 
         Beside it, `validation` is the user's monitored metric, nan for users who are not evaluated.
         """
-        levels = user_hardness(encoded.queries[t], encoded.items[t], setting.positives)
+        levels = user_hardness(encoded.queries[t], encoded.items[t], positives)
         levels["validation"] = np.full(self.split.n_users, np.nan)
         levels["validation"][result.users.numpy()] = result.values[self.active[t].monitor].numpy()
         return levels

@@ -11,6 +11,7 @@ import torch
 
 from hapens_bench.config.identity import config_id, run_id
 from hapens_bench.evaluation.ranking import PerUser
+from hapens_bench.models.fitted import is_closed_form
 from hapens_bench.runs.folder import RunFolder
 from hapens_bench.tracking.sink import SafeSinks
 from hapens_bench.training.best_epoch import BestEpoch
@@ -84,6 +85,7 @@ class Trial:
         self.patience: int | None = config["trainer"]["patience"]
         self.epochs: int = config["trainer"]["epochs"]
         self.eval_every: int = config["trainer"]["eval_every"]
+        self.closed_form = is_closed_form(config)
         self.progress = Progress(stage=self.stages[0])
         self.pack_state: dict[str, Any] | None = None
         self.failure: str | None = None
@@ -170,7 +172,7 @@ class Trial:
             progress.validation = self.best.value
             progress.refit_epoch = self.best.epoch if "valid_refit" in self.selection else -1
         if progress.best:
-            converged = self.best.epoch < evaluated[-1]
+            converged = self.closed_form or self.best.epoch < evaluated[-1]
             for selection in {"held": ("valid",), "full": ("test_peak",)}[stage]:
                 if selection in progress.reports:
                     progress.reports[selection]["converged"] = converged

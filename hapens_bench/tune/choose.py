@@ -204,8 +204,9 @@ def write_tuned(
     setting: str, trial: Planned, row: Mapping[Hashable, Any], command: str, evidence: str
 ) -> None:
     """Write one file of conf/tuned, headed by its command and the folder of its evidence."""
-    config, dataset, sampler = trial.job.config, trial.params["dataset"], trial.params["sampler"]
+    config, dataset, method = trial.job.config, trial.params["dataset"], trial.params["sampler"]
     model, monitor = config["model"]["name"], config["protocol"]["monitor"]
+    sampler = config["sampler"]["name"]
     named = [f"dataset={dataset}", f"model={model}", f"sampler={sampler}", "tuned=none"]
     base = compose_config([o for o in trial.job.overrides if o.startswith(WORD)] + named)
     last = (
@@ -213,7 +214,7 @@ def write_tuned(
     )
     seeds = f"seed {row['seeds']}" if " " not in row["seeds"] else f"mean over seeds {row['seeds']}"
     head = [
-        f"# {sampler} on {dataset} with {model}: "
+        f"# {method} on {dataset}{'' if method == model else f' with {model}'}: "
         f"the best of {row['trials']} trials by {monitor} on the validation part",
         f"# ({row['value']:.4f} in epoch {row['epoch']:.0f}, {seeds}{last}).",
         "# Written from the trials in",

@@ -17,14 +17,15 @@ from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.identity import config_id
 from hapens_bench.config.outside import Outside
 from hapens_bench.errors import UserError
-from hapens_bench.launch.budget import Sweep, parse_space, settings, space_of
+from hapens_bench.launch.budget import Sweep, method_of, parse_space, settings, space_of
 from hapens_bench.launch.experiments import Planned, read_sweeper
 from hapens_bench.launch.job import Job
 from hapens_bench.runs.folder import run_folder
 from hapens_bench.tune.settings import IDENTITY, KEYS, read_settings
 from hapens_bench.tune.spaces import written_space
 
-SWEPT = ("dataset", "sampler")  # the keys that may list several values
+# The keys that may list several values; where there is no sampler, the model may, too.
+SWEPT = ("dataset", "sampler")
 NOTHING = Outside()
 Composed = Callable[[Sequence[str]], dict[str, Any]]
 
@@ -33,6 +34,7 @@ Composed = Callable[[Sequence[str]], dict[str, Any]]
 class StudyPlan:
     """One study: its space, the base config of its trials, and the points fixed in advance.
 
+    `sampler` is the model where there is no sampler.
     `overrides` give the base config, `fixed` the settings of the first trials (of all, except for
     TPE), and `composed` composes both. `name` holds a hash of everything that can change which
     trials are proposed or what they find, so the same search resumes the same study.
@@ -125,7 +127,7 @@ def make_plan(name: str, typed: Sequence[str], outside: Outside = NOTHING) -> Pl
         sweeper, [text for text in typed if not text.startswith("tune.")]
     ):
         overrides = [*outside.overrides, f"experiment={chosen['experiment']}", *combination]
-        sampler = composed(overrides)["sampler"]["name"]
+        sampler = method(composed(overrides))
         written = written_space(sampler, outside.folders)
         own = space_of(sweeper["own"], sampler) if written is None else written
         studies.append(
@@ -153,7 +155,7 @@ def make_study(
         UserError: when the space is empty or cannot be read.
     """
     base = composed(overrides)
-    dataset, sampler = base["dataset"]["name"], base["sampler"]["name"]
+    dataset, sampler = base["dataset"]["name"], method(base)
     settled = {override.split("=", 1)[0] for override in overrides}
     shared, own = (
         {key: text for key, text in space.items() if key not in settled} for space in (shared, own)
@@ -182,14 +184,21 @@ def combinations(sweeper: Mapping[str, Any], typed: Sequence[str]) -> list[tuple
     params = sweeper.get("params", {})
     inherited = [f"{key}={value}" for key, value in params.items() if key not in names]
     overrides = [*OverridesParser.create().parse_overrides(inherited), *given]
+    alone = any(o.key_or_group == "sampler" and o.value() == "none" for o in overrides)
+    may = (*SWEPT, "model") if alone else SWEPT
     if listed := [
-        o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in SWEPT
+        o.key_or_group for o in overrides if o.is_sweep_override() and o.key_or_group not in may
     ]:
         raise UserError(
-            f"{listed[0]} lists several values, but only dataset and sampler may; "
+            f"{listed[0]} lists several values, but only {' and '.join(may)} may; "
             "the space is the experiment's"
         )
     return list(dict.fromkeys(sweeps.combinations(overrides)))
+
+
+def method(config: Mapping[str, Any]) -> str:
+    """Return what a config is compared as: its sampler or, where that is none, its model."""
+    return method_of(config["sampler"]["name"], config["model"]["name"])
 
 
 def fixed_points(

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from hapens_bench.config.sweeps import combinations
-from hapens_bench.launch.budget import settings, space_of
+from hapens_bench.launch.budget import method_of, settings, space_of
 from hapens_bench.tracking.naming import SWEEP
 
 
@@ -81,12 +81,13 @@ class BudgetSweeper(CrossSweeper):
     def split_arguments(
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """Return one batch: every combination of the overrides in every setting of its sampler."""
+        """Return one batch: every combination of the overrides in every setting of its method."""
         (crossed,) = super().split_arguments(overrides, max_batch_size)
         jobs = []
         for combination in crossed:
             chosen = dict(override.split("=", 1) for override in combination)
-            space = space_of(self.own, chosen.get("sampler", self.config.sampler.name))
+            names = (chosen.get(key, self.config[key].name) for key in ("sampler", "model"))
+            space = space_of(self.own, method_of(*names))
             jobs += [
                 combination + setting
                 for setting in settings(self.shared, space, self.n_trials, self.seed)
@@ -107,7 +108,9 @@ class BudgetSweeperConf:
     n_trials: int | None = 12  # of every sampler on every data set; null: the whole grid
     seed: int = 0  # of the settings
     shared: dict[str, Any] = field(default_factory=dict)  # key: values, for all samplers
-    own: dict[str, Any] = field(default_factory=dict)  # sampler: {key: values}
+    own: dict[str, Any] = field(
+        default_factory=dict
+    )  # sampler or, without one, model: {key: values}
     params: dict[str, str] | None = None
 
 

@@ -33,7 +33,8 @@ def split_of_a_step(args: argparse.Namespace) -> Iterator[Row]:
 
 def samplers(args: argparse.Namespace) -> Iterator[Row]:
     """Seconds of a training step of every sampler (AHNS Figure 7); the ratio is to RNS."""
-    names = sorted(path.stem for path in (conf_dir() / "sampler").glob("*.yaml"))
+    files = (conf_dir() / "sampler").glob("*.yaml")
+    names = sorted(path.stem for path in files if path.stem != "none")  # which takes no step
     for dataset in args.datasets:
         split = real(dataset)
         ours = {name: Ours(split, [f"sampler={name}"], device=args.device) for name in names}

@@ -12,7 +12,7 @@ from hapens_bench.config.components import component_class
 from hapens_bench.config.paths import conf_dir, lacks_tuned_file
 from hapens_bench.errors import UserError
 from hapens_bench.launch import experiments
-from hapens_bench.launch.validate import TRAINER_KEYS, check
+from hapens_bench.launch.validate import FITTED_KEYS, TRAINER_KEYS, check
 from hapens_bench.training.pack import build, build_sampler
 from hapens_bench.tune.plan import make_plan
 from tests.conftest import make_config
@@ -49,8 +49,14 @@ def test_every_option_composes_and_passes_the_checks(path):
         "worst_case": "worst_case",
     }  # of losses over users
     of_groups = [f"sampler={takers[name]}"] if group == "loss" and name in takers else []
-    config = make_config(*of_groups, f"{group}={name}", *tuned_there)
+    # of models that are fitted, without negatives
+    fits = {"none": ["model=ease"], "fitted": ["model=ease"], "ials": ["model=ials"]}
+    of_fits = fits.get(name, []) if group in ("sampler", "loss", "trainer") else []
+    config = make_config(*of_groups, *of_fits, f"{group}={name}", *tuned_there)
     check(config)
+    if name == "none" and of_fits:
+        assert set(config[group]) == {"_target_", "name"}
+        return
     if group in ("sampler", "loss"):
         assert set(config[group]) - {"_target_", "name"} == set(component_class(config[group]).keys)
         left = {
@@ -64,7 +70,7 @@ def test_every_option_composes_and_passes_the_checks(path):
             sections
         )
     if group == "trainer":
-        assert set(config["trainer"]) - {"name"} == set(TRAINER_KEYS)
+        assert set(config["trainer"]) - {"name"} == set(FITTED_KEYS if of_fits else TRAINER_KEYS)
     if "name" in config.get(group, {}):
         assert config[group]["name"] == name
 
@@ -124,7 +130,9 @@ def test_a_protocol_can_change_a_data_set_and_the_command_line_wins(path):
 
 @pytest.mark.parametrize("path", TUNED, ids=str)
 def test_tuned_values_reach_the_config_and_the_command_line_wins(path):
-    dataset, model, sampler = re.fullmatch(r"(.+)-(mf|gmf|lightgcn|ngcf)-(.+)", path.stem).groups()
+    dataset, model, sampler = re.fullmatch(
+        r"(.+)-(mf|gmf|lightgcn|ngcf|popularity|itemknn|ease|ials)-(.+)", path.stem
+    ).groups()
     choice = f"dataset={dataset}", f"model={model}", f"sampler={sampler}", f"tuned={path.parts[1]}"
     config = make_config(*choice)
     check(config)

@@ -13,6 +13,7 @@ from hapens_bench.rng import Purpose, Streams
 from hapens_bench.training.pack import build
 from tests.conftest import make_config
 from tests.models.cases import CASES, Toy
+from tests.models.test_fitted import CASES as FITTED
 
 T, U, I, D, STEP = 3, 14, 11, 16, 6
 SEEDS = [11, 12, 13]
@@ -83,7 +84,7 @@ def run(model, how):
 
 def test_every_model_has_a_contract_and_a_place_in_the_docs():
     names = sorted(path.stem for path in (conf_dir() / "model").rglob("*.yaml"))
-    assert sorted({model for model, _, _ in CASES.values()}) == names
+    assert sorted({*FITTED, *(model for model, _, _ in CASES.values())}) == names
     page = conf_dir().parent / "docs" / "models.md"
     if page.is_file():  # a wheel has no docs
         assert all(f"`model={name}`" in page.read_text() for name in names)

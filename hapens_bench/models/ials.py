@@ -1,0 +1,137 @@
+"""iALS: matrix factorisation on all pairs, by alternating least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hapens_bench.config.keys import Key
+from hapens_bench.models.base import normal
+from hapens_bench.models.fitted import Fitted, Sparse
+from hapens_bench.rng import Purpose, Streams
+from hapens_bench.termination import check
+
+NUMBERS = 2**24  # float32 of the gathered rows, or of the systems, of a block: 64 MiB
+
+
+class IALS(Fitted):
+    """Matrix factorisation, s_ui = <p_u, q_i>, that asks 1 of train pairs and, weakly, 0 of all.
+
+        L = sum_{(u,i) in S} (s_ui - 1)^2 + alpha0 sum_{u,i} s_ui^2
+            + lam [sum_u (|S_u| + alpha0 I)^nu |p_u|^2 + sum_i (|S_i| + alpha0 U)^nu |q_i|^2]
+
+    An epoch sets every p_u to its minimum given all q, then every q_i to its minimum given all p.
+    So L never rises.
+
+        p_u = (sum_{i in S_u} q_i q_i^T + alpha0 Q^T Q + lam (|S_u| + alpha0 I)^nu E)^-1
+              sum_{i in S_u} q_i,   with the identity E
+
+    Hu et al., "Collaborative filtering for implicit feedback datasets", ICDM 2008; objective and
+    keys as in Rendle et al., "Revisiting the performance of iALS on item recommendation
+    benchmarks", RecSys 2022. q starts from N(0, std^2 / D); p needs no start.
+
+    Shape:
+        user: [U, D]; item: [I, D].
+    """
+
+    keys = {
+        "D": Key(int, low=1),
+        "alpha0": Key(float, above=0),
+        "lam": Key(float, above=0),
+        "nu": Key(float, low=0),
+        "std": Key(float, above=0),
+    }
+    closed_form = False
+
+    def __init__(
+        self, X: Sparse, seed: int, D: int, alpha0: float, lam: float, nu: float, std: float
+    ) -> None:
+        self.X, self.by_item, self.alpha0 = X, X.T.tocsr(), alpha0
+        U, I = X.shape
+        start = normal(Streams([seed], Purpose.INIT), 0, I, int(D), std / int(D) ** 0.5)
+        self.user, self.item = torch.zeros(U, int(D)), start.detach()[0]
+        self.l2_user, self.l2_item = (
+            torch.from_numpy(lam * (np.diff(rows.indptr) + alpha0 * rows.shape[1]) ** nu).float()
+            for rows in (self.X, self.by_item)
+        )
+
+    @classmethod
+    def n_bytes(cls, section: Mapping[str, Any], n_users: int, n_items: int) -> int:
+        """Return the bytes of the tables, with a copy as of the last epoch."""
+        return 2 * 4 * (n_users + n_items) * int(section["D"])
+
+    def fit(self) -> dict[str, float]:
+        """Take an epoch; `train/loss` is L after it, divided by the train pairs."""
+        self.user.copy_(solve(self.X, self.item, self.alpha0, self.l2_user))
+        self.item.copy_(solve(self.by_item, self.user, self.alpha0, self.l2_item))
+        return {"train/loss": self.objective() / self.X.nnz}
+
+    def objective(self) -> float:
+        """Return L, summed in double precision."""
+        p, q = self.user.double(), self.item.double()
+        total = self.alpha0 * ((p.T @ p) * (q.T @ q)).sum()
+        total += (self.l2_user.double() * p.square().sum(1)).sum()
+        total += (self.l2_item.double() * q.square().sum(1)).sum()
+        for rows, padded, inside in blocks(self.X, len(q[0])):
+            s = torch.bmm(q[padded], p[rows][:, :, None])[..., 0]
+            total += ((s - 1).square() * inside).sum()
+        return float(total)
+
+    def scores(self, users: Tensor) -> Tensor:
+        """See `Fitted.scores`."""
+        return self.user[users] @ self.item.T
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tables; see `Fitted.state`."""
+        return {"user": self.user, "item": self.item}
+
+
+def solve(X: Sparse, other: Tensor, alpha0: float, l2: Tensor) -> Tensor:
+    """Return the rows that minimise L given the other side's: a batch of systems per block.
+
+    Shape:
+        X: [n, m]; other: [m, D]; l2: [n] -> [n, D].
+    """
+    D = other.shape[1]
+    everything, found = alpha0 * (other.T @ other), torch.zeros(X.shape[0], D)
+    for rows, padded, inside in blocks(X, D):
+        known = other[padded] * inside[..., None]
+        A = torch.baddbmm(everything, known.transpose(1, 2), known)
+        A.diagonal(dim1=1, dim2=2).add_(l2[rows, None])
+        b = known.sum(1)[..., None]
+        found[rows] = torch.cholesky_solve(b, torch.linalg.cholesky(A))[..., 0]
+    return found
+
+
+def blocks(X: Sparse, D: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield the rows of X that have entries, of similar length together, with their columns.
+
+    Shape:
+        -> rows [n]; columns, padded with 0, [n, length]; whether each is one [n, length].
+    """
+    count = np.diff(X.indptr)
+    order = np.argsort(count, kind="stable")
+    order = order[np.searchsorted(count[order], 1) :]
+    begin = 0
+    while begin < len(order):
+        check()
+        end = begin + _fitting(count[order[begin:]], D)
+        rows = order[begin:end]
+        inside = np.arange(count[rows[-1]]) < count[rows, None]
+        padded = np.zeros(inside.shape, np.int64)
+        padded[inside] = X[rows].indices
+        yield torch.from_numpy(rows), torch.from_numpy(padded), torch.from_numpy(inside)
+        begin = end
+
+
+def _fitting(count: NDArray[np.integer], D: int) -> int:
+    """Return how many of the next rows, by ascending length, make a block of `NUMBERS`."""
+    n = np.arange(1, len(count) + 1)
+    # At most doubled in length, so that little is padding.
+    fits = (n * np.maximum(count, D) * D <= NUMBERS) & (count <= 2 * count[0])
+    return max(1, int(np.count_nonzero(fits)))
