@@ -24,7 +24,7 @@ run: setup  ## Compare three samplers on a generated data set (under two minutes
 	$(BIN)/hapens train -m sampler=rns,dns,ahns 'seed=range(2)'
 
 test: setup  ## Run the tests (set HAPENS_MIRROR for those that need real data)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal --durations 10
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .

@@ -25,6 +25,18 @@ FULL = "full/"
 Metric = Callable[[Tensor, Tensor, int], Tensor]
 """(hits [n, k] bool in rank order with k = min(K, ranked items), |T_u| [n] >= 1, K) -> [n]."""
 
+# Measures of all lists of a trial together (`evaluation.beyond`), each with whether less is better.
+# They are always taken on test, at the cut-off of the protocol's first metric.
+OVERALL = {
+    "Coverage": False,
+    "Gini": True,
+    "Popularity": True,
+    "Calibration": True,
+    "RecallHead": False,
+    "RecallMid": False,
+    "RecallTail": False,
+}
+
 NAMED = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)@([1-9][0-9]*)")
 
 
@@ -82,6 +94,7 @@ def parse_metric(name: str) -> tuple[str, int]:
         raise UserError(
             f"there is no metric {name!r}; a metric is one of {', '.join(METRICS)}, or "
             "module.function of yours, with a cut-off, such as Recall@20"
+            + (f" ({match[1]} is always measured)" if match and match[1] in OVERALL else "")
         )
     metric_named(match[1])
     return match[1], int(match[2])
@@ -124,6 +137,16 @@ def per_user(hits: Tensor, n_relevant: Tensor, names: Sequence[str]) -> dict[str
             )
         values[name] = value.double()
     return values
+
+
+def is_overall(metric: str) -> bool:
+    """Return whether a metric is measured on all lists together, so that no user has one."""
+    return metric.removeprefix(FULL).partition("@")[0] in OVERALL
+
+
+def less_is_better(metric: str) -> bool:
+    """Return whether the smaller of two values of a metric is the better one."""
+    return OVERALL.get(metric.removeprefix(FULL).partition("@")[0], False)
 
 
 def is_ours(metric: str) -> bool:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users
+from hapens_bench.metrics import is_overall, less_is_better
 from hapens_bench.runs.archive import open_run
 
 Run = Mapping[str, Any]
+NOT_BY_USER = "users: a measure of all lists together"
 
 
 @dataclass
@@ -70,12 +72,14 @@ def common_seeds(a: Replicates, b: Replicates, selection: str, metric: str) -> l
 
 
 def compare(a: Replicates, b: Replicates, selection: str, metric: str) -> tuple[Paired, Paired]:
-    """Test two settings on their common seeds: over seeds, and over users."""
+    """Test two settings on their common seeds: over seeds and, where users have one, over users."""
     ours, theirs = a.by_seed(selection, metric), b.by_seed(selection, metric)
     common = common_seeds(a, b, selection, metric)
     seeds = over_seeds(ours, theirs)
     if not common:
         return seeds, Paired(0, float("nan"), words=seeds.words)
+    if is_overall(metric):
+        return seeds, Paired(0, float("nan"), words=NOT_BY_USER)
     return seeds, over_users(
         a.by_user(selection, metric, common), b.by_user(selection, metric, common)
     )
@@ -133,7 +137,7 @@ def standing(settings: Mapping[str, Replicates], selection: str, metric: str) ->
     means = {name: sum(seeds.values()) / len(seeds) for name, seeds in scores.items() if seeds}
     if not means:
         return None
-    first, *rest = sorted(means, key=lambda name: -means[name])
+    first, *rest = sorted(means, key=means.__getitem__, reverse=not less_is_better(metric))
     if not rest:
         return Standing(
             first, None, float("nan"), float("nan"), float("nan"), "nothing to compare with"

@@ -124,4 +124,5 @@ def _together(result: PerUser, full: PerUser) -> PerUser:
         result.values | {f"{FULL}{name}": value for name, value in full.values.items()},
         result.n_relevant,
         {**result.hits, FULL: full.hits[""]},
+        {f"{FULL}{name}": value for name, value in full.overall.items()},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hapens_bench.data.interactions import IntArray, sort_pairs
+from hapens_bench.evaluation.beyond import BeyondAccuracy
 from hapens_bench.kernels import Engine, cpu
 from hapens_bench.metrics import parse_metric, per_user
 from hapens_bench.termination import check
@@ -24,7 +25,8 @@ Scores = Callable[[Tensor], Tensor]  # of users over all items: [n] int64 -> [n,
 class PerUser:
     """The metrics of one trial, user by user, and the hits that they were computed from.
 
-    `hits` has one matrix for each ranking: "", and "full/" beside candidate ranking.
+    `hits` has one matrix for each ranking: "", and "full/" beside candidate ranking. `overall` has
+    the measures of all lists together, where they are asked for: see `BeyondAccuracy`.
 
     Shape:
         users: [n] int64 ids of users with at least one target; values: metric -> [n] float64;
@@ -36,6 +38,7 @@ class PerUser:
     values: dict[str, Tensor]
     n_relevant: Tensor
     hits: dict[str, Tensor]
+    overall: dict[str, float] = field(default_factory=dict)
 
     def mean(self) -> dict[str, float]:
         """Return the mean over users of each metric, nan where no user has a target."""
@@ -87,9 +90,11 @@ class FullRanking:
         device: torch.device,
         memory_mb: float,
         engine: Engine = Engine.PLAIN,
+        beyond: BeyondAccuracy | None = None,
     ) -> None:
         self.n_items, self.metrics, self.engine = n_items, list(metrics), engine
         self.K = min(max(parse_metric(name)[1] for name in metrics), n_items)
+        self.beyond, self.cut = beyond, parse_metric(metrics[0])[1]
         targets = sort_pairs(targets)
         users, counts = np.unique(targets[:, 0], return_counts=True)
         self.users = torch.from_numpy(users.astype(np.int64)).to(device)
@@ -132,19 +137,19 @@ class FullRanking:
             Terminated: between blocks of users, when termination was requested.
         """
         n_users = len(self.users)
-        hits = torch.zeros(1, n_users, self.K, dtype=torch.bool, device=self.users.device)
+        hits, lists = self._empty(1)
         for begin in range(0, n_users, self.rows):
             check()
             end = min(begin + self.rows, n_users)
-            self._mark(scores(self.users[begin:end])[None], begin, end, hits)
-        (result,) = results_by_trial(hits, self.users, self.n_relevant, self.metrics)
+            self._mark(scores(self.users[begin:end])[None], begin, end, hits, lists)
+        (result,) = self._results(hits, lists)
         return result
 
     def _rank(self, user_tables: Tensor, item_tables: Tensor) -> list[PerUser]:
         """Return the results of trials that are ranked together: one product per block of users."""
         T, n_users = len(user_tables), len(self.users)
         n = max(MIN_CHUNK, self.rows // T)  # users of a block
-        hits = torch.zeros(T, n_users, self.K, dtype=torch.bool, device=self.users.device)
+        hits, lists = self._empty(T)
         transposed = item_tables.transpose(1, 2).contiguous()
         block = torch.empty(T * n * self.n_items, device=hits.device)
         for begin in range(0, n_users, n):
@@ -157,26 +162,55 @@ class FullRanking:
                 )
             out = block[: T * query.shape[1] * self.n_items].view(T, -1, self.n_items)
             scores = torch.bmm(query, transposed, out=out)[:, : end - begin]
-            self._mark(scores, begin, end, hits)
-        return results_by_trial(hits, self.users, self.n_relevant, self.metrics)
+            self._mark(scores, begin, end, hits, lists)
+        return self._results(hits, lists)
 
-    def _mark(self, scores: Tensor, begin: int, end: int, hits: Tensor) -> None:
-        """Set the hits of a block of users.
+    def _empty(self, T: int) -> tuple[Tensor, Tensor | None]:
+        """Return room for the hits and, where they are measured, for the lists of T trials."""
+        n, device = len(self.users), self.users.device
+        hits = torch.zeros(T, n, self.K, dtype=torch.bool, device=device)
+        if self.beyond is None:
+            return hits, None
+        size = (T, n, min(self.cut, self.n_items))
+        return hits, torch.full(size, -1, dtype=torch.int32, device=device)
+
+    def _mark(
+        self, scores: Tensor, begin: int, end: int, hits: Tensor, lists: Tensor | None
+    ) -> None:
+        """Set the hits and the lists of a block of users.
 
         Shape:
-            scores: [T, end - begin, I], overwritten; hits: [T, n_users, K] bool.
+            scores: [T, end - begin, I], overwritten; hits: [T, n_users, K] bool;
+            lists: [T, n_users, k] int32 items.
         """
         if self.engine is Engine.NUMBA:
-            for trial_scores, trial_hits in zip(scores, hits, strict=True):
+            for t, (trial_scores, trial_hits) in enumerate(zip(scores, hits, strict=True)):
                 cpu.mark_hits(trial_scores, begin, self.exclude, self.targets, trial_hits)
+                if lists is not None:
+                    cpu.top_lists(trial_scores, begin, lists[t])
         else:
-            hits[:, begin:end] = self._hits(scores, begin, end)
+            hits[:, begin:end], items = self._hits(scores, begin, end)
+            if lists is not None:
+                lists[:, begin:end] = items[..., : lists.shape[2]].int()
 
-    def _hits(self, scores: Tensor, begin: int, end: int) -> Tensor:
-        """Return the places of the targets in the top K of a block of users.
+    def _results(self, hits: Tensor, lists: Tensor | None) -> list[PerUser]:
+        """Return the metrics of each trial, with the measures of its lists."""
+        results = results_by_trial(hits, self.users, self.n_relevant, self.metrics)
+        if lists is None or self.beyond is None:
+            return results
+        k = lists.shape[2]
+        both = lists.cpu().numpy(), hits[..., :k].cpu().numpy()
+        return [
+            replace(result, overall=self.beyond.measure(items, hit, self.cut))
+            for result, items, hit in zip(results, *both, strict=True)
+        ]
+
+    def _hits(self, scores: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor]:
+        """Return the places of the targets in the top K of a block of users, and the top K.
 
         Shape:
-            scores: [T, n, I], overwritten -> [T, n, K] bool.
+            scores: [T, n, I], overwritten -> hits [T, n, K] bool; items [T, n, K], -1 where none is
+            left to rank.
         """
         first, last = int(self.exclude[0][begin]), int(self.exclude[0][end])
         scores.nan_to_num_(nan=float("-inf"), posinf=float("inf"), neginf=float("-inf"))
@@ -186,7 +220,9 @@ class FullRanking:
         values, items = top_items(scores.flatten(0, 1), self.K)
         wanted = self.users[begin:end].repeat(len(scores))[:, None] * self.n_items + items
         at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
-        return ((self.keys[at] == wanted) & (values > float("-inf"))).view(*scores.shape[:2], -1)
+        ranked, shape = values > float("-inf"), (*scores.shape[:2], -1)
+        hits = (self.keys[at] == wanted) & ranked
+        return hits.view(shape), torch.where(ranked, items, -1).view(shape)
 
 
 def results_by_trial(

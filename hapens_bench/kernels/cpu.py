@@ -90,6 +90,7 @@ def call_all() -> None:
     loops.add_rows(f3, i2, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
+    ranks.top_lists(f2, 0, np.zeros((1, 1), dtype=np.int32))
     ranks.count_below(f2, i, i2, rows, i, i2)
     ranks.positives_below(f2, i, rows, i, i)
     membership.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
@@ -193,6 +194,15 @@ def mark_hits(
         (start [users + 1], items); hits: [users, K].
     """
     ranks.mark_hits(scores.numpy(), begin, *arrays(*exclude, *targets), hits.numpy())
+
+
+def top_lists(scores: Tensor, begin: int, lists: Tensor) -> None:
+    """List the best items of a block of users, after `mark_hits` has left out the excluded ones.
+
+    Shape:
+        scores: [n, I]; lists: [users, K] int32, full of -1.
+    """
+    ranks.top_lists(scores.numpy(), begin, lists.numpy())
 
 
 def count_below(

@@ -29,7 +29,7 @@ from hapens_bench.config.identity import run_id
 from hapens_bench.metrics import is_ours, of_ranks
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import SECTION, RunFolder, parse_config
-from hapens_bench.runs.summary import check_summary
+from hapens_bench.runs.summary import check_summary, without_overall
 
 RUN_COLUMNS = ["run_id", "config", "summary", "crc32", "users"]
 RANK_COLUMNS = ["run_id", "selection", "ranking", "user", "rank"]
@@ -64,7 +64,7 @@ class Row:
     @cached_property
     def results(self) -> str:
         """What must be equal in two rows of one run: each selection's report, as text."""
-        return json.dumps(self.summary["selection"], sort_keys=True)
+        return json.dumps(without_overall(self.summary["selection"]), sort_keys=True)
 
 
 class Archive:

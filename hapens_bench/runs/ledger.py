@@ -15,7 +15,7 @@ import pandas as pd
 from hapens_bench.runs.archive import archives_below, open_run, summaries
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
-from hapens_bench.runs.summary import OF_A_RUN, check_summary
+from hapens_bench.runs.summary import OF_A_RUN, check_summary, without_overall
 
 INDEX = ".ledger.json"
 COLUMNS = [
@@ -119,7 +119,7 @@ def _add_archived(runs: list[dict[str, Any]], archive: Path) -> list[str]:
         known = here.get(run["run_id"])
         if known is None:
             runs.append(run)
-        elif known["selection"] != run["selection"]:
+        elif without_overall(known["selection"]) != without_overall(run["selection"]):
             notes.append(
                 f"the archived results of run {run['run_id']}: those in {known['folder']} differ, "
                 "and they count"

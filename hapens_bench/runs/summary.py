@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hapens_bench.metrics import is_overall
 from hapens_bench.runs.files import DamagedRun
 
 OF_A_RUN = ["run_id", "config_id", "split_id", "dataset", "protocol", "model", "sampler", "seed"]
@@ -33,6 +34,17 @@ def check_summary(summary: Mapping[str, Any]) -> None:
         raise DamagedRun(
             f"summary.json is not a trial's: a trial writes other values of {', '.join(wrong)}"
         )
+
+
+def without_overall(selection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return reports without the measures of all lists, which older runs lack."""
+    return {
+        name: {
+            **report,
+            "test": {key: x for key, x in report["test"].items() if not is_overall(key)},
+        }
+        for name, report in selection.items()
+    }
 
 
 def _is_report(report: Any) -> bool:

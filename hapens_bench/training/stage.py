@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hapens_bench.config.components import component_class
 from hapens_bench.data.interactions import IntArray, Split
+from hapens_bench.evaluation.beyond import BeyondAccuracy
 from hapens_bench.evaluation.candidates import CandidateRanking, WithFullRanking
 from hapens_bench.evaluation.ranking import FullRanking, PerUser, Ranking
 from hapens_bench.kernels import pick_engine
@@ -118,11 +119,11 @@ def ranking(config: Config, split: Split, device: torch.device, stage: str = "fu
     masked = train_pairs(stage, protocol, split)
     targets = split.valid if stage == "held" else split.test
     memory, engine = settings["eval_memory_mb"], pick_engine(settings["engine"], device)
+    sizes = split.n_users, split.n_items
+    beyond = BeyondAccuracy(masked, targets, split.n_items) if stage == "full" else None
 
     def full(metrics: list[str]) -> FullRanking:
-        return FullRanking(
-            masked, targets, split.n_users, split.n_items, metrics, device, memory, engine
-        )
+        return FullRanking(masked, targets, *sizes, metrics, device, memory, engine, beyond)
 
     metrics = protocol["metrics"]
     if protocol["ranking"] == "full":

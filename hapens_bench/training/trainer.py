@@ -227,7 +227,8 @@ class Trainer:
         chosen = {t: active[t].select(stage, epoch, result) for t, result in results.items()}
         prefix = "valid" if stage == "held" else "test"
         for t, result in results.items():
-            rows[t] |= {f"{prefix}/{metric}": value for metric, value in result.mean().items()}
+            measured = result.mean() | result.overall
+            rows[t] |= {f"{prefix}/{metric}": value for metric, value in measured.items()}
         tests = (
             ranked(self.test_ranking, [t for t in wanted if chosen[t]])
             if stage == "held"

@@ -137,7 +137,8 @@ class Trial:
 
     def report(self, selection: str, epoch: int, test: PerUser) -> None:
         """Note the test metrics that a selection reports, and the ranks behind them."""
-        report = {"epoch": epoch, "test": test.mean(), "users": test.users, "values": test.values}
+        report = {"epoch": epoch, "test": test.mean() | test.overall}
+        report |= {"users": test.users, "values": test.values}
         report |= {"n_relevant": test.n_relevant, "ranks": test.ranks()}
         self.progress.reports.setdefault(selection, {}).update(report)
 

@@ -68,3 +68,15 @@ def test_without_seeds_to_test_it_says_so(setting):
     assert np.isnan(single.seeds) and single.users < 0.05 and single.words == "n = 1 seeds: no test"
     assert standing({"a": setting("a", 0.3)}, "valid", "Recall@20").second is None
     assert standing({"a": Replicates([])}, "valid", "Recall@20") is None
+
+
+def test_of_a_measure_of_all_lists_less_may_be_better_and_no_user_is_tested(setting):
+    settings = {"a": setting("a", 0.3), "b": setting("b", 0.1)}
+    for replicates in settings.values():
+        for run in replicates.runs:
+            test = run["selection"]["valid"]["test"]
+            test["Gini@20"] = test["Coverage@20"] = test["Recall@20"]
+    by_gini = standing(settings, "valid", "Gini@20")
+    assert by_gini.best == "b" and by_gini.gain < 0 and by_gini.seeds < 0.05
+    assert np.isnan(by_gini.users) and by_gini.words == "users: a measure of all lists together"
+    assert standing(settings, "valid", "Coverage@20").best == "a"

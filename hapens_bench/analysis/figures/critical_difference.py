@@ -13,6 +13,7 @@ from hapens_bench.analysis.figures.lines import Definition, Line
 from hapens_bench.analysis.figures.style import colour
 from hapens_bench.analysis.statistics import Ranks, friedman
 from hapens_bench.errors import UserError
+from hapens_bench.metrics import less_is_better
 
 
 def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, list[str]]:
@@ -40,7 +41,7 @@ def ranks(definition: Definition, lines: Sequence[Line]) -> tuple[pd.DataFrame, 
         raise UserError(
             f"fewer than two samplers report {selection} {metric} on all {len(table)} data sets"
         )
-    result = friedman(whole)
+    result = friedman(-whole if less_is_better(metric) else whole)
     notes = [
         f"{name} was not run on all {len(table)} data sets and is left out"
         for name in table

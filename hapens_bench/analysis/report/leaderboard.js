@@ -62,7 +62,7 @@ function places(view) {
     found[metric] = new Map();
     for (const members of groups.values()) {
       if (members.length < 2) continue;
-      const scores = unique(members.map((row) => mean[row]).filter((value) => value !== null)).sort((a, b) => b - a);
+      const scores = unique(members.map((row) => mean[row]).filter((value) => value !== null)).sort((a, b) => ledger.less.includes(metric) ? a - b : b - a);
       for (const place of [0, 1]) {
         for (const row of members) if (mean[row] !== null && mean[row] === scores[place]) found[metric].set(row, place + 1);
       }

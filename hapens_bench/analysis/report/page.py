@@ -30,6 +30,7 @@ from hapens_bench.analysis.report.leaderboard import (
 from hapens_bench.analysis.report.significance import significance
 from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.errors import UserError
+from hapens_bench.metrics import less_is_better
 from hapens_bench.runs.ledger import Ledger, load
 from hapens_bench.runs.provenance import git_sha
 
@@ -107,6 +108,7 @@ def render(ledger: Ledger, root: Path) -> str:
             for run in ledger.unfinished
         ],
         "metrics": metrics,
+        "less": [metric for metric in metrics if less_is_better(metric)],
         "settings": {
             key: [getattr(setting, key) for setting in settings] for key in (*KEYS, "keys")
         },

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
-from hapens_bench.analysis.replicates import Run
+from hapens_bench.analysis.replicates import NOT_BY_USER, Run
 from hapens_bench.analysis.report.leaderboard import Setting, compared, metrics_of
 from hapens_bench.analysis.statistics import Paired, holm, over_seeds, over_users_together
+from hapens_bench.metrics import is_overall
 from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
 
@@ -145,6 +146,8 @@ def _difference(
     nothing = np.empty(0)
     if not seeds:
         return nothing, "n = 0 seeds: no test"
+    if is_overall(metric):
+        return nothing, NOT_BY_USER
     first, second = users.mean(a, selection, seeds), users.mean(b, selection, seeds)
     if first is None or second is None or metric not in first or metric not in second:
         return nothing, UNREADABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hapens_bench.analysis.tables.definition import Cell
 from hapens_bench.config.compose import compose_config
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
+from hapens_bench.metrics import is_overall
 
 
 def deciles(values: np.ndarray) -> np.ndarray:
@@ -53,7 +55,7 @@ def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Dat
             continue
         split = load_split(compose_config(run[dataset, mine].overrides))
         count = pd.Series(np.bincount(split.full_train[:, 0], minlength=split.n_users))
-        for metric in definition["metrics"]:
+        for metric in filterfalse(is_overall, definition["metrics"]):
             deciles_of_metric = []
             for other in others:
                 a, b = run[dataset, mine], run[dataset, other]
