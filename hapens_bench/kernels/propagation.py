@@ -7,58 +7,52 @@ from typing import Any
 import numba
 import numpy as np
 
+from hapens_bench.kernels import lanes as lanes_module
 from hapens_bench.kernels.loops import _SUMS, _dot
 from hapens_bench.kernels.membership import _GAMMA, _count, _mix
 
+lanes: Any = lanes_module  # numba types its functions by their decorator
 
-@numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
+
+@numba.njit(inline="always")
+def _sum(total: Any, index: Any, weight: Any, start: Any, stop: Any, x: Any, D: Any, d: Any) -> Any:
+    """Add the edges' weighted numbers from the d-th on, as many as `total` has lanes."""
+    for e in range(start, stop):
+        total = lanes.add_product(total, weight[e], lanes.load(total, x, index[e] * D + d))
+    return total
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def multiply(indptr: Any, index: Any, weight: Any, table: Any, out: Any, parts: int) -> None:
     """Multiply a sparse matrix with T tables.
 
-    out[t, n] = sum over the edges e of row n of weight[t, e] table[t, index[e]].
+    out[t, n] = sum over the edges e of row n, in their order, of weight[t, e] table[t, index[e]].
 
-    Each trial's rows are cut into parts of about equally many edges. Eight edges are taken at a
-    time, so that `out` is read and written an eighth as often: measured 1.3-1.5 times as fast as
-    one by one.
+    Each trial's rows are cut into parts of about equally many edges. Of each row, 64 numbers at a
+    time stay in registers over all edges, then 16, then one: measured 1.5-2 times as fast as eight
+    edges at a time added to `out`.
 
     Shape:
         indptr: [n+1]; index: [E]; weight: [1 or T, E]; table: [T, m, D]; out: [T, n, D].
     """
     T, n, D = out.shape
-    E, W = len(index), len(weight)
+    E, wide, narrow = len(index), D // 64 * 64, D // 16 * 16
     for place in numba.prange(T * parts):
         t, part = place // parts, place % parts
-        w, x = weight[t % W], table[t]
+        w, x, y = weight[t % len(weight)], table[t].reshape(-1), out[t].reshape(-1)
         low = _count(indptr, 0, n, 0, E * part // parts, False)
         high = _count(indptr, 0, n, 0, E * (part + 1) // parts, False) if part + 1 < parts else n
         for row in range(low, high):
-            y = out[t, row]
-            for d in range(D):
-                y[d] = np.float32(0)
-            start, stop = indptr[row], indptr[row + 1]
-            eights = start + (stop - start) // 8 * 8
-            for e in range(start, eights, 8):
-                x0, x1, x2, x3 = x[index[e]], x[index[e + 1]], x[index[e + 2]], x[index[e + 3]]
-                x4, x5, x6, x7 = x[index[e + 4]], x[index[e + 5]], x[index[e + 6]], x[index[e + 7]]
-                w0, w1, w2, w3, w4, w5, w6, w7 = (
-                    w[e],
-                    w[e + 1],
-                    w[e + 2],
-                    w[e + 3],
-                    w[e + 4],
-                    w[e + 5],
-                    w[e + 6],
-                    w[e + 7],
-                )
-                for d in range(D):
-                    y[d] += (
-                        ((w0 * x0[d] + w1 * x1[d]) + (w2 * x2[d] + w3 * x3[d]))
-                        + ((w4 * x4[d] + w5 * x5[d]) + (w6 * x6[d] + w7 * x7[d]))
-                    )  # fmt: skip
-            for e in range(eights, stop):
-                x0, w0 = x[index[e]], w[e]
-                for d in range(D):
-                    y[d] += w0 * x0[d]
+            start, stop, at = indptr[row], indptr[row + 1], row * D
+            for d in range(0, wide, 64):
+                lanes.store(y, at + d, _sum(lanes.zeros(64), index, w, start, stop, x, D, d))
+            for d in range(wide, narrow, 16):
+                lanes.store(y, at + d, _sum(lanes.zeros(16), index, w, start, stop, x, D, d))
+            for d in range(narrow, D):
+                total = np.float32(0)
+                for e in range(start, stop):
+                    total += w[e] * x[index[e] * D + d]
+                y[at + d] = total
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")

@@ -40,7 +40,7 @@ def dense(indptr, index, weight, m: int = 50):
     return full
 
 
-@pytest.mark.parametrize("D", [1, 5, 64])
+@pytest.mark.parametrize("D", [1, 5, 16, 64, 84])
 @pytest.mark.parametrize("own", [False, True])
 def test_products_equal_dense_ones_with_the_same_bits_for_any_pack_and_thread_count(D, own):
     generator = torch.Generator().manual_seed(D)
@@ -61,6 +61,8 @@ def test_products_equal_dense_ones_with_the_same_bits_for_any_pack_and_thread_co
         expected = dense(indptr, index, weight[t % len(weight)]) @ table[t].double()
         assert torch.allclose(outputs[0][t].double(), expected, atol=1e-5)
     assert not outputs[0][:, [0, 5, 10]].any(), "a row without edges gets nothing"
+    alone = cpu.multiply(indptr, index, weight, table[..., -1:])
+    assert torch.equal(alone, outputs[0][..., -1:]), "a sum's bits do not depend on its neighbours"
 
 
 def noise(seeds=(1, 2, 3)) -> Noise:
