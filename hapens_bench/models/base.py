@@ -37,12 +37,13 @@ def rows(table: Tensor, index: Tensor) -> Tensor:
 class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
-    A model with layers pools a vector from its layers' embeddings: their mean or, with `concat`,
-    their concatenation. A query is the user's vector, or `factor` times that (GMF's w), which is
-    computed for the rows of a batch only.
+    A model with layers pools a vector from its layers' embeddings: their mean, with `first` layer 0
+    by that weight and the mean of the others by the rest or, with `concat`, their concatenation. A
+    query is the user's vector, or `factor` times that (GMF's w), which is computed for the rows of
+    a batch only.
 
     Shape:
-        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D;
+        users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; first: [T, 1, 1];
         layers: L+1 tables of users and items, [T, U, D], [T, I, D]; factor: [T, 1, D].
     """
 
@@ -52,6 +53,7 @@ class Encoded:
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
     concat: bool = False
     factor: Tensor | None = None
+    first: Tensor | None = None
 
     @cached_property
     def queries(self) -> Tensor:
@@ -68,7 +70,10 @@ class Encoded:
         return Encoded(*self.layers[l], self.engine) if self.layers else self
 
     def pool(self, layers: Tensor) -> Tensor:
-        """Pool layer embeddings: [..., L+1, D] -> [..., D], with `concat` [..., (L+1) D]."""
+        """Pool layer embeddings: [T, B, K, L+1, D] -> [T, B, K, D], with `concat` (L+1) D."""
+        if self.first is not None:
+            share = self.first[..., None]
+            return share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
         return layers.flatten(-2) if self.concat else layers.mean(-2)
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
@@ -175,9 +180,8 @@ class Encoded:
         """Return the same vectors without gradient, for samplers."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
-        return Encoded(
-            self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor
-        )
+        tables = self.users.detach(), self.items.detach()
+        return Encoded(*tables, self.engine, layers, self.concat, factor, self.first)
 
 
 def _static_width(table: Tensor) -> Tensor:

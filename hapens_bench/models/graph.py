@@ -95,6 +95,12 @@ class Graph:
         u, i = self.user_degree.rsqrt(), self.item_degree.rsqrt()
         return self._by_ends(u, i, i, u)
 
+    def powers(self, receives: float, sends: float) -> Weights:
+        """Return the weights d^receives of the receiving node times d^sends of the sending one."""
+        at_user, at_item = (d**receives for d in (self.user_degree, self.item_degree))
+        from_user, from_item = (d**sends for d in (self.user_degree, self.item_degree))
+        return self._by_ends(at_user, from_item, at_item, from_user)
+
     def row_normalised(self) -> Weights:
         """Return the weights 1 / (1 + d) of the receiving node: D^-1 (A + I) without its diagonal.
 

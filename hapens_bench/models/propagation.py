@@ -1,4 +1,4 @@
-"""What LightGCN and NGCF share: embeddings sent along the graph, layer by layer."""
+"""What LightGCN, LightGCN++ and NGCF share: embeddings sent along the graph, layer by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tables = tuple[Tensor, Tensor]  # of users [T, U, D] and of items [T, I, D]
 
 
 class Propagation(Model):
-    """E^0 are trained tables, E^(l+1) = layer(E^l, Â E^l), and a vector pools layers 0 .. L.
+    """E^0 are trained tables, E^(l+1) = layer(E^l, Â sent(E^l)), and a vector pools layers 0 .. L.
 
     Message dropout applies to the entries of each E^(l+1). Node dropout (NGCF's name) applies to
     the edges of Â, each direction separately, with one draw per step for all layers. What is kept
@@ -47,6 +47,10 @@ class Propagation(Model):
         self.drops_messages = bool(message_dropout.any())
         self.drops_edges = bool(node_dropout.any())
 
+    def sent(self, tables: Tables) -> Tables:
+        """Return what the nodes send to their neighbours: their embeddings, unless overridden."""
+        return tables
+
     @abstractmethod
     def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
         """Return layer l + 1, given layer l and the weighted sums over its neighbours."""
@@ -67,7 +71,8 @@ class Propagation(Model):
                 dropped = self._drop(noise, edges, self.node_dropout, counter)
                 weights = self.graph.weigh(*dropped)
         for l in range(self.L):
-            tables = self.layer(l, tables, self.graph.propagate(*tables, weights))
+            sums = self.graph.propagate(*self.sent(tables), weights)
+            tables = self.layer(l, tables, sums)
             if noise and self.drops_messages:
                 tables = self._drop(
                     noise, tables, self.message_dropout, counter + 2 * E + l * sum(sizes)

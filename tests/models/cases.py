@@ -112,6 +112,17 @@ def lightgcn(toy: Toy) -> Layers:
     return sum(layers) / len(layers), layers
 
 
+def lightgcnpp(toy: Toy) -> Layers:
+    A, keys = toy.adjacency(), toy.keys
+    A = toy.drop_edges(degree_power(A, -keys["alpha"]) @ A @ degree_power(A, -keys["beta"]))
+    layers = [toy.ego()]
+    for l in range(keys["L"]):
+        rows = [row / row.norm() if row.any() else row for row in layers[-1]]
+        layers.append(toy.drop_messages(l, A @ torch.stack(rows)))
+    rest = sum(layers[1:]) / keys["L"]
+    return keys["gamma"] * layers[0] + (1 - keys["gamma"]) * rest, layers
+
+
 def ngcf(toy: Toy) -> Layers:
     A = toy.adjacency()
     authors = toy.keys["variant"] == "authors"
@@ -154,6 +165,20 @@ CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
         {
             "L": 3,
             "init": "normal",
+            "message_dropout": [0.0, 0.3, 0.5],
+            "node_dropout": [0.4, 0.0, 0.2],
+        },
+    ),
+    "lightgcnpp": ("lightgcnpp", lightgcnpp, {"gamma": [0.2, 0.0, 1.0]}),
+    "lightgcnpp with dropout": (
+        "lightgcnpp",
+        lightgcnpp,
+        {
+            "L": 3,
+            "init": "xavier",
+            "alpha": 0.5,
+            "beta": 0.3,
+            "gamma": [0.5, 0.1, 0.9],
             "message_dropout": [0.0, 0.3, 0.5],
             "node_dropout": [0.4, 0.0, 0.2],
         },
