@@ -34,6 +34,8 @@ CAME_LATER: dict[str, Any] = {
     "protocol.negatives": "all",
     "hapens_bench.models.mf.MF.init": "xavier",
     "hapens_bench.models.mf.MF.std": 1,
+    "hapens_bench.models.lightgcn.LightGCN.similarity": "dot",
+    "hapens_bench.losses.sampled_softmax.SampledSoftmax.positive": "in",
     "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
     "hapens_bench.samplers.irgan.IRGAN.start": "scratch",
     "hapens_bench.samplers.rns_as.RNSAS.start": "scratch",

@@ -38,8 +38,8 @@ class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
     A model with layers pools a vector from its layers' embeddings: their mean or, with `concat`,
-    their concatenation. A query is the user's vector, or `factor` times that (GMF's w), which is
-    computed for the rows of a batch only.
+    their concatenation. With `cosine` they are scaled to length 1. A query is the user's vector, or
+    `factor` times that (GMF's w), which is computed for the rows of a batch only.
 
     Shape:
         users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D;
@@ -52,6 +52,7 @@ class Encoded:
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
     concat: bool = False
     factor: Tensor | None = None
+    cosine: bool = False
 
     @cached_property
     def queries(self) -> Tensor:
@@ -69,7 +70,8 @@ class Encoded:
 
     def pool(self, layers: Tensor) -> Tensor:
         """Pool layer embeddings: [..., L+1, D] -> [..., D], with `concat` [..., (L+1) D]."""
-        return layers.flatten(-2) if self.concat else layers.mean(-2)
+        pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
+        return F.normalize(pooled, dim=-1) if self.cosine else pooled
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
         """Return the scores of one layer's item embeddings; see `score`.
@@ -175,9 +177,16 @@ class Encoded:
         """Return the same vectors without gradient, for samplers."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
-        return Encoded(
-            self.users.detach(), self.items.detach(), self.engine, layers, self.concat, factor
-        )
+        users, items = self.users.detach(), self.items.detach()
+        return Encoded(users, items, self.engine, layers, self.concat, factor, self.cosine)
+
+
+def unit(x: Tensor, engine: Engine) -> Tensor:
+    """Return rows divided by their lengths: [..., D] -> [..., D]."""
+    if engine is Engine.NUMBA:
+        scaled: Tensor = gradients.Unit.apply(x)
+        return scaled
+    return F.normalize(x, dim=-1)
 
 
 def _static_width(table: Tensor) -> Tensor:
