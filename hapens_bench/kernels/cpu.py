@@ -19,12 +19,14 @@ from numba.core.registry import cpu_target
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
+from hapens_bench.kernels import many as many_module
 from hapens_bench.kernels import membership as membership_module
 from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
 LOG = logging.getLogger("hapens_bench.kernels")
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
+many: Any = many_module
 membership: Any = membership_module
 ranks: Any = ranks_module
 propagation: Any = propagation_module
@@ -64,7 +66,7 @@ def _loops() -> list[Any]:
     """Return the loops that numba caches."""
     functions = [
         value
-        for module in (loops, membership, propagation, ranks)
+        for module in (loops, many, membership, propagation, ranks)
         for value in vars(module).values()
     ]
     return [loop for loop in functions if getattr(loop, "stats", None) and loop.stats.cache_path]
@@ -88,6 +90,15 @@ def call_all() -> None:
     loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
     loops.add_rows(f3, i2, f3, 1)
+    start = np.zeros((1, 1, 3), dtype=np.int32)
+    many.sort_rows(i3, 1, i3, start)
+    many.scores(f3, f3, i2, i3, start, f3)
+    many.half_norms(f3, f2)
+    many.finish(f3, f3, f2, f2, i2, i2, i3, f3, f2, f3, f2)
+    many.sort_like(i3, f3, f3)
+    parts = np.zeros((1, many.GROUPS, 1, 1), dtype=np.float32)
+    many.scatter_items(f3, f3, f3, i2, i2, i3, start, 1, f2, f3, f2, f3, f3, f2, parts)
+    many.scatter_users(f3, f3, i2, i2, f2, f2, parts, f3, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.count_below(f2, i, i2, rows, i, i2)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import PairLoss
+from hapens_bench.losses.log_sum_exp import softmax_loss
 
 
 class BSL(PairLoss):
     """Bilateral softmax loss: a temperature for the positive, another for the negatives.
 
         -ln [e^(s_ui/tau1) / (sum_k e^(s_uk/tau2))^(tau2/tau1)]
-            = (tau2 ln sum_k e^(s_uk/tau2) - s_ui) / tau1
+            = (tau2/tau1) ln sum_k e^((s_uk - s_ui)/tau2)
 
     Wu et al., "BSL: Understanding and improving softmax loss for recommendation", ICDE 2024; there
-    s is a cosine: `model.similarity=cosine`. At tau1 = tau2 it is `sampled_softmax` with
-    `positive=out`. For one tau2, tau1 only scales the loss, which Adam undoes but for L2.
+    s is a cosine: `model.similarity=cosine`. So over one positive's negatives, tau1
+    only scales the loss `sl` of temperature tau2, which Adam undoes but for L2.
 
     Deviations: computed in logarithms, so it does not overflow. The form is that of IR-Benchmark
     (Yang et al., KDD 2025), which corrects the pseudo code of the paper.
@@ -34,5 +34,4 @@ class BSL(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `PairLoss.forward`."""
-        tau1, tau2 = self.tau1[..., 0], self.tau2[..., 0]
-        return (tau2 * torch.logsumexp(negative / self.tau2, -1) - positive) / tau1
+        return (self.tau2 / self.tau1)[..., 0] * softmax_loss(positive, negative, self.tau2)

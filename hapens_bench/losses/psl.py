@@ -11,19 +11,35 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import PairLoss
 from hapens_bench.losses.elementwise import softplus
+from hapens_bench.losses.log_sum_exp import LogSumExp
 
 
-def _above_zero(x: Tensor) -> Tensor:
-    """Return ln of x, of the smallest number and without a gradient where x is smaller."""
+def tanh(d: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ln sigma and its slope for sigma = tanh(d) + 1 = 2 / (1 + e^(-2 d))."""
+    return math.log(2) - softplus(-2 * d), 1 - torch.tanh(d)
+
+
+def atan(d: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ln sigma and its slope for sigma = atan(d) + 1."""
+    sigma = torch.atan(d) + 1
+    return bounded_log(sigma), torch.where(sigma > 0, 1 / ((1 + d.square()) * sigma), 0)
+
+
+def relu(d: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ln sigma and its slope for sigma = ReLU(d + 1)."""
+    sigma = d + 1
+    return bounded_log(sigma), torch.where(sigma > 0, 1 / sigma, 0)
+
+
+def bounded_log(x: Tensor) -> Tensor:
+    """Return ln of x, or of the smallest number where x is smaller."""
     return x.clamp(min=torch.finfo(x.dtype).tiny).log()
 
 
-# ln sigma(d) for each activation sigma
-LOG_SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
-    # tanh(d) + 1 = 2 / (1 + e^(-2 d))
-    "tanh": lambda d: math.log(2) - softplus(-2 * d),
-    "atan": lambda d: _above_zero(torch.atan(d) + 1),
-    "relu": lambda d: _above_zero((d + 1).relu()),
+LOG_SIGMA: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "tanh": tanh,
+    "atan": atan,
+    "relu": relu,
 }
 
 
@@ -59,5 +75,8 @@ class PSL(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `PairLoss.forward`."""
-        d = (negative - positive[..., None]) / self.scale
-        return torch.logsumexp(self.log_sigma(d) / self.tau, -1)
+        d = (negative.detach() - positive.detach()[..., None]).div_(self.scale)
+        log_sigma, slope = self.log_sigma(d)
+        y, slope = log_sigma / self.tau, slope / (self.scale * self.tau)
+        value: Tensor = LogSumExp.apply(positive, negative, y, slope)
+        return value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import PairLoss
+from hapens_bench.losses.elementwise import softplus
+from hapens_bench.losses.log_sum_exp import softmax_loss
 
 
 class SampledSoftmax(PairLoss):
@@ -37,7 +37,5 @@ class SampledSoftmax(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `PairLoss.forward`."""
-        gaps = (negative - positive[..., None]) / self.tau
-        if weights is not None:
-            gaps = gaps + weights.log()
-        return torch.logsumexp(F.pad(gaps, (1, 0)) if self.with_positive else gaps, -1)
+        gap = softmax_loss(positive, negative, self.tau, weights)
+        return softplus(gap) if self.with_positive else gap

@@ -8,6 +8,7 @@ from torch import Tensor
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import Loss, Scored, pair_scores
 from hapens_bench.losses.elementwise import sigmoid
+from hapens_bench.losses.log_sum_exp import softmax_loss
 from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives
@@ -86,7 +87,7 @@ class SLAtK(Loss):
         Shape:
             positive, beta: [T, B]; negative: [T, B, K] -> [T, B].
         """
-        softmax = torch.logsumexp((negative - positive[..., None]) / self.tau_d, -1)
+        softmax = softmax_loss(positive, negative, self.tau_d)
         return sigmoid((positive - beta) / self.tau_w[..., 0]) * softmax
 
     @torch.no_grad()

@@ -114,9 +114,8 @@ class Encoded:
         if self.engine is Engine.NUMBA:
             table, at = self._query_table(users)
             norms = table if ego is self else ego.users if at is users else ego.query(users)
-            return gradients.Pairs.apply(
-                table, self.items, norms, ego.items, at, positives, negatives
-            )
+            pairs = gradients.pairs_for(negatives.shape[2])
+            return pairs(table, self.items, norms, ego.items, at, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         normed = (
             (q, v, w)
