@@ -37,6 +37,7 @@ CAME_LATER: dict[str, Any] = {
     "hapens_bench.models.lightgcn.LightGCN.similarity": "dot",
     "hapens_bench.losses.sampled_softmax.SampledSoftmax.positive": "in",
     "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
+    "hapens_bench.samplers.ssm.SSM.shared": False,
     "hapens_bench.samplers.irgan.IRGAN.start": "scratch",
     "hapens_bench.samplers.rns_as.RNSAS.start": "scratch",
     "hapens_bench.samplers.advir.AdvIR.start": "scratch",

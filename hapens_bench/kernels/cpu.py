@@ -86,6 +86,7 @@ def call_all() -> None:
     f2, f3, i2, i3 = f.reshape(1, 1), f.reshape(1, 1, 1), i.reshape(1, 1), i.reshape(1, 1, 1)
     rows, one = np.array([0, 0]), np.float32(1)
     membership.draw_pool(i2, i, 0, rows, i, b, 1, 1, 1, i3)
+    membership.replace_known(i2, i2, i3, rows, i, b, 1, i3)
     loops.gather_dot(f3, f3, i2, i3, f3)
     loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
@@ -152,6 +153,13 @@ def draw_pool(
     membership.draw_pool(
         *arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
     )
+    return out
+
+
+def replace_known(users: Tensor, shared: Tensor, stand_in: Tensor, known: Rows) -> Tensor:
+    """See `samplers.ssm.SSM`: the shared items of each row, with stand-ins: -> [T, B, K]."""
+    out = torch.empty(*users.shape, shared.shape[1], dtype=torch.int64)
+    membership.replace_known(*arrays(users, shared, stand_in), *_known(known), out.numpy())
     return out
 
 

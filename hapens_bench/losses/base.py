@@ -71,6 +71,9 @@ def pair_scores(
     Shape:
         -> positive [T, B], negative [T, B, K], squares [T, B]; see `Encoded.pairs`.
     """
+    if drawn.shared is not None and drawn.stand_in is not None:
+        index = drawn.items, drawn.shared, drawn.stand_in
+        return encoded.shared_pairs(batch.users, batch.items, *index, ego)
     if drawn.layers is None:
         return encoded.pairs(batch.users, batch.items, drawn.items, ego)
     return encoded.synthesised(batch.users, batch.items, drawn.layers, ego)

@@ -127,6 +127,35 @@ class Encoded:
         )
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 
+    def shared_pairs(
+        self,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        shared: Tensor,
+        stand_in: Tensor,
+        ego: Encoded,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `pairs` returns, by a matrix product, for rows with the same negatives.
+
+        A row of `negatives` is that of `shared`, with the row's stand-in in some places.
+
+        Shape:
+            users, positives, stand_in: [T, B]; negatives: [T, B, K]; shared: [T, K].
+        """
+        q, own = self.query(users), torch.stack([positives, stand_in], -1)
+        positive, other = (q[..., None, :] * self.item(own)).sum(-1).unbind(-1)
+        # One product per trial, so that its bits do not depend on pack-mates.
+        table = self.item(shared)
+        product = torch.stack([x @ y.T for x, y in zip(q, table, strict=True)])
+        replaced = negatives != shared[:, None]
+        negative = torch.where(replaced, other[..., None], product)
+        norms = ego.item(shared).square().sum(-1)[:, None]
+        first, second = ego.item(own).square().sum(-1).unbind(-1)
+        squares = ego.query(users).square().sum(-1) + first
+        squares = squares + torch.where(replaced, second[..., None], norms).sum(-1)
+        return positive, negative, 0.5 * squares
+
     def synthesised(
         self, users: Tensor, positives: Tensor, layers: Tensor, ego: Encoded
     ) -> tuple[Tensor, Tensor, Tensor]:

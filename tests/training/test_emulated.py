@@ -41,7 +41,7 @@ READINGS = {  # overrides that change the code of a step
         ["trainer.bitmap_mb=0"],
     ],
     "pns": [["trainer.bitmap_mb=0"]],
-    "ssm": [["model.similarity=cosine"]],
+    "ssm": [["model.similarity=cosine"], ["sampler.shared=true"]],
     "dns_mn": [["sampler.N=8"]],
     "softmax": [["loss=bpr_sum"]],
     "gdns": [
