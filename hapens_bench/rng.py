@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     GENERATOR = 7
     LEVELS = 8
     WATCHED = 9
+    QUANTILE = 10
 
 
 def mix(x: Tensor) -> Tensor:
@@ -64,6 +65,13 @@ class Streams:
         self.keys = torch.tensor(
             [stream_key(seed, purpose) for seed in seeds], dtype=torch.int64, device=device
         )
+
+    @classmethod
+    def of(cls, keys: Tensor) -> Streams:
+        """Return the streams with these keys."""
+        streams = cls.__new__(cls)
+        streams.keys = keys
+        return streams
 
     def keep(self, trials: Tensor) -> None:
         """Keep only the streams of the given trials (indices on the trial axis)."""

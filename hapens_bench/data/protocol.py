@@ -43,6 +43,9 @@ OPTIONAL = {
 }
 
 
+OPTIONAL_WITHIN = {"valid": {"per_user": Key(bool)}}
+
+
 def check_keys(protocol: Mapping[str, Any]) -> None:
     """Check the keys of a protocol that decide about the split.
 
@@ -53,10 +56,17 @@ def check_keys(protocol: Mapping[str, Any]) -> None:
     sentences = [
         sentence
         for name, keys in (REQUIRED | optional).items()
-        for sentence in problems(f"protocol.{name}", keys, protocol[name])
+        for sentence in problems(
+            f"protocol.{name}", keys | _within(name, protocol[name]), protocol[name]
+        )
     ]
     if sentences:
         raise UserError("; ".join(sentences))
+
+
+def _within(name: str, section: Mapping[str, Any]) -> dict[str, Key]:
+    """Return the optional keys that a section has."""
+    return {key: kind for key, kind in OPTIONAL_WITHIN.get(name, {}).items() if key in section}
 
 
 def split_log(
@@ -145,12 +155,18 @@ def _parts(
     if rule["kind"] == "random":
         test = splits.random_per_user(log, rule["test"], rule["seed"])
         rest = sort_pairs(pairs[~test])
-        held = splits.carve_validation(rest, share, protocol["valid"]["seed"])
+        held = _carve(rest, protocol["valid"])
     else:
         test = splits.chronological_per_user(log, rule["test"], rule["seed"])
         rest = pairs[~test]
         held = splits.chronological_per_user(log.take(~test), share, rule["seed"])
     return rest[~held], rest[held], pairs[test]
+
+
+def _carve(train: IntArray, rule: Mapping[str, Any]) -> splits.Mask:
+    """Mark the random validation part of train: a share of all pairs, or of those of each user."""
+    carve = splits.carve_from_each_user if rule.get("per_user") else splits.carve_validation
+    return carve(train, rule["share"], rule["seed"])
 
 
 def keep_published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split:
@@ -176,8 +192,7 @@ def _published(name: str, read: Published, protocol: Mapping[str, Any]) -> Split
         if protocol["split"]["kind"] == "leave_one_out":
             held = splits.one_per_user(train, protocol["valid"]["seed"])
         else:
-            rule = protocol["valid"]
-            held = splits.carve_validation(train, rule["share"], rule["seed"])
+            held = _carve(train, protocol["valid"])
         train, valid = train[~held], train[held]
     return Split(
         name,

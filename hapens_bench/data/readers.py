@@ -38,15 +38,7 @@ def movielens(paths: Paths) -> Interactions:
     path = paths["log"]
     content = read_bytes(path)
     if content[:2] == b"PK":
-        try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                members = (n for n in archive.namelist() if n.endswith("ratings.dat"))
-                content = archive.read(next(members, "ratings.dat"))
-        except DAMAGED as error:
-            raise UserError(
-                f"{path} is not an archive with a ratings.dat ({error}); "
-                "remove it and fetch it again"
-            ) from None
+        content = _member(path, content, "ratings.dat")
     table = read_table(
         path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}
     )
@@ -116,6 +108,42 @@ def consumed(paths: Paths) -> Published:
     """Read the `*_user_consumed.pkl` of SDNS's authors, user -> items; ids are kept."""
     train, valid, test = (read_lists(paths[part]) for part in ("train", "valid", "test"))
     return published(paths, train, test, valid)
+
+
+def irbenchmark(paths: Paths) -> Published:
+    """Read IR-Benchmark's `train.tsv` and `test.tsv`, plain or inside proc.zip; ids are kept.
+
+    They hold user_procid and item_procid, separated by a tab, under a header with these names.
+    """
+    parts = {}
+    for part in ("train", "test"):
+        path, name = paths[part], f"{part}.tsv"
+        content = read_bytes(path)
+        if content[:2] == b"PK":
+            content = _member(path, content, name)
+        head, _, body = content.partition(b"\n")
+        if head.split() != [b"user_procid", b"item_procid"] or not body.strip():
+            raise UserError(f"{path}: expected rows under the header user_procid, item_procid")
+        table = read_table(path, body, "\t", ["user", "item"], set(), first_line=2)
+        parts[part] = table.to_numpy(np.int64)
+        if parts[part].min() < 0:
+            raise UserError(f"{path}: ids start at 0, but there are negative numbers")
+    return published(paths, parts["train"], parts["test"])
+
+
+def _member(path: Path, content: bytes, name: str) -> bytes:
+    """Return the file in a zip archive whose path ends with a name.
+
+    Raises:
+        UserError: when there is none, or the archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(next((n for n in archive.namelist() if n.endswith(name)), name))
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is not an archive with a {name} ({error}); remove it and fetch it again"
+        ) from None
 
 
 def user_behavior(paths: Paths) -> Interactions:
@@ -220,6 +248,7 @@ READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
         ncf,
         adjacency,
         consumed,
+        irbenchmark,
         user_behavior,
         tmall,
         events,
@@ -230,6 +259,7 @@ READERS: dict[str, Callable[[Paths], Interactions | Published]] = {
 KINDS = {  # kind of split in the files of a reader; the other readers return logs
     "adjacency": "random",
     "consumed": "chronological",
+    "irbenchmark": "random",
     "leave_one_out": "leave_one_out",
     "ncf": "leave_one_out",
 }

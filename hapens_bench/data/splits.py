@@ -118,6 +118,22 @@ def carve_validation(train: IntArray, share: float, seed: int) -> Mask:
     return chosen
 
 
+def carve_from_each_user(train: IntArray, share: float, seed: int) -> Mask:
+    """Mark max(floor(share * n_u), 1) uniform random pairs of each user, but never all of them.
+
+    Shape:
+        train: [n, 2] -> [n] bool.
+    """
+    order = np.random.default_rng(seed).permutation(len(train))
+    by_user = order[np.argsort(train[order, 0], kind="stable")]
+    _, start, count = np.unique(train[by_user, 0], return_index=True, return_counts=True)
+    held = np.minimum(np.maximum((share * count).astype(np.int64), 1), count - 1)
+    place = np.arange(len(train)) - np.repeat(start, count)
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[by_user[place < np.repeat(held, count)]] = True
+    return chosen
+
+
 def judge_some(split: Split, n: int, seed: int) -> Split:
     """Return the split that evaluates only n uniform random users of those with test pairs.
 

@@ -19,12 +19,14 @@ from numba.core.registry import cpu_target
 from torch import Tensor
 
 from hapens_bench.kernels import loops as loops_module
+from hapens_bench.kernels import many as many_module
 from hapens_bench.kernels import membership as membership_module
 from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
 LOG = logging.getLogger("hapens_bench.kernels")
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
+many: Any = many_module
 membership: Any = membership_module
 ranks: Any = ranks_module
 propagation: Any = propagation_module
@@ -64,7 +66,7 @@ def _loops() -> list[Any]:
     """Return the loops that numba caches."""
     functions = [
         value
-        for module in (loops, membership, propagation, ranks)
+        for module in (loops, many, membership, propagation, ranks)
         for value in vars(module).values()
     ]
     return [loop for loop in functions if getattr(loop, "stats", None) and loop.stats.cache_path]
@@ -84,10 +86,20 @@ def call_all() -> None:
     f2, f3, i2, i3 = f.reshape(1, 1), f.reshape(1, 1, 1), i.reshape(1, 1), i.reshape(1, 1, 1)
     rows, one = np.array([0, 0]), np.float32(1)
     membership.draw_pool(i2, i, 0, rows, i, b, 1, 1, 1, i3)
+    membership.replace_known(i2, i2, i3, rows, i, b, 1, i3)
     loops.gather_dot(f3, f3, i2, i3, f3)
     loops.scores(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2)
     loops.scatter(f3, f3, f3, f3, i2, i2, i3, f2, f3, f2, f3, f3, f3, f3, 1)
     loops.add_rows(f3, i2, f3, 1)
+    start = np.zeros((1, 1, 3), dtype=np.int32)
+    many.sort_rows(i3, 1, i3, start)
+    many.scores(f3, f3, i2, i3, start, f3)
+    many.half_norms(f3, f2)
+    many.finish(f3, f3, f2, f2, i2, i2, i3, f3, f2, f3, f2)
+    many.sort_like(i3, f3, f3)
+    parts = np.zeros((1, many.GROUPS, 1, 1), dtype=np.float32)
+    many.scatter_items(f3, f3, f3, i2, i2, i3, start, 1, f2, f3, f2, f3, f3, f2, parts)
+    many.scatter_users(f3, f3, i2, i2, f2, f2, parts, f3, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.top_lists(f2, 0, np.zeros((1, 1), dtype=np.int32))
@@ -142,6 +154,13 @@ def draw_pool(
     membership.draw_pool(
         *arrays(users, keys), counter, *_known(known), n_items, attempts, out.numpy()
     )
+    return out
+
+
+def replace_known(users: Tensor, shared: Tensor, stand_in: Tensor, known: Rows) -> Tensor:
+    """See `samplers.ssm.SSM`: the shared items of each row, with stand-ins: -> [T, B, K]."""
+    out = torch.empty(*users.shape, shared.shape[1], dtype=torch.int64)
+    membership.replace_known(*arrays(users, shared, stand_in), *_known(known), out.numpy())
     return out
 
 

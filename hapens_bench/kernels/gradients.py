@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hapens_bench.kernels.cpu import arrays, loops, propagation, shares
+from hapens_bench.kernels.cpu import arrays, loops, many, propagation, shares
 
 
 class Pairs(torch.autograd.Function):
@@ -38,6 +39,72 @@ class Pairs(torch.autograd.Function):
         loops.scatter(*arrays(*ctx.tables, *ctx.index, *grads, *sums), shares(len(grads[0])))
         returned = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
         return (*returned, None, None, None)
+
+
+MANY = 128  # negatives a positive from which `ManyPairs` is used
+
+
+class ManyPairs(torch.autograd.Function):
+    """`Pairs` for hundreds of negatives: block by block of items; see `kernels.many`."""
+
+    @staticmethod
+    def forward(ctx: Any, *tables_and_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Pairs.forward`."""
+        ctx.tables = tables_and_index[:4]
+        user_table, item_table, *egos = arrays(*ctx.tables)
+        users, positives, negatives = arrays(*tables_and_index[4:])
+        ctx.bits = block_bits(item_table.shape[1])
+        blocks = ((item_table.shape[1] - 1) >> ctx.bits) + 1
+        entries, start = np.empty_like(negatives), np.empty((*users.shape, blocks + 2), np.int32)
+        many.sort_rows(negatives, ctx.bits, entries, start)
+        ctx.index = users, positives, entries, start
+        scored = np.empty(negatives.shape, np.float32)
+        many.scores(user_table, item_table, users, entries, start, scored)
+        norms = [np.empty(table.shape[:2], np.float32) for table in egos]
+        for table, norm in zip(egos, norms, strict=True):
+            many.half_norms(table, norm)
+        out = (torch.empty(users.shape), torch.empty(negatives.shape), torch.empty(users.shape))
+        index = users, positives, entries
+        many.finish(user_table, item_table, *norms, *index, scored, *arrays(*out))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """See `Pairs.backward`."""
+        targets = {id(table): _gradient(table) for table in ctx.tables}
+        sums = arrays(*(targets[id(table)] for table in ctx.tables))
+        user_table, item_table, user_ego, item_ego = arrays(*ctx.tables)
+        users, positives, entries, start = ctx.index
+        d_positive, d_negative, d_squares = arrays(*grads)
+        d_scored = np.empty_like(d_negative)
+        many.sort_like(entries, d_negative, d_scored)
+        (T, B), (_, I, D) = users.shape, item_table.shape
+        parts = np.zeros((T, many.GROUPS, B, D), np.float32)
+        many.scatter_items(
+            *(user_table, item_table, item_ego, users, positives, entries, start, ctx.bits),
+            *(d_positive, d_scored, d_squares, sums[1], sums[3]),
+            *(np.zeros((T, I), np.float32), parts),
+        )
+        many.scatter_users(
+            *(item_table, user_ego, users, positives, d_positive, d_squares, parts),
+            *(sums[0], sums[2], shares(T)),
+        )
+        returned = [None if table.is_leaf else targets.pop(id(table), None) for table in ctx.tables]
+        return (*returned, None, None, None)
+
+
+def pairs_for(K: int) -> Any:
+    """Return the function that scores K negatives a positive: `Pairs` or `ManyPairs`."""
+    return (ManyPairs if MANY <= K < many.LARGEST else Pairs).apply
+
+
+def block_bits(n_items: int) -> int:
+    """Return the bits of an item's place in its block.
+
+    512 items of 64 numbers take an eighth of a cache of 1 MiB; there are at least 16 blocks, so
+    that all threads have work, and at most 128.
+    """
+    return max(min(9, (n_items // 16).bit_length() - 1), ((n_items - 1) // 128).bit_length(), 0)
 
 
 class Lookup(torch.autograd.Function):

@@ -108,6 +108,33 @@ def draw_pool(
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
+def replace_known(
+    users: Any,
+    shared: Any,
+    stand_in: Any,
+    indptr: Any,
+    items: Any,
+    bitmap: Any,
+    row_bytes: int,
+    out: Any,
+) -> None:
+    """Copy the items of a trial to each row, but the stand-in where the user knows an item.
+
+    Shape:
+        users: [T, B]; shared: [T, K]; stand_in: [T, B, 1]; out: [T, B, K].
+    """
+    T, B, K = out.shape
+    for place in numba.prange(T * B):
+        t, b = place // B, place % B
+        user = users[t, b]
+        start, stop = indptr[user], indptr[user + 1]
+        for k in range(K):
+            item = shared[t, k]
+            known = _known(user, item, start, stop, items, bitmap, row_bytes)
+            out[t, b, k] = stand_in[t, b, 0] if known else item
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
 def tally(
     users: Any,
     positive: Any,

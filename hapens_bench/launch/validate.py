@@ -95,7 +95,8 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             faults.append(
-                "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names)
+                "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum or "
+                "loss=sampled_softmax".format(*names)
             )
         if sampler.groups != loss.groups:
             takes = {True: "user groups", False: "interactions"}

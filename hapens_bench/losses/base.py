@@ -35,19 +35,48 @@ class Scored:
 class Loss(nn.Module, ABC):
     """A loss over a batch; the trainer takes the mean over B and the sum over T.
 
-    Subclass `PairLoss` for interactions, and `GroupLoss` for users with their groups.
+    Subclass `PairLoss` for interactions, and `GroupLoss` for users with their groups. The
+    constructor gets the arguments that its signature names: the keys, and any of `seeds` (one per
+    trial) and `n_users`.
     """
 
     weighted: ClassVar[bool] = False  # whether it takes a sampler's weights
     groups: ClassVar[bool] = False  # whether it is for samplers on user groups
     keys: ClassVar[dict[str, Key]] = {}
 
+    @property
+    def remembered(self) -> dict[str, Tensor]:
+        """The buffers that change from epoch to epoch, [T, ...] by name; checkpoints hold them."""
+        return {}
+
     def start(self, positives: Positives) -> None:
         """Look at the train pairs of a stage, before its first step."""
+
+    def close_epoch(self, epoch: int, encoded: Encoded) -> None:
+        """Prepare the next epoch; `encoded` holds the vectors after the one just ended.
+
+        Whatever this method changes must be a remembered buffer.
+        """
 
     @abstractmethod
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
         """Return the losses of a batch with its negatives, differentiably."""
+
+
+def pair_scores(
+    encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return differentiable scores of the positives and their negatives, and half squared norms.
+
+    Shape:
+        -> positive [T, B], negative [T, B, K], squares [T, B]; see `Encoded.pairs`.
+    """
+    if drawn.shared is not None and drawn.stand_in is not None:
+        index = drawn.items, drawn.shared, drawn.stand_in
+        return encoded.shared_pairs(batch.users, batch.items, *index, ego)
+    if drawn.layers is None:
+        return encoded.pairs(batch.users, batch.items, drawn.items, ego)
+    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
 
 
 class PairLoss(Loss):
@@ -55,12 +84,7 @@ class PairLoss(Loss):
 
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
         """See `Loss.score`."""
-        users, items = batch.users, batch.items
-        if drawn.layers is None:
-            scores = encoded.pairs(users, items, drawn.items, ego)
-        else:
-            scores = encoded.synthesised(users, items, drawn.layers, ego)
-        positive, negative, squares = scores
+        positive, negative, squares = pair_scores(encoded, ego, batch, drawn)
         return Scored(self(positive, negative, drawn.weights), squares, positive, negative)
 
     @abstractmethod

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import PairLoss
+from hapens_bench.losses.elementwise import softplus
+from hapens_bench.losses.log_sum_exp import softmax_loss
 
 
 class SampledSoftmax(PairLoss):
     """Sampled softmax with a temperature.
 
-        -ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))]
-            = ln(1 + sum_k e^((s_uk - s_ui)/tau))
+        positive: in:  ln(1 + sum_k w_k e^((s_uk - s_ui)/tau))
+        positive: out: ln sum_k w_k e^((s_uk - s_ui)/tau)
 
-    Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024
-    (arXiv 2201.02327); there s is a cosine: `model.similarity=cosine`. At tau = 1 it is the K-pair
-    `bpr`.
+    w_k = 1 if the sampler has no weights. `in` has the positive among the items of the softmax: Wu
+    et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv
+    2201.02327). At tau = 1 it is the K-pair `bpr`. `out` leaves it out of the sum: SL of PSL (Yang
+    et al., NeurIPS 2024) and SL@K (Yang et al., KDD 2025), whose code has this form. In all of them
+    s is a cosine: `model.similarity=cosine`.
     """
 
-    keys = {"tau": Key(float, above=0)}
+    weighted = True
+    keys = {
+        "tau": Key(float, above=0),
+        "positive": Key(str, choices=("in", "out"), shared=True),
+    }
     tau: Tensor
 
-    def __init__(self, tau: Tensor) -> None:
+    def __init__(self, tau: Tensor, positive: str) -> None:
         super().__init__()
+        self.with_positive = positive == "in"
         self.register_buffer("tau", tau)
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `PairLoss.forward`."""
-        return torch.logsumexp(F.pad((negative - positive[..., None]) / self.tau, (1, 0)), -1)
+        gap = softmax_loss(positive, negative, self.tau, weights)
+        return softplus(gap) if self.with_positive else gap

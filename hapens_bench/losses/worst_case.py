@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hapens_bench.config.keys import Key
 from hapens_bench.losses.base import GroupLoss
+from hapens_bench.losses.elementwise import softplus
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.base import Negatives
 
@@ -73,13 +74,3 @@ class WorstCase(GroupLoss):
     def _sum(users: Tensor, owner: Tensor, values: Tensor) -> Tensor:
         """Return the sums of item values by user: [T, C] -> [T, B]."""
         return values.new_zeros(users.shape).scatter_add(1, owner, values)
-
-
-def softplus(x: Tensor) -> Tensor:
-    """Return ln(1 + e^x), in bits that do not depend on the place in the tensor.
-
-    `torch.nn.functional.softplus` computes what is left over after whole vectors by another
-    function. A trial would get other bits in a pack, where its positives begin at another place,
-    because there are as many as its users have.
-    """
-    return torch.maximum(x, torch.zeros_like(x)) + torch.log1p(torch.exp(-x.abs()))

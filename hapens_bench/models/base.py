@@ -38,9 +38,9 @@ class Encoded:
     """The vectors that scores are made of: s_ui = <query_u, item_i>.
 
     A model with layers pools a vector from its layers' embeddings: their mean, with `first` layer 0
-    by that weight and the mean of the others by the rest or, with `concat`, their concatenation. A
-    query is the user's vector, or `factor` times that (GMF's w), which is computed for the rows of
-    a batch only.
+    by that weight and the mean of the others by the rest or, with `concat`, their concatenation.
+    With `cosine` they are scaled to length 1. A query is the user's vector, or `factor` times that
+    (GMF's w), which is computed for the rows of a batch only.
 
     Shape:
         users: [T, U, D]; items: [T, I, D], with `concat` (L+1) D; first: [T, 1, 1];
@@ -54,6 +54,7 @@ class Encoded:
     concat: bool = False
     factor: Tensor | None = None
     first: Tensor | None = None
+    cosine: bool = False
 
     @cached_property
     def queries(self) -> Tensor:
@@ -74,7 +75,8 @@ class Encoded:
         if self.first is not None:
             share = self.first[..., None]
             return share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
-        return layers.flatten(-2) if self.concat else layers.mean(-2)
+        pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
+        return F.normalize(pooled, dim=-1) if self.cosine else pooled
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
         """Return the scores of one layer's item embeddings; see `score`.
@@ -117,9 +119,8 @@ class Encoded:
         if self.engine is Engine.NUMBA:
             table, at = self._query_table(users)
             norms = table if ego is self else ego.users if at is users else ego.query(users)
-            return gradients.Pairs.apply(
-                table, self.items, norms, ego.items, at, positives, negatives
-            )
+            pairs = gradients.pairs_for(negatives.shape[2])
+            return pairs(table, self.items, norms, ego.items, at, positives, negatives)
         q, v, w = self.query(users), self.item(positives), self.item(negatives)
         normed = (
             (q, v, w)
@@ -130,6 +131,35 @@ class Encoded:
             (-1, -2)
         )
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
+
+    def shared_pairs(
+        self,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        shared: Tensor,
+        stand_in: Tensor,
+        ego: Encoded,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `pairs` returns, by a matrix product, for rows with the same negatives.
+
+        A row of `negatives` is that of `shared`, with the row's stand-in in some places.
+
+        Shape:
+            users, positives, stand_in: [T, B]; negatives: [T, B, K]; shared: [T, K].
+        """
+        q, own = self.query(users), torch.stack([positives, stand_in], -1)
+        positive, other = (q[..., None, :] * self.item(own)).sum(-1).unbind(-1)
+        # One product per trial, so that its bits do not depend on pack-mates.
+        table = self.item(shared)
+        product = torch.stack([x @ y.T for x, y in zip(q, table, strict=True)])
+        replaced = negatives != shared[:, None]
+        negative = torch.where(replaced, other[..., None], product)
+        norms = ego.item(shared).square().sum(-1)[:, None]
+        first, second = ego.item(own).square().sum(-1).unbind(-1)
+        squares = ego.query(users).square().sum(-1) + first
+        squares = squares + torch.where(replaced, second[..., None], norms).sum(-1)
+        return positive, negative, 0.5 * squares
 
     def synthesised(
         self, users: Tensor, positives: Tensor, layers: Tensor, ego: Encoded
@@ -180,8 +210,18 @@ class Encoded:
         """Return the same vectors without gradient, for samplers."""
         layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
         factor = None if self.factor is None else self.factor.detach()
-        tables = self.users.detach(), self.items.detach()
-        return Encoded(*tables, self.engine, layers, self.concat, factor, self.first)
+        users, items = self.users.detach(), self.items.detach()
+        return Encoded(
+            users, items, self.engine, layers, self.concat, factor, self.first, self.cosine
+        )
+
+
+def unit(x: Tensor, engine: Engine) -> Tensor:
+    """Return rows divided by their lengths: [..., D] -> [..., D]."""
+    if engine is Engine.NUMBA:
+        scaled: Tensor = gradients.Unit.apply(x)
+        return scaled
+    return F.normalize(x, dim=-1)
 
 
 def _static_width(table: Tensor) -> Tensor:

@@ -8,24 +8,29 @@ import torch
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, normal, xavier_uniform
+from hapens_bench.models.base import Encoded, normal, unit, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.propagation import Propagation, Tables
 from hapens_bench.rng import Purpose, Streams
 
 
 class LightGCN(Propagation):
-    """E^(l+1) = D^-1/2 A D^-1/2 E^l without self-loops; s_ui = <e_u, e_i>.
+    """E^(l+1) = D^-1/2 A D^-1/2 E^l without self-loops; s_ui = <e_u, e_i>, or its cosine.
 
     The vector of a node is the mean of its layers 0 .. L. He et al., "LightGCN: Simplifying and
     powering graph convolution network for recommendation", SIGIR 2020. A has the train pairs of the
     stage. L2 applies to layer 0. L = 0 is MF. `init: xavier` is that of MixGCF's code (KDD 2021),
-    `normal`, N(0, 0.1^2), that of the authors' PyTorch code. Deviations from the latter: an epoch
+    `normal`, N(0, 0.1^2), that of the authors' PyTorch code. A cosine is of the pooled vectors, as
+    in the code of PSL (NeurIPS 2024) and SL@K (KDD 2025). Deviations from the latter: an epoch
     goes over the train pairs once, where theirs draws users uniformly and one item of each; scores
     do not pass through a sigmoid.
     """
 
-    keys = {**Propagation.keys, "init": Key(str, choices=("xavier", "normal"), shared=True)}
+    keys = {
+        **Propagation.keys,
+        "similarity": Key(str, choices=("dot", "cosine"), shared=True),
+        "init": Key(str, choices=("xavier", "normal"), shared=True),
+    }
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class LightGCN(Propagation):
         L: int,
         message_dropout: Tensor,
         node_dropout: Tensor,
+        similarity: str,
         init: str,
         seeds: list[int],
         n_users: int,
@@ -40,6 +46,7 @@ class LightGCN(Propagation):
         graph: Graph,
     ) -> None:
         super().__init__(L, message_dropout, node_dropout, graph, graph.symmetric())
+        self.cosine = similarity == "cosine"
         streams = Streams(seeds, Purpose.INIT)
         if init == "normal":
             self.user = normal(streams, 0, n_users, D, 0.1)
@@ -53,8 +60,10 @@ class LightGCN(Propagation):
         return sums
 
     def readout(self, layers: list[Tables]) -> Encoded:
-        """Return the mean of the layers."""
+        """Return the mean of the layers, for cosine with rows of length 1."""
         users, items = (
             reduce(torch.add, tables) / len(layers) for tables in zip(*layers, strict=True)
         )
-        return Encoded(users, items, self.engine, tuple(layers))
+        if self.cosine:
+            users, items = unit(users, self.engine), unit(items, self.engine)
+        return Encoded(users, items, self.engine, tuple(layers), cosine=self.cosine)

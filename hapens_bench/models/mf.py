@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, Model, normal, xavier_uniform
+from hapens_bench.models.base import Encoded, Model, normal, unit, xavier_uniform
 from hapens_bench.models.dropout import Noise
 from hapens_bench.rng import Purpose, Streams
 
@@ -52,9 +51,8 @@ class MF(Model):
     def encode(self, noise: Noise | None = None) -> Encoded:
         """Return the two tables, for cosine with rows of length 1."""
         if self.cosine:
-            return Encoded(
-                F.normalize(self.user, dim=-1), F.normalize(self.item, dim=-1), self.engine
-            )
+            users, items = unit(self.user, self.engine), unit(self.item, self.engine)
+            return Encoded(users, items, self.engine)
         return Encoded(self.user, self.item, self.engine)
 
     def ego(self, encoded: Encoded) -> Encoded:

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.kernels import Engine, gradients
-from hapens_bench.models.base import Encoded, xavier_uniform
+from hapens_bench.models.base import Encoded, unit, xavier_uniform
 from hapens_bench.models.graph import Graph
 from hapens_bench.models.linear import Linear
 from hapens_bench.models.propagation import Propagation, Tables
@@ -79,16 +78,10 @@ class NGCF(Propagation):
 
     def readout(self, layers: list[Tables]) -> Encoded:
         """Return the concatenated layers, those above 0 with rows of length 1."""
-        read = [layers[0], *((self._unit(users), self._unit(items)) for users, items in layers[1:])]
+        above = ((unit(u, self.engine), unit(i, self.engine)) for u, i in layers[1:])
+        read = [layers[0], *above]
         users, items = (torch.cat(tables, -1) for tables in zip(*read, strict=True))
         return Encoded(users, items, self.engine, tuple(read), concat=True)
-
-    def _unit(self, x: Tensor) -> Tensor:
-        """Return rows divided by their lengths: [T, n, D] -> [T, n, D]."""
-        if self.graph.engine is Engine.NUMBA:
-            unit: Tensor = gradients.Unit.apply(x)
-            return unit
-        return F.normalize(x, dim=-1)
 
     def ego(self, encoded: Encoded) -> Encoded:
         """Return layer 0, or in the authors' variant the vectors themselves."""

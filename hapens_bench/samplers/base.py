@@ -41,11 +41,13 @@ class Negatives:
     `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives,
     as embeddings of each layer. They replace the items in the loss and in L2; `items` then names
     the items they come from. `extra` is a loss of the sampler's own. A sampler with `groups`
-    returns `positives` too; hardness is measured against the first of them.
+    returns `positives` too; hardness is measured against the first of them. Where all rows of a
+    trial have the same items but for places that hold the row's stand-in, `shared` and `stand_in`
+    name them, and the scores are a matrix product.
 
     Shape:
         items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T];
-        positives: [T, B, N] int64.
+        positives: [T, B, N] int64; shared: [T, K] int64; stand_in: [T, B] int64.
     """
 
     items: Tensor
@@ -53,6 +55,8 @@ class Negatives:
     layers: Tensor | None = None
     extra: Tensor | None = None
     positives: Tensor | None = None
+    shared: Tensor | None = None
+    stand_in: Tensor | None = None
 
     @property
     def group(self) -> Tensor:

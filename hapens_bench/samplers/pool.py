@@ -117,6 +117,16 @@ class Positives:
         at = (self.indptr[users + 1] - ends).gather(1, owner) + place
         return self.items[at.clamp(max=len(self.items) - 1)], owner, inside
 
+    def padded(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """List the train items of each user in as many places as the longest row needs.
+
+        Shape:
+            users: [T, B] -> items, inside (whether the place is filled), each [T, B, longest].
+        """
+        start, stop = self.indptr[users], self.indptr[users + 1]
+        at = start[..., None] + torch.arange(int((stop - start).max()), device=users.device)
+        return self.items[at.clamp(max=len(self.items) - 1)], at < stop[..., None]
+
 
 # Draws over all items before rank-select, whose binary search costs as much as several of them.
 ATTEMPTS = 2

@@ -93,6 +93,7 @@ class EpochLoop:
             name: column.tolist()
             for name, column in self.pack.sampler.close_epoch(epoch, encoded).items()
         }
+        self.pack.loss.close_epoch(epoch, encoded)
         return [
             {
                 "epoch": epoch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hapens_bench.config.components import component_class
 from hapens_bench.kernels import Engine
 from hapens_bench.losses.base import Loss
 from hapens_bench.models.base import Model
@@ -21,72 +19,11 @@ from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
 from hapens_bench.training.adagrad import PackAdagrad
 from hapens_bench.training.adam import PackAdam
-from hapens_bench.training.artefacts import Artefact, artefact, start_from
+from hapens_bench.training.artefacts import artefact, start_from
+from hapens_bench.training.build import build, build_sampler, per_trial
 from hapens_bench.training.optimizer import PackOptimizer
 
 Config = Mapping[str, Any]
-
-
-def build(sections: Sequence[Config], **context: Any) -> Any:
-    """Build one component for T trials from its T config sections.
-
-    Keys declared `shared` are passed as they are (the launcher groups trials by them), the others
-    as float32 tensors [T, 1, 1]. `context` goes to the constructor unchanged.
-    """
-    cls = component_class(sections[0])
-    values: dict[str, Any] = {}
-    for name, key in cls.keys.items():
-        if key.host:
-            continue
-        if key.shared:
-            value = sections[0][name]
-            values[name] = int(value) if key.kind is int and value is not None else value
-        else:
-            values[name] = per_trial([section[name] for section in sections])
-    return cls(**values, **context)
-
-
-def build_sampler(
-    sections: Sequence[Config],
-    seeds: list[int],
-    D: int,
-    n_users: int,
-    n_items: int,
-    artefacts: Sequence[Artefact | None] | None = None,
-) -> Sampler:
-    """Build the sampler of T trials; besides keys, pass what its constructor's signature asks for.
-
-    It may ask for `seeds`, `D`, `n_users`, `n_items` and `inherited`: what each trial takes over
-    from its prerequisite's artefact.
-    """
-    cls = component_class(sections[0])
-    context: dict[str, Any] = {"seeds": seeds, "D": D, "n_users": n_users, "n_items": n_items}
-    wanted = constructor_names(cls)
-    if "inherited" in wanted:
-        trials = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
-        context["inherited"] = [cls.inherited(*trial) for trial in trials]
-    sampler: Sampler = build(sections, **{k: v for k, v in context.items() if k in wanted})
-    return sampler
-
-
-def constructor_names(cls: type) -> set[str]:
-    """Return the names of a constructor's parameters.
-
-    One with **kwargs takes its base class's parameters too.
-    """
-    names: set[str] = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-            names |= {parameter.name for parameter in parameters}
-            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
-                break
-    return names
-
-
-def per_trial(values: Sequence[float]) -> Tensor:
-    """Stack one number for each trial into [T, 1, 1]."""
-    return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
 
 
 @torch.no_grad()
@@ -119,10 +56,8 @@ class Pack:
         graph: Graph | None = None,
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
-        context = {"graph": graph} if graph else {}
-        model = build(
-            [c["model"] for c in configs], seeds=seeds, n_users=n_users, n_items=n_items, **context
-        )
+        context = {"seeds": seeds, "n_users": n_users, "n_items": n_items, "graph": graph}
+        model = build([c["model"] for c in configs], **context)
         self.model: Model = model.to(device)
         self.model.engine = engine
         D, artefacts = configs[0]["model"]["D"], [artefact(config) for config in configs]
@@ -133,7 +68,8 @@ class Pack:
         self.sampler = sampler.to(device)
         if type(sampler).allocate is not Sampler.allocate:  # else nothing asks for the vectors
             sampler.allocate(self.model.encode().detach())
-        self.loss: Loss = build([c["loss"] for c in configs]).to(device)
+        losses = [c["loss"] for c in configs]
+        self.loss: Loss = build(losses, seeds=seeds, n_users=n_users).to(device)
         self.l2 = per_trial([c["trainer"]["l2"] for c in configs]).to(device).view(-1)
         caps = [c["trainer"]["norm_cap"] for c in configs]
         self.norm_caps: Tensor | None = None
@@ -282,7 +218,7 @@ class Pack:
                 for slot, tensors in self.optimizer.slots.items()
             },
             "steps": int(self.optimizer.steps),
-            "remembered": {name: x[t].cpu().clone() for name, x in self.sampler.remembered.items()},
+            "remembered": {name: x[t].cpu().clone() for name, x in self._remembered().items()},
         }
 
     @torch.no_grad()
@@ -296,5 +232,10 @@ class Pack:
             for name, x in zip(self.parameters(), tensors, strict=True):
                 x[t] = state[slot][name]
         self.optimizer.steps.fill_(state["steps"])
-        for name, x in self.sampler.remembered.items():
+        for name, x in self._remembered().items():
             x[t] = state["remembered"][name]
+
+    def _remembered(self) -> dict[str, Tensor]:
+        """Return what the sampler and the loss remember, by name."""
+        loss = {f"loss.{name}": x for name, x in self.loss.remembered.items()}
+        return {**self.sampler.remembered, **loss}

@@ -13,7 +13,7 @@ from hapens_bench.config.paths import conf_dir, lacks_tuned_file
 from hapens_bench.errors import UserError
 from hapens_bench.launch import experiments
 from hapens_bench.launch.validate import FITTED_KEYS, TRAINER_KEYS, check
-from hapens_bench.training.pack import build, build_sampler
+from hapens_bench.training.build import build, build_sampler
 from hapens_bench.tune.plan import make_plan
 from tests.conftest import make_config
 
@@ -66,9 +66,10 @@ def test_every_option_composes_and_passes_the_checks(path):
         }
         artefacts = [left] * 2  # of what comes first, for samplers that have it
         sections = [config[group]] * 2
-        build_sampler(sections, [0, 1], 8, 30, 20, artefacts) if group == "sampler" else build(
-            sections
-        )
+        if group == "sampler":
+            build_sampler(sections, [0, 1], 8, 30, 20, artefacts)
+        else:
+            build(sections, seeds=[0, 1], n_users=30)
     if group == "trainer":
         assert set(config["trainer"]) - {"name"} == set(FITTED_KEYS if of_fits else TRAINER_KEYS)
     if "name" in config.get(group, {}):

@@ -5,8 +5,11 @@ import pytest
 
 from hapens_bench.data import filters, splits
 from hapens_bench.data.interactions import Interactions
+from hapens_bench.data.load import load
 from hapens_bench.data.protocol import split_log
 from hapens_bench.errors import UserError
+from hapens_bench.launch.validate import check
+from hapens_bench.training.stage import train_pairs
 from tests.conftest import make_config
 
 
@@ -197,6 +200,32 @@ def test_validation_never_takes_the_last_pair_of_a_user():
     assert np.array_equal(
         splits.carve_validation(train, 0.5, 3), splits.carve_validation(train, 0.5, 3)
     )
+
+
+def test_a_share_of_each_user_is_uniform_and_leaves_one():
+    counts = [1, 2, 9, 10, 25, 30]
+    train = np.array([(u, i) for u, n in enumerate(counts) for i in range(n)])
+    masks = np.array([splits.carve_from_each_user(train, 0.1, seed) for seed in range(900)])
+    for u, held in enumerate([0, 1, 1, 1, 2, 3]):
+        assert (masks[:, train[:, 0] == u].sum(1) == held).all()
+    often = masks[:, train[:, 0] == 4].mean(0)
+    assert np.abs(often - 2 / 25).max() < 0.05
+    assert np.array_equal(masks[7], splits.carve_from_each_user(train, 0.1, 7))
+    assert not np.array_equal(masks[7], masks[8])
+
+
+def test_irbenchmark_withholds_a_tenth_of_each_user(mirror, tmp_path):
+    config = make_config("dataset=irb_health", "protocol=irbenchmark")
+    split = load(config["dataset"], config["protocol"], tmp_path, mirror)
+    assert (split.n_users, split.n_items) == (1974, 1200)
+    train, valid = (np.bincount(x[:, 0], minlength=1974) for x in (split.train, split.valid))
+    assert len(split.full_train) == 37_784 and len(split.test) == 10_405
+    assert valid.tolist() == [max(int(n * 0.1), 1) for n in (train + valid).tolist()]
+    clean = make_config("dataset=irb_health", "protocol=irbenchmark_clean")
+    check(clean)
+    check(config)
+    for masked, protocol in ((split.train, config), (split.full_train, clean)):
+        assert len(train_pairs("full", protocol["protocol"], split)) == len(masked)
 
 
 def test_one_per_user_is_uniform_and_spares_single_rows():

@@ -220,7 +220,15 @@ def test_every_data_set_gives_a_sound_split(name, mirror, tmp_path):
         assert len(part) and part.min() >= 0
         assert part[:, 0].max() < split.n_users and part[:, 1].max() < split.n_items
     paper = config["dataset"].get("paper")
-    if paper and name in ("ml-1m", "phones", "sports", "tools", "gowalla"):
+    if paper and name in (
+        "ml-1m",
+        "phones",
+        "sports",
+        "tools",
+        "gowalla",
+        "irb_health",
+        "irb_gowalla",
+    ):
         assert (split.n_users, split.n_items, len(joined)) == (
             paper["users"],
             paper["items"],

@@ -146,6 +146,29 @@ def test_consumed_keeps_ids_and_parts(tmp_path):
         readers.consumed({part: tmp_path / part for part in parts})
 
 
+def test_irbenchmark_plain_and_zipped_keeps_ids(tmp_path):
+    head = "user_procid\titem_procid\n"
+    texts = {"train": head + "0\t2\n0\t0\n1\t1\n", "test": head + "1\t0\n"}
+    plain = {part: write(tmp_path / f"{part}.tsv", text) for part, text in texts.items()}
+    with zipfile.ZipFile(tmp_path / "proc.zip", "w") as archive:
+        for part, text in texts.items():
+            archive.writestr(f"proc/{part}.tsv", text)
+    for paths in (plain, dict.fromkeys(texts, tmp_path / "proc.zip")):
+        read = readers.irbenchmark(paths)
+        assert (read.n_users, read.n_items) == (2, 3) and read.valid is None
+        assert read.train.tolist() == [[0, 2], [0, 0], [1, 1]] and read.test.tolist() == [[1, 0]]
+    for wrong, message in (
+        ("user\titem\n0\t1\n", "expected rows under the header"),
+        (head, "expected rows under the header"),
+        (head + "0\tx\n", "line 2: expected"),
+        (head + "0\t-1\n", "ids start at 0"),
+        (b"PK cut", "is not an archive with a test.tsv"),
+    ):
+        paths = plain | {"test": write(tmp_path / "wrong", wrong)}
+        with pytest.raises(UserError, match=message):
+            readers.irbenchmark(paths)
+
+
 def test_rows_in_order_get_their_places_for_times(tmp_path):
     np.savez(tmp_path / "o.npz", user=np.array([7, 3, 7], "u2"), item=np.array([9, 9, 1], "u2"))
     assert rows(readers.in_order({"log": tmp_path / "o.npz"})) == [(0, 0, 0), (1, 0, 1), (0, 1, 2)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hapens_bench.kernels import Engine, cpu, pick_engine
+from hapens_bench.kernels import Engine, cpu, gradients, pick_engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.training.adam import PackAdam
 
@@ -207,3 +207,43 @@ def test_engine_of_a_device():
     assert pick_engine("auto", torch.device("cpu")) is Engine.NUMBA
     assert pick_engine("auto", torch.device("cuda")) is Engine.CUDA
     assert pick_engine("reference", torch.device("cuda")) is Engine.PLAIN
+
+
+def many(engine, n_items, leaf, trials=slice(None), D=16, K=150):
+    """Return scores and gradients of so many negatives that they are scored block by block."""
+    generator = torch.Generator().manual_seed(n_items)
+    users, items = (
+        nn.Parameter(torch.randn(T, n, D, generator=generator)[trials]) for n in (U, n_items)
+    )
+    at = torch.randint(0, U, (T, B), generator=generator)[trials]
+    drawn = torch.randint(0, n_items, (T, B, K + 1), generator=generator)[trials]
+    if leaf:
+        encoded = ego = Encoded(users, items, engine)
+    else:
+        ego = Encoded(users, items, engine)
+        encoded = Encoded(2 * users, 2 * items, engine)
+    positive, negative, squares = encoded.pairs(at, drawn[..., 0], drawn[..., 1:], ego)
+    ((negative - positive[..., None]).sigmoid().mean(-1).sum() + 0.001 * squares.sum()).backward()
+    return positive, negative, squares, users.grad, items.grad
+
+
+@pytest.mark.parametrize("n_items", [1, 7, 1000])
+@pytest.mark.parametrize("leaf", [True, False])
+def test_many_negatives_equal_the_plain_path_and_keep_their_bits(n_items, leaf):
+    assert gradients.MANY <= 150
+    whole = many(Engine.NUMBA, n_items, leaf)
+    for mine, plain in zip(whole, many(Engine.PLAIN, n_items, leaf), strict=True):
+        assert mine.shape == plain.shape and torch.allclose(mine, plain, rtol=1e-3, atol=1e-3)
+    for t in range(T):
+        alone = many(Engine.NUMBA, n_items, leaf, slice(t, t + 1))
+        assert all(torch.equal(a, p[t : t + 1]) for a, p in zip(alone, whole, strict=True))
+    cpu.set_threads(1)
+    single = many(Engine.NUMBA, n_items, leaf)
+    cpu.set_threads(2)
+    assert all(torch.equal(a, p) for a, p in zip(single, whole, strict=True))
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 15, 16, 1000, 41_000, 10**6, 10**7])
+def test_blocks_are_many_enough_for_threads_and_few_enough_for_rows(n_items):
+    blocks = ((n_items - 1) >> gradients.block_bits(n_items)) + 1
+    assert min(n_items, 16) <= blocks <= 128

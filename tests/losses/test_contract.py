@@ -12,7 +12,7 @@ from hapens_bench.config.identity import run_id
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch.validate import check
-from hapens_bench.training.pack import build
+from hapens_bench.training.build import build
 from tests.conftest import make_config
 
 
@@ -50,7 +50,40 @@ def hinge(pos: float, negs: list[float]) -> float:
     return sum(max(0.0, neg - pos + 0.7) for neg in negs)
 
 
+def sl(pos: float, negs: list[float]) -> float:
+    tau = 0.3
+    return math.log(sum(math.exp((neg - pos) / tau) for neg in negs))
+
+
+def bsl(pos: float, negs: list[float]) -> float:
+    tau1, tau2 = 0.2, 0.5
+    below = sum(math.exp(neg / tau2) for neg in negs) ** (tau2 / tau1)
+    return -math.log(math.exp(pos / tau1) / below)
+
+
+SIGMA = {
+    "tanh": lambda d: math.tanh(d) + 1,
+    "atan": lambda d: math.atan(d) + 1,
+    "relu": lambda d: max(0.0, d + 1),
+}
+
+
+def psl(pos: float, negs: list[float], activation: str = "tanh") -> float:
+    tau, scale = 0.5, 4.0
+    total = sum(SIGMA[activation]((neg - pos) / scale) ** (1 / tau) for neg in negs)
+    return math.log(total)
+
+
+def ccl(pos: float, negs: list[float]) -> float:
+    m, w = 0.2, 7.0
+    return max(0.0, 1 - pos) + w * sum(max(0.0, neg - m) for neg in negs) / len(negs)
+
+
 CASES = {
+    "sl": (sl, ["loss.tau=0.3"]),
+    "bsl": (bsl, ["loss.tau1=0.2", "loss.tau2=0.5"]),
+    "psl": (psl, ["loss.tau=0.5", "loss.scale=4"]),
+    "ccl": (ccl, ["loss.m=0.2", "loss.w=7"]),
     "bpr": (bpr, []),
     "bpr_sum": (bpr_sum, []),
     "sampled_softmax": (sampled_softmax, ["loss.tau=0.2"]),
@@ -60,11 +93,12 @@ CASES = {
 }
 
 
+OWN = ["sl_at_k"]  # with a state of its own; tests/losses/test_sl_at_k.py
 GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/test_groups.py
 
 
 def test_every_loss_has_a_contract():
-    assert sorted([*CASES, *GROUPS, "none"]) == sorted(
+    assert sorted([*CASES, *OWN, *GROUPS, "none"]) == sorted(
         path.stem for path in (conf_dir() / "loss").rglob("*.yaml")
     )
 
@@ -82,6 +116,59 @@ def test_equal_to_the_slow_formula(name, K):
     for t in range(2):
         for b in range(5):
             assert math.isclose(got[t, b], rule(float(pos[t, b]), neg[t, b].tolist()), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("K", [1, 4])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_gradient_is_that_of_the_slow_formula(name, K):
+    """Central differences of the formula in float64, score by score."""
+    rule, overrides = CASES[name]
+    loss = build([make_config(f"loss={name}", *overrides)["loss"]]).double()
+    generator = torch.Generator().manual_seed(K)
+    scores = torch.randn(1, 3, K + 1, generator=generator, dtype=torch.float64).requires_grad_()
+    (slopes,) = torch.autograd.grad(loss(scores[..., 0], scores[..., 1:]).sum(), scores)
+    for b in range(3):
+        for k in range(K + 1):
+            ends = []
+            for step in (1e-5, -1e-5):
+                row = scores.detach()[0, b].clone()
+                row[k] += step
+                ends.append(rule(float(row[0]), row[1:].tolist()))
+            slope = (ends[0] - ends[1]) / 2e-5
+            assert float(slopes[0, b, k]) == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("activation", sorted(SIGMA))
+def test_psl_has_each_activation_and_bounds_those_that_vanish(activation):
+    keys = "loss.tau=0.5", "loss.scale=4", f"loss.activation={activation}"
+    loss = build([make_config("loss=psl", *keys)["loss"]]).double()
+    pos, neg = torch.tensor([[0.4]]).double(), torch.tensor([[[-0.9, 0.1, 2.0]]]).double()
+    assert float(loss(pos, neg)) == pytest.approx(psl(0.4, [-0.9, 0.1, 2.0], activation))
+    far = torch.tensor([[1000.0]], dtype=torch.float64, requires_grad=True)
+    value = loss(far, torch.tensor([[[-1000.0, -999.0]]], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(value.sum(), far)
+    assert value.isfinite().all() and slope.isfinite().all()
+
+
+def test_identities_of_the_softmax_family():
+    def loss(*overrides):
+        return build([make_config(*overrides)["loss"]])
+
+    generator = torch.Generator().manual_seed(4)
+    pos, neg = torch.rand(1, 9, generator=generator), torch.rand(1, 9, 5, generator=generator)
+    sl = loss("loss=sl", "loss.tau=0.3")(pos, neg)
+    equal = loss("loss=bsl", "loss.tau1=0.3", "loss.tau2=0.3")(pos, neg)
+    assert torch.allclose(equal, sl, atol=1e-5)
+    with_positive = loss("loss=sampled_softmax", "loss.tau=0.3")(pos, neg)
+    assert torch.allclose(with_positive, torch.nn.functional.softplus(sl), atol=1e-5)
+    small = 1e-3  # where tanh(d) + 1 is e^d
+    psl = loss("loss=psl", "loss.scale=2", f"loss.tau={0.15}")(small * pos, small * neg)
+    close = loss("loss=sl", f"loss.tau={0.3}")(small * pos, small * neg)
+    assert torch.allclose(psl, close, atol=1e-4)
+    weights = torch.rand(1, 9, 5, generator=generator)
+    weighted = loss("loss=sl", "loss.tau=1")(pos, neg, weights)
+    total = (weights * (neg - pos[..., None]).exp()).sum(-1)
+    assert torch.allclose(weighted, total.log(), atol=1e-5)
 
 
 def test_bpr_is_minus_log_sigmoid_and_does_not_overflow():

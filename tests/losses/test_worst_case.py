@@ -13,7 +13,7 @@ import torch
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.base import Negatives
 from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.pack import build
+from hapens_bench.training.build import build
 from tests.conftest import make_config
 
 T, U, I, D, B, K = 3, 12, 20, 8, 7, 4

@@ -109,7 +109,10 @@ def lightgcn(toy: Toy) -> Layers:
     layers = [toy.ego()]
     for l in range(toy.keys["L"]):
         layers.append(toy.drop_messages(l, A @ layers[-1]))
-    return sum(layers) / len(layers), layers
+    E = sum(layers) / len(layers)
+    if toy.keys["similarity"] == "cosine":
+        E = torch.stack([row / row.norm().clamp(min=1e-12) for row in E])
+    return E, layers
 
 
 def lightgcnpp(toy: Toy) -> Layers:
@@ -159,6 +162,7 @@ CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
         {"init": "enmf", "user_dropout": [0.1, 0.0, 0.5]},
     ),
     "lightgcn": ("lightgcn", lightgcn, {"L": 2}),
+    "lightgcn with cosines": ("lightgcn", lightgcn, {"L": 2, "similarity": "cosine"}),
     "lightgcn with dropout": (
         "lightgcn",
         lightgcn,

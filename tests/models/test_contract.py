@@ -10,7 +10,7 @@ from hapens_bench.kernels import Engine, cpu
 from hapens_bench.models.dropout import Noise
 from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
-from hapens_bench.training.pack import build
+from hapens_bench.training.build import build
 from tests.conftest import make_config
 from tests.models.cases import CASES, Toy
 from tests.models.test_fitted import CASES as FITTED

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from tests.samplers.learned import advir, ans, dens, generator, irgan_minimax
+from tests.samplers.learned import adv_infonce, advir, ans, dens, generator, irgan_minimax
 from tests.samplers.looks import Expected, Look
 
 
@@ -157,6 +157,8 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    **{name: (rns, {"K": 4}) for name in ("sl", "bsl", "psl", "sl_at_k", "ccl")},
+    "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5]}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),
     "hard_bpr": (dns, {"M": 6}),

@@ -89,3 +89,14 @@ def irgan_minimax(look: Look) -> Expected:
     entropy = math.log1p(math.exp(-float(u @ table[i]))) + math.log1p(math.exp(float(u @ table[j])))
     squares = float(u @ u + table[i] @ table[i] + table[j] @ table[j])
     return Expected([look.hardest()], weights=[0.0], extra=entropy + look.keys["l2"] / 2 * squares)
+
+
+def adv_infonce(look: Look) -> Expected:
+    """Return the pool with its weights.
+
+    The adversary's loss adds nothing to the value: see tests/samplers/test_adv_infonce.py.
+    """
+    tables, K = look.sampler.adversary, len(look.pool)
+    a = tables.user[look.t, int(look.batch.users[look.t, look.b])].detach().double()
+    g = [math.exp(float(a @ tables.item[look.t, j].detach().double())) for j in look.pool]
+    return Expected(look.pool, weights=[look.keys["c"] * K * x / sum(g) for x in g], extra=0.0)

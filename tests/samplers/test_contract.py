@@ -14,12 +14,13 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Sampler
 from hapens_bench.samplers.pool import Positives, draw_pool
-from hapens_bench.training.pack import build_sampler
+from hapens_bench.training.build import build_sampler
 from tests.conftest import make_config
 from tests.samplers.cases import CASES, Look
 
 T, U, I, D, B = 3, 40, 60, 8, 64
-GENERATORS = ("advir", "irgan", "irgan_minimax", "rns_as")  # they remember what they earned
+# They remember what they earned, or how far they went.
+GENERATORS = ("adv_infonce", "advir", "irgan", "irgan_minimax", "rns_as")
 PAGES = sorted(path.stem for path in (conf_dir() / "sampler").rglob("*.yaml"))
 NAMES = [name for name in PAGES if name != "none"]  # which draws nothing
 

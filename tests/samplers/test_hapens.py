@@ -11,7 +11,7 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, place_by
 from hapens_bench.samplers.hapens import HAPENS, weights_of_mean
-from hapens_bench.training.pack import build_sampler
+from hapens_bench.training.build import build_sampler
 from tests.conftest import make_config
 
 n, ITEMS, ZERO = 64, 1_000_003, torch.tensor(0)

@@ -12,7 +12,7 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.pack import build_sampler
+from hapens_bench.training.build import build_sampler
 from tests.conftest import make_config
 
 T, U, I, D, M = 2, 3, 7, 8, 2

@@ -18,7 +18,7 @@ from hapens_bench.models.graph import Graph
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives, draw_pool
-from hapens_bench.training.pack import build, build_sampler
+from hapens_bench.training.build import build, build_sampler
 from tests.conftest import make_config
 
 T, U, I, D, B, M, L = 2, 25, 30, 8, 64, 6, 2

@@ -29,7 +29,9 @@ SMALL = [
     "tuned=none",
 ]
 SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advir")} | {
-    "hapens": ["sampler.M=4"]
+    "hapens": ["sampler.M=4"],
+    "sl_at_k": ["loss.every=1", "loss.N=20", "sampler.K=8"],
+    **{name: ["sampler.K=8"] for name in ("sl", "bsl", "psl", "ccl", "adv_infonce")},
 }
 READINGS = {  # overrides that change the code of a step
     "rns": [
@@ -39,7 +41,7 @@ READINGS = {  # overrides that change the code of a step
         ["trainer.bitmap_mb=0"],
     ],
     "pns": [["trainer.bitmap_mb=0"]],
-    "ssm": [["model.similarity=cosine"]],
+    "ssm": [["model.similarity=cosine"], ["sampler.shared=true"]],
     "dns_mn": [["sampler.N=8"]],
     "softmax": [["loss=bpr_sum"]],
     "gdns": [
@@ -51,6 +53,8 @@ READINGS = {  # overrides that change the code of a step
     "srns": [["sampler.memory=persistent"]],
     "aobpr": [["sampler.spread=variance"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
+    "psl": [["loss.activation=atan"], ["loss.activation=relu"]],
+    "adv_infonce": [["sampler.every=2", "model.similarity=cosine"]],
     "worst_case": [["loss.maximum=exact"]],
     "irgan_minimax": [["sampler.pretrain=0"], ["sampler.pretrain=1"]],
 }

@@ -13,8 +13,8 @@ from hapens_bench.models.base import Encoded
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch
 from hapens_bench.samplers.pool import Positives
+from hapens_bench.training.build import build_sampler
 from hapens_bench.training.known_pairs import KINDS, NEGATIVES, watch
-from hapens_bench.training.pack import build_sampler
 from hapens_bench.training.stage import Stage
 from tests.conftest import make_config
 from tests.training.test_trainer import CPU, comparable, make_trials, same_when_resumed, train
