@@ -157,7 +157,17 @@ class Sampler(nn.Module, ABC):
         """
 
     def start(self, positives: Positives) -> None:
-        """Look at the train pairs of a stage, before its first step."""
+        """Look at the pairs that are never drawn as negatives, before the first step of a stage.
+
+        They are its train pairs, and the held-out ones too with
+        `protocol.negatives=exclude_held_out`. A sampler with `groups` gets the train pairs.
+        """
+
+    def observe(self, train: Positives) -> None:
+        """Look at the train pairs of a stage, before its first step.
+
+        What a sampler learns from positives (their popularity, a user's history) comes from here.
+        """
 
     def learning_rate(self) -> Tensor | None:
         """Return the learning rate of the parameters, [T, 1, 1], or None for the trainer's."""

@@ -96,8 +96,18 @@ class Positives:
             low, high = torch.where(go, middle + 1, low), torch.where(go, high, middle)
         return low
 
+    def padded(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """List the train items of each user in as many places as the longest row has.
+
+        Shape:
+            users: [...] -> items, inside (whether the place is filled), each [..., most].
+        """
+        start, stop = self.indptr[users][..., None], self.indptr[users + 1][..., None]
+        place = start + torch.arange(self.most, device=users.device)
+        return self.items[place.clamp(max=len(self.items) - 1)], place < stop
+
     def of(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """List all train items of a batch of users, one user after another, in C places.
+        """List all train items of distinct users, one user after another, in C places.
 
         On a CUDA device C is the same at every step, so that the host need not wait for the device:
         it is the sum of the B longest rows. On a CPU it is what the step needs, on ML-1M a fifth of

@@ -146,6 +146,23 @@ def srns(look: Look) -> Expected:
     return Expected([max(memory, key=lambda j: float(look.u @ look.table[j]))])
 
 
+def bns(look: Look) -> Expected:
+    u, S, M = int(look.batch.users[look.t, look.b]), look.keys["S"], look.keys["M"]
+    N, n_items = sum(map(len, look.known)), len(look.table)
+    others = look.pool[M:] if S else [j for j in range(n_items) if j not in look.known[u]]
+
+    def risk(j: int) -> float:
+        s = float(look.u @ look.table[j])
+        info = 1 - 1 / (1 + math.exp(s - look.pos))
+        F = sum(float(look.u @ look.table[k]) < s for k in others) + 1
+        F /= S + 2 if S else len(others) + 1
+        P = sum(j in row for row in look.known) / N
+        unbias = (1 - F) * (1 - P) / (1 - F - P + 2 * F * P)
+        return (1 - unbias) * info - look.keys["lam"] * unbias * info
+
+    return Expected([min(look.pool[:M], key=risk)])
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -157,6 +174,7 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    "bns": (bns, {"M": 5, "lam": [5.0, 0.5, 0.0]}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),
     "hard_bpr": (dns, {"M": 6}),

@@ -39,6 +39,7 @@ def ready(sampler, encoded, positives):
     """Return the sampler after what comes before the first step."""
     sampler.allocate(encoded)
     sampler.start(positives)
+    sampler.observe(positives)
     return sampler
 
 
@@ -53,7 +54,8 @@ def draw(case):
 
 
 @pytest.fixture(
-    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)]
+    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)],
+    ids=lambda param: f"{param[0]}-{param[1].name.lower()}",
 )
 def case(request):
     name, engine = request.param

@@ -39,6 +39,7 @@ READINGS = {  # overrides that change the code of a step
         ["trainer.bitmap_mb=0"],
     ],
     "pns": [["trainer.bitmap_mb=0"]],
+    "bns": [["sampler.S=20"]],
     "ssm": [["model.similarity=cosine"]],
     "dns_mn": [["sampler.N=8"]],
     "softmax": [["loss=bpr_sum"]],
