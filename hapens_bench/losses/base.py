@@ -39,6 +39,7 @@ class Loss(nn.Module, ABC):
     """
 
     weighted: ClassVar[bool] = False  # whether it takes a sampler's weights
+    takes_positives: ClassVar[bool] = False  # whether it takes several positives of an interaction
     groups: ClassVar[bool] = False  # whether it is for samplers on user groups
     keys: ClassVar[dict[str, Key]] = {}
 
@@ -50,17 +51,25 @@ class Loss(nn.Module, ABC):
         """Return the losses of a batch with its negatives, differentiably."""
 
 
+def pair_scores(
+    encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return differentiable scores of positives and negatives, and half the squared norms.
+
+    Shape:
+        -> positive [T, B], negative [T, B, K], squares [T, B].
+    """
+    if drawn.layers is None:
+        return encoded.pairs(batch.users, batch.items, drawn.items, ego)
+    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+
+
 class PairLoss(Loss):
     """A loss per positive, from its score and the scores of its negatives."""
 
     def score(self, encoded: Encoded, ego: Encoded, batch: Batch, drawn: Negatives) -> Scored:
         """See `Loss.score`."""
-        users, items = batch.users, batch.items
-        if drawn.layers is None:
-            scores = encoded.pairs(users, items, drawn.items, ego)
-        else:
-            scores = encoded.synthesised(users, items, drawn.layers, ego)
-        positive, negative, squares = scores
+        positive, negative, squares = pair_scores(encoded, ego, batch, drawn)
         return Scored(self(positive, negative, drawn.weights), squares, positive, negative)
 
     @abstractmethod

@@ -41,7 +41,8 @@ class Negatives:
     `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives,
     as embeddings of each layer. They replace the items in the loss and in L2; `items` then names
     the items they come from. `extra` is a loss of the sampler's own. A sampler with `groups`
-    returns `positives` too; hardness is measured against the first of them.
+    returns `positives` too; hardness is measured against the first of them. A sampler on
+    interactions may add positives to the batch's own, which comes first.
 
     Shape:
         items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T];
@@ -111,6 +112,11 @@ class Sampler(nn.Module, ABC):
     @classmethod
     def gives_weights(cls, section: Mapping[str, Any]) -> bool:
         """Return whether the loss must take weights."""
+        return False
+
+    @classmethod
+    def gives_positives(cls, section: Mapping[str, Any]) -> bool:
+        """Return whether the loss must take several positives of an interaction."""
         return False
 
     @classmethod

@@ -61,10 +61,11 @@ CASES = {
 
 
 GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/test_groups.py
+SEVERAL = ["var_bpr"]  # of several positives; tests/losses/test_var_bpr.py
 
 
 def test_every_loss_has_a_contract():
-    assert sorted([*CASES, *GROUPS]) == sorted(
+    assert sorted([*CASES, *GROUPS, *SEVERAL]) == sorted(
         path.stem for path in (conf_dir() / "loss").rglob("*.yaml")
     )
 

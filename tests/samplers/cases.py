@@ -163,6 +163,14 @@ def bns(look: Look) -> Expected:
     return Expected([min(look.pool[:M], key=risk)])
 
 
+def var_bpr(look: Look) -> Expected:
+    n, B, u = look.keys["M"] - 1, look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
+    words = look.rng.bits(int(look.batch.step) * B * n, B, n)[look.t, look.b].tolist()
+    known = look.known[u]
+    others = [known[below(word, len(known), len(look.table))] for word in words]
+    return Expected(look.pool, positives=[int(look.batch.items[look.t, look.b]), *others])
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -174,6 +182,7 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    "var_bpr": (var_bpr, {"M": 3, "N": 4}),
     "bns": (bns, {"M": 5, "lam": [5.0, 0.5, 0.0]}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),

@@ -52,6 +52,7 @@ READINGS = {  # overrides that change the code of a step
     "srns": [["sampler.memory=persistent"]],
     "aobpr": [["sampler.spread=variance"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
+    "var_bpr": [["loss.form=exact", "loss.pos_rarity=0.5"], ["sampler.M=1"]],
     "worst_case": [["loss.maximum=exact"]],
     "irgan_minimax": [["sampler.pretrain=0"], ["sampler.pretrain=1"]],
 }
