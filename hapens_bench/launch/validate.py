@@ -71,7 +71,8 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             faults.append(
-                "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum".format(*names)
+                "sampler={} gives weights, but loss={} takes none; "
+                "take loss=bpr_sum or loss=sampled_softmax".format(*names)
             )
         if sampler.gives_positives(config["sampler"]) and not loss.takes_positives:
             names = config["sampler"]["name"], config["loss"]["name"]

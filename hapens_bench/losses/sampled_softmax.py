@@ -13,14 +13,17 @@ from hapens_bench.losses.base import PairLoss
 class SampledSoftmax(PairLoss):
     """Sampled softmax with a temperature.
 
-        -ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k e^(s_uk/tau))]
-            = ln(1 + sum_k e^((s_uk - s_ui)/tau))
+        -ln [e^(s_ui/tau) / (e^(s_ui/tau) + sum_k w_k e^(s_uk/tau))]
+            = ln(1 + sum_k w_k e^((s_uk - s_ui)/tau)), w_k = 1 if the sampler has no weights
 
     Wu et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024
     (arXiv 2201.02327); there s is a cosine: `model.similarity=cosine`. At tau = 1 it is the K-pair
     `bpr`.
+    With weights w_k = q_i / q_k, q how often an item is sampled, s/tau is corrected to s/tau - ln q
+    (Yi et al., RecSys 2019).
     """
 
+    weighted = True
     keys = {"tau": Key(float, above=0)}
     tau: Tensor
 
@@ -30,4 +33,7 @@ class SampledSoftmax(PairLoss):
 
     def forward(self, positive: Tensor, negative: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `PairLoss.forward`."""
-        return torch.logsumexp(F.pad((negative - positive[..., None]) / self.tau, (1, 0)), -1)
+        gap = (negative - positive[..., None]) / self.tau
+        if weights is not None:
+            gap = gap + weights.log()
+        return torch.logsumexp(F.pad(gap, (1, 0)), -1)

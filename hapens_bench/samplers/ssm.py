@@ -17,7 +17,7 @@ class SSM(Sampler):
     fits the AHNS table. With `loss=sampled_softmax` and `model.similarity=cosine` it is the paper's
     own.
 
-    Negatives are uniform, not in-batch.
+    Negatives are uniform; `sampler=in_batch` has those of the batch.
     """
 
     keys = {"K": PoolSize(int, low=1, shared=True)}

@@ -171,6 +171,26 @@ def var_bpr(look: Look) -> Expected:
     return Expected(look.pool, positives=[int(look.batch.items[look.t, look.b]), *others])
 
 
+def in_batch(look: Look) -> Expected:
+    keys, items, B = look.keys, look.batch.items[look.t].tolist(), look.batch.users.shape[1]
+    K, N, I = keys["K"] or B - 1, keys["N"], len(look.table)
+    mine = look.known[int(look.batch.users[look.t, look.b])]
+    degree = [sum(j in row for row in look.known) for j in range(I)]
+
+    def q(j: int) -> float:
+        return K * degree[j] / sum(degree) + N / I
+
+    def weight(j: int) -> float:
+        return q(items[look.b]) / q(j) if keys["logq"] else 1.0
+
+    drawn, weights = [], []
+    for k in range(1, K + 1):
+        j = items[(look.b + k) % B]
+        drawn.append(look.pool[N] if j in mine else j)
+        weights.append(0.0 if j in mine else weight(j))
+    return Expected(drawn + look.pool[:N], weights=weights + [weight(j) for j in look.pool[:N]])
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -182,6 +202,8 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    "in_batch": (in_batch, {}),
+    "mixed": (in_batch, {"K": 7, "N": 5}),
     "var_bpr": (var_bpr, {"M": 3, "N": 4}),
     "bns": (bns, {"M": 5, "lam": [5.0, 0.5, 0.0]}),
     "dns": (dns, {}),

@@ -51,6 +51,8 @@ READINGS = {  # overrides that change the code of a step
     ],
     "srns": [["sampler.memory=persistent"]],
     "aobpr": [["sampler.spread=variance"], ["trainer.bitmap_mb=0"]],
+    "in_batch": [["sampler.logq=false"], ["loss=bpr_sum"]],
+    "mixed": [["sampler.K=9"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
     "var_bpr": [["loss.form=exact", "loss.pos_rarity=0.5"], ["sampler.M=1"]],
     "worst_case": [["loss.maximum=exact"]],
