@@ -61,7 +61,7 @@ def pair_scores(
     """
     if drawn.layers is None:
         return encoded.pairs(batch.users, batch.items, drawn.items, ego)
-    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego, drawn.positive_layers)
 
 
 class PairLoss(Loss):

@@ -40,13 +40,14 @@ class Negatives:
 
     `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives,
     as embeddings of each layer. They replace the items in the loss and in L2; `items` then names
-    the items they come from. `extra` is a loss of the sampler's own. A sampler with `groups`
+    the items they come from. `positive_layers` beside them replace the positive in the same way.
+    `extra` is a loss of the sampler's own. A sampler with `groups`
     returns `positives` too; hardness is measured against the first of them. A sampler on
     interactions may add positives to the batch's own, which comes first.
 
     Shape:
         items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T];
-        positives: [T, B, N] int64.
+        positives: [T, B, N] int64; positive_layers: [T, B, L+1, D].
     """
 
     items: Tensor
@@ -54,6 +55,7 @@ class Negatives:
     layers: Tensor | None = None
     extra: Tensor | None = None
     positives: Tensor | None = None
+    positive_layers: Tensor | None = None
 
     @property
     def group(self) -> Tensor:

@@ -113,7 +113,7 @@ def test_the_sampled_softmax_takes_weights_into_the_logarithm():
     negative = torch.tensor([[neg]], requires_grad=True)
     got = loss(torch.tensor([[pos]]), negative, torch.tensor([[w]]))
     total = sum(x * math.exp((s - pos) / 0.5) for x, s in zip(w, neg, strict=True))
-    assert math.isclose(got, math.log(1 + total), rel_tol=1e-6)
+    assert math.isclose(got.item(), math.log(1 + total), rel_tol=1e-6)
     got.sum().backward()
     assert negative.grad.isfinite().all() and negative.grad[0, 0, 2] == 0
     none = loss(torch.tensor([[pos]]), negative[..., :1], torch.zeros(1, 1, 1))

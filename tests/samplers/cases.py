@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from tests.samplers.learned import advir, ans, dens, generator, irgan_minimax
 from tests.samplers.looks import Expected, Look
 
@@ -191,6 +193,32 @@ def in_batch(look: Look) -> Expected:
     return Expected(drawn + look.pool[:N], weights=weights + [weight(j) for j in look.pool[:N]])
 
 
+def softmax_mix(look: Look, own: Tensor, others: list[Tensor]) -> Tensor:
+    weights = [look.keys["alpha"] * math.exp(float(look.u @ own))]
+    weights += [math.exp(float(look.u @ other)) for other in others]
+    vectors = [own, *others]
+    return sum(w / sum(weights) * x for w, x in zip(weights, vectors, strict=True))
+
+
+def with_history(look: Look) -> Tensor:
+    W, B, u = look.keys["W"], look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
+    words = look.rng.bits(int(look.batch.step) * B * W, B, W)[look.t, look.b].tolist()
+    history = [look.known[u][below(word, len(look.known[u]), len(look.table))] for word in words]
+    return softmax_mix(look, look.i, [look.table[h] for h in history])
+
+
+def dcans(look: Look) -> Expected:
+    j = look.hardest()
+    return Expected([j], layer=[softmax_mix(look, with_history(look), [look.table[j]])])
+
+
+def stabcf(look: Look) -> Expected:
+    mixed, j = with_history(look), look.hardest()
+    nearest = max(look.pool, key=lambda k: float(mixed @ look.table[k]))
+    layer = softmax_mix(look, mixed, [look.table[j], look.table[nearest]])
+    return Expected([j], layer=[layer], positive_layer=mixed)
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -217,6 +245,8 @@ CASES = {
     "cuco": (cuco, {"M": 7}),
     "ahns": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.4, 1.0], "p": [-2, -2, -3]}),
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
+    "dcans": (dcans, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
+    "stabcf": (stabcf, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
     "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
     "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05], "start": "scratch"}),

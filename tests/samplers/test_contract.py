@@ -154,6 +154,10 @@ def test_equal_to_the_slow_reference(case):
                 assert torch.allclose(
                     drawn.layers[t, b, :, 0].double(), torch.stack(expected.layer), atol=1e-5
                 )
+            assert (expected.positive_layer is None) == (drawn.positive_layers is None)
+            if expected.positive_layer is not None:
+                mixed = drawn.positive_layers[t, b, 0].double()
+                assert torch.allclose(mixed, expected.positive_layer, atol=1e-5)
             extras.append(expected.extra)
         assert (drawn.extra is None) == (extras[0] is None)
         if drawn.extra is not None:

@@ -37,7 +37,7 @@ def draw(sampler, users, items):
 
 @pytest.mark.parametrize(("N", "width"), [(0, 0.03), (20, 0.03)])
 def test_weighted_negatives_estimate_the_sum_over_all_items(N, width):
-    """For user 0, who has item 0 only: sum_k w_k f(j_k) / q_i is near the sum of f over the rest."""
+    """User 0 has item 0 only: sum_k w_k f(j_k) / q_i is near the sum of f over the rest."""
     generator, train = torch.Generator().manual_seed(1), torch.from_numpy(pairs())
     f = torch.rand(I, generator=generator) + 0.5
     chosen = train[torch.randint(len(train), (T, B), generator=generator)]
