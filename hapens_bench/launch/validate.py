@@ -95,8 +95,14 @@ def check(config: Mapping[str, Any]) -> None:
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
             names = config["sampler"]["name"], config["loss"]["name"]
             faults.append(
-                "sampler={} gives weights, but loss={} takes none; take loss=bpr_sum or "
-                "loss=sampled_softmax".format(*names)
+                "sampler={} gives weights, but loss={} takes none; "
+                "take loss=bpr_sum or loss=sampled_softmax".format(*names)
+            )
+        if sampler.gives_positives(config["sampler"]) and not loss.takes_positives:
+            names = config["sampler"]["name"], config["loss"]["name"]
+            faults.append(
+                "sampler={} gives several positives, but loss={} takes one; "
+                "take loss=var_bpr".format(*names)
             )
         if sampler.groups != loss.groups:
             takes = {True: "user groups", False: "interactions"}

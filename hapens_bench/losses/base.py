@@ -41,6 +41,7 @@ class Loss(nn.Module, ABC):
     """
 
     weighted: ClassVar[bool] = False  # whether it takes a sampler's weights
+    takes_positives: ClassVar[bool] = False  # whether it takes several positives of an interaction
     groups: ClassVar[bool] = False  # whether it is for samplers on user groups
     keys: ClassVar[dict[str, Key]] = {}
 
@@ -76,7 +77,7 @@ def pair_scores(
         return encoded.shared_pairs(batch.users, batch.items, *index, ego)
     if drawn.layers is None:
         return encoded.pairs(batch.users, batch.items, drawn.items, ego)
-    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego)
+    return encoded.synthesised(batch.users, batch.items, drawn.layers, ego, drawn.positive_layers)
 
 
 class PairLoss(Loss):

@@ -12,7 +12,8 @@ class LogSumExp(torch.autograd.Function):
     """ln sum_k e^(y_k) of numbers y_k that depend on s_uk - s_ui.
 
     Autograd would keep and pass over [T, B, K] at each operation between the scores and the sum;
-    this keeps one such tensor and returns both gradients from it.
+    this keeps one such tensor and returns both gradients from it. Where every y_k is -inf, the sum
+    is too, and the gradients are 0.
     """
 
     @staticmethod
@@ -23,7 +24,7 @@ class LogSumExp(torch.autograd.Function):
             positive: [T, B]; negative, y: [T, B, K]; slope, dy_k / ds_uk = -dy_k / ds_ui: the same,
             or [T, 1, 1] -> [T, B].
         """
-        top = y.amax(-1, keepdim=True)
+        top = y.amax(-1, keepdim=True).clamp(min=torch.finfo(y.dtype).min)
         e = y.sub_(top).exp_()
         total = e.sum(-1, keepdim=True)
         ctx.save_for_backward(e, total, slope)
@@ -33,7 +34,7 @@ class LogSumExp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the scores."""
         e, total, slope = ctx.saved_tensors
-        scale = grads[0][..., None] / total
+        scale = grads[0][..., None] / total.clamp(min=torch.finfo(total.dtype).tiny)
         d = e * (scale * slope) if slope.shape[-1] == 1 else e * slope * scale
         return -d.sum(-1), d, None, None
 

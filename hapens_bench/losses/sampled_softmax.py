@@ -20,7 +20,8 @@ class SampledSoftmax(PairLoss):
     et al., "On the effectiveness of sampled softmax loss for item recommendation", TOIS 2024 (arXiv
     2201.02327). At tau = 1 it is the K-pair `bpr`. `out` leaves it out of the sum: SL of PSL (Yang
     et al., NeurIPS 2024) and SL@K (Yang et al., KDD 2025), whose code has this form. In all of them
-    s is a cosine: `model.similarity=cosine`.
+    s is a cosine: `model.similarity=cosine`. With weights w_k = q_i / q_k, q how often an item is
+    sampled, s/tau is corrected to s/tau - ln q (Yi et al., RecSys 2019).
     """
 
     weighted = True

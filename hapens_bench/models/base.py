@@ -83,9 +83,17 @@ class Encoded:
 
         They are scored against pooled user vectors, with `concat` against the layer's own.
         """
+        return self._judge(l).score(users, items)
+
+    def layer_query(self, l: int, users: Tensor) -> Tensor:
+        """Return the queries that `score_layer` scores against: [T, B] -> [T, B, D]."""
+        return self._judge(l).query(users)
+
+    def _judge(self, l: int) -> Encoded:
+        """Return one layer's items, with the user vectors that they are scored against."""
         table = self.layer(l)
         vectors = table.users if self.concat else self.users
-        return Encoded(vectors, table.items, self.engine, factor=self.factor).score(users, items)
+        return Encoded(vectors, table.items, self.engine, factor=self.factor)
 
     def score(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the scores of items against their users, without a gradient.
@@ -162,18 +170,28 @@ class Encoded:
         return positive, negative, 0.5 * squares
 
     def synthesised(
-        self, users: Tensor, positives: Tensor, layers: Tensor, ego: Encoded
+        self,
+        users: Tensor,
+        positives: Tensor,
+        layers: Tensor,
+        ego: Encoded,
+        positive_layers: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `pairs` returns, for negatives that are not items.
+        """Return what `pairs` returns, for negatives (and perhaps positives) that are not items.
 
-        The norms are of ego embeddings, for negatives of layer 0. Where the pooled vectors are
-        themselves the ego embeddings, the norms are of them.
+        The norms are of ego embeddings, for what is synthesised of layer 0. Where the pooled
+        vectors are themselves the ego embeddings, the norms are of them.
 
         Shape:
-            users, positives: [T, B]; layers: [T, B, K, L+1, D].
+            users, positives: [T, B]; layers: [T, B, K, L+1, D]; positive_layers: [T, B, L+1, D].
         """
-        q, v, w = self.query(users), self.item(positives), self.pool(layers)
-        squares = (ego.query(users).square() + ego.item(positives).square()).sum(-1)
+        q, w = self.query(users), self.pool(layers)
+        if positive_layers is None:
+            v, normed = self.item(positives), ego.item(positives)
+        else:
+            v = self.pool(positive_layers)
+            normed = v if ego.layers else positive_layers[..., 0, :]
+        squares = (ego.query(users).square() + normed.square()).sum(-1)
         squares = squares + (w if ego.layers else layers[..., 0, :]).square().sum((-1, -2))
         return (q * v).sum(-1), (q[..., None, :] * w).sum(-1), 0.5 * squares
 

@@ -40,14 +40,17 @@ class Negatives:
 
     `weights` go to losses that take them, without a gradient. `layers` are synthesised negatives,
     as embeddings of each layer. They replace the items in the loss and in L2; `items` then names
-    the items they come from. `extra` is a loss of the sampler's own. A sampler with `groups`
-    returns `positives` too; hardness is measured against the first of them. Where all rows of a
-    trial have the same items but for places that hold the row's stand-in, `shared` and `stand_in`
-    name them, and the scores are a matrix product.
+    the items they come from. `positive_layers` beside them replace the positive in the same way.
+    `extra` is a loss of the sampler's own. A sampler with `groups` returns `positives` too;
+    hardness is measured against the first of them. A sampler on interactions may add positives to
+    the batch's own, which comes first. Where all rows of a trial have the same items but for places
+    that hold the row's stand-in, `shared` and `stand_in` name them, and the scores are a matrix
+    product.
 
     Shape:
         items: [T, B, K] int64; weights: [T, B, K]; layers: [T, B, K, L+1, D]; extra: [T];
-        positives: [T, B, N] int64; shared: [T, K] int64; stand_in: [T, B] int64.
+        positives: [T, B, N] int64; positive_layers: [T, B, L+1, D]; shared: [T, K] int64;
+        stand_in: [T, B] int64.
     """
 
     items: Tensor
@@ -57,6 +60,7 @@ class Negatives:
     positives: Tensor | None = None
     shared: Tensor | None = None
     stand_in: Tensor | None = None
+    positive_layers: Tensor | None = None
 
     @property
     def group(self) -> Tensor:
@@ -118,6 +122,11 @@ class Sampler(nn.Module, ABC):
         return False
 
     @classmethod
+    def gives_positives(cls, section: Mapping[str, Any]) -> bool:
+        """Return whether the loss must take several positives of an interaction."""
+        return False
+
+    @classmethod
     def prerequisite(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the resolved config of the trial that must be done before this one, or None.
 
@@ -161,7 +170,17 @@ class Sampler(nn.Module, ABC):
         """
 
     def start(self, positives: Positives) -> None:
-        """Look at the train pairs of a stage, before its first step."""
+        """Look at the pairs that are never drawn as negatives, before the first step of a stage.
+
+        They are its train pairs, and the held-out ones too with
+        `protocol.negatives=exclude_held_out`. A sampler with `groups` gets the train pairs.
+        """
+
+    def observe(self, train: Positives) -> None:
+        """Look at the train pairs of a stage, before its first step.
+
+        What a sampler learns from positives (their popularity, a user's history) comes from here.
+        """
 
     def learning_rate(self) -> Tensor | None:
         """Return the learning rate of the parameters, [T, 1, 1], or None for the trainer's."""

@@ -97,7 +97,7 @@ class Positives:
         return low
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """List all train items of a batch of users, one user after another, in C places.
+        """List all train items of distinct users, one user after another, in C places.
 
         On a CUDA device C is the same at every step, so that the host need not wait for the device:
         it is the sum of the B longest rows. On a CPU it is what the step needs, on ML-1M a fifth of
@@ -118,14 +118,17 @@ class Positives:
         return self.items[at.clamp(max=len(self.items) - 1)], owner, inside
 
     def padded(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """List the train items of each user in as many places as the longest row needs.
+        """List the train items of each user in as many places as the longest row has.
+
+        That is the longest of these users' or, on a CUDA device, as in `of`, of all.
 
         Shape:
-            users: [T, B] -> items, inside (whether the place is filled), each [T, B, longest].
+            users: [...] -> items, inside (whether the place is filled), each [..., places].
         """
-        start, stop = self.indptr[users], self.indptr[users + 1]
-        at = start[..., None] + torch.arange(int((stop - start).max()), device=users.device)
-        return self.items[at.clamp(max=len(self.items) - 1)], at < stop[..., None]
+        start, stop = self.indptr[users][..., None], self.indptr[users + 1][..., None]
+        places = self.most if users.is_cuda else int((stop - start).max())
+        at = start + torch.arange(places, device=users.device)
+        return self.items[at.clamp(max=len(self.items) - 1)], at < stop
 
 
 # Draws over all items before rank-select, whose binary search costs as much as several of them.

@@ -26,7 +26,7 @@ class SSM(Sampler):
     stands in for it, the same for all such places of a row. Each negative is still uniform over
     what the user has not interacted with, but those of a batch depend on one another.
 
-    Negatives are uniform, not in-batch.
+    Negatives are uniform; `sampler=in_batch` has those of the batch.
     """
 
     keys = {"K": PoolSize(int, low=1, shared=True), "shared": Key(bool, shared=True)}

@@ -54,6 +54,7 @@ class EpochLoop:
         self.n_steps = n // self.B if settings["drop_last"] else math.ceil(n / self.B)
         # Samplers on groups draw from the positives; the others only leave them out.
         pack.sampler.start(positives if pack.sampler.groups else excluded)
+        pack.sampler.observe(positives)
         pack.loss.start(positives)
         self.meter = HardnessMeter(
             false_negatives, positives, settings["hardness_pairs"], pack.size

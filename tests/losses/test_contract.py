@@ -95,10 +95,11 @@ CASES = {
 
 OWN = ["sl_at_k"]  # with a state of its own; tests/losses/test_sl_at_k.py
 GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/test_groups.py
+SEVERAL = ["var_bpr"]  # of several positives; tests/losses/test_var_bpr.py
 
 
 def test_every_loss_has_a_contract():
-    assert sorted([*CASES, *OWN, *GROUPS, "none"]) == sorted(
+    assert sorted([*CASES, *OWN, *GROUPS, *SEVERAL, "none"]) == sorted(
         path.stem for path in (conf_dir() / "loss").rglob("*.yaml")
     )
 
@@ -191,6 +192,19 @@ def test_weights_weigh_and_are_refused_by_losses_that_take_none():
     with pytest.raises(UserError, match="sampler=softmax gives weights, but loss=bpr takes none"):
         check(make_config("sampler=softmax", "loss=bpr"))
     check(make_config("sampler=softmax", "sampler.take=one", "loss=bpr"))
+
+
+def test_the_sampled_softmax_takes_weights_into_the_logarithm():
+    loss = build([make_config("loss=sampled_softmax", "loss.tau=0.5")["loss"]])
+    pos, neg, w = 0.5, [0.1, 2.0, 9.0], [0.25, 3.0, 0.0]
+    negative = torch.tensor([[neg]], requires_grad=True)
+    got = loss(torch.tensor([[pos]]), negative, torch.tensor([[w]]))
+    total = sum(x * math.exp((s - pos) / 0.5) for x, s in zip(w, neg, strict=True))
+    assert math.isclose(got.item(), math.log(1 + total), rel_tol=1e-6)
+    got.sum().backward()
+    assert negative.grad.isfinite().all() and negative.grad[0, 0, 2] == 0
+    none = loss(torch.tensor([[pos]]), negative[..., :1], torch.zeros(1, 1, 1))
+    assert none.item() == 0, "a positive without a negative"
 
 
 def test_identities():

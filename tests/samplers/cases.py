@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from tests.samplers.learned import adv_infonce, advir, ans, dens, generator, irgan_minimax
 from tests.samplers.looks import Expected, Look
 
@@ -146,6 +148,77 @@ def srns(look: Look) -> Expected:
     return Expected([max(memory, key=lambda j: float(look.u @ look.table[j]))])
 
 
+def bns(look: Look) -> Expected:
+    u, S, M = int(look.batch.users[look.t, look.b]), look.keys["S"], look.keys["M"]
+    N, n_items = sum(map(len, look.known)), len(look.table)
+    others = look.pool[M:] if S else [j for j in range(n_items) if j not in look.known[u]]
+
+    def risk(j: int) -> float:
+        s = float(look.u @ look.table[j])
+        info = 1 - 1 / (1 + math.exp(s - look.pos))
+        F = sum(float(look.u @ look.table[k]) < s for k in others) + 1
+        F /= S + 2 if S else len(others) + 1
+        P = sum(j in row for row in look.known) / N
+        unbias = (1 - F) * (1 - P) / (1 - F - P + 2 * F * P)
+        return (1 - unbias) * info - look.keys["lam"] * unbias * info
+
+    return Expected([min(look.pool[:M], key=risk)])
+
+
+def var_bpr(look: Look) -> Expected:
+    n, B, u = look.keys["M"] - 1, look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
+    words = look.rng.bits(int(look.batch.step) * B * n, B, n)[look.t, look.b].tolist()
+    known = look.known[u]
+    others = [known[below(word, len(known), len(look.table))] for word in words]
+    return Expected(look.pool, positives=[int(look.batch.items[look.t, look.b]), *others])
+
+
+def in_batch(look: Look) -> Expected:
+    keys, items, B = look.keys, look.batch.items[look.t].tolist(), look.batch.users.shape[1]
+    K, N, I = keys["K"] or B - 1, keys["N"], len(look.table)
+    mine = look.known[int(look.batch.users[look.t, look.b])]
+    degree = [sum(j in row for row in look.known) for j in range(I)]
+
+    def q(j: int) -> float:
+        return K * degree[j] / sum(degree) + N / I
+
+    def weight(j: int) -> float:
+        return q(items[look.b]) / q(j) if keys["logq"] else 1.0
+
+    drawn, weights = [], []
+    for k in range(1, K + 1):
+        j = items[(look.b + k) % B]
+        drawn.append(look.pool[N] if j in mine else j)
+        weights.append(0.0 if j in mine else weight(j))
+    return Expected(drawn + look.pool[:N], weights=weights + [weight(j) for j in look.pool[:N]])
+
+
+def softmax_mix(look: Look, own: Tensor, others: list[Tensor]) -> Tensor:
+    weights = [look.keys["alpha"] * math.exp(float(look.u @ own))]
+    weights += [math.exp(float(look.u @ other)) for other in others]
+    vectors = [own, *others]
+    return sum(w / sum(weights) * x for w, x in zip(weights, vectors, strict=True))
+
+
+def with_history(look: Look) -> Tensor:
+    W, B, u = look.keys["W"], look.batch.users.shape[1], int(look.batch.users[look.t, look.b])
+    words = look.rng.bits(int(look.batch.step) * B * W, B, W)[look.t, look.b].tolist()
+    history = [look.known[u][below(word, len(look.known[u]), len(look.table))] for word in words]
+    return softmax_mix(look, look.i, [look.table[h] for h in history])
+
+
+def dcans(look: Look) -> Expected:
+    j = look.hardest()
+    return Expected([j], layer=[softmax_mix(look, with_history(look), [look.table[j]])])
+
+
+def stabcf(look: Look) -> Expected:
+    mixed, j = with_history(look), look.hardest()
+    nearest = max(look.pool, key=lambda k: float(mixed @ look.table[k]))
+    layer = softmax_mix(look, mixed, [look.table[j], look.table[nearest]])
+    return Expected([j], layer=[layer], positive_layer=mixed)
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -159,6 +232,10 @@ CASES = {
     "ssm": (rns, {"K": 5}),
     **{name: (rns, {"K": 4}) for name in ("sl", "bsl", "psl", "sl_at_k", "ccl")},
     "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5]}),
+    "in_batch": (in_batch, {}),
+    "mixed": (in_batch, {"K": 7, "N": 5}),
+    "var_bpr": (var_bpr, {"M": 3, "N": 4}),
+    "bns": (bns, {"M": 5, "lam": [5.0, 0.5, 0.0]}),
     "dns": (dns, {}),
     "sdns": (dns, {"M": 6}),
     "hard_bpr": (dns, {"M": 6}),
@@ -170,6 +247,8 @@ CASES = {
     "cuco": (cuco, {"M": 7}),
     "ahns": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.4, 1.0], "p": [-2, -2, -3]}),
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
+    "dcans": (dcans, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
+    "stabcf": (stabcf, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
     "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
     "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05], "start": "scratch"}),

@@ -62,3 +62,4 @@ class Expected:
     extra: float | None = None
     any_order: bool = field(default=False)
     positives: list[int] | None = None
+    positive_layer: Tensor | None = None

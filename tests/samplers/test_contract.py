@@ -41,6 +41,7 @@ def ready(sampler, encoded, positives):
     """Return the sampler after what comes before the first step."""
     sampler.allocate(encoded)
     sampler.start(positives)
+    sampler.observe(positives)
     return sampler
 
 
@@ -55,7 +56,8 @@ def draw(case):
 
 
 @pytest.fixture(
-    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)]
+    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)],
+    ids=lambda param: f"{param[0]}-{param[1].name.lower()}",
 )
 def case(request):
     name, engine = request.param
@@ -142,8 +144,9 @@ def test_equal_to_the_slow_reference(case):
                 assert sorted(items) == sorted(expected.items)
             else:
                 assert items == expected.items
-            assert (drawn.positives is not None) == sampler.groups
-            positives_of_row = drawn.positives[t, b].tolist() if sampler.groups else None
+            several = sampler.groups or sampler.gives_positives(section)
+            assert (drawn.positives is not None) == several
+            positives_of_row = drawn.positives[t, b].tolist() if several else None
             assert positives_of_row == expected.positives
             assert (expected.weights is None) == (drawn.weights is None)
             if expected.weights is not None:
@@ -153,6 +156,10 @@ def test_equal_to_the_slow_reference(case):
                 assert torch.allclose(
                     drawn.layers[t, b, :, 0].double(), torch.stack(expected.layer), atol=1e-5
                 )
+            assert (expected.positive_layer is None) == (drawn.positive_layers is None)
+            if expected.positive_layer is not None:
+                mixed = drawn.positive_layers[t, b, 0].double()
+                assert torch.allclose(mixed, expected.positive_layer, atol=1e-5)
             extras.append(expected.extra)
         assert (drawn.extra is None) == (extras[0] is None)
         if drawn.extra is not None:

@@ -28,6 +28,8 @@ KEYS = {
     "dins": ["sampler.a=1.5"],
     "dens": ["sampler.gamma=0.3", "sampler.alpha=0.4"],
     "ans": ["sampler.gamma=0.4", "sampler.eps=0.3"],
+    "dcans": ["sampler.W=3", "sampler.alpha=0.8"],
+    "stabcf": ["sampler.W=3", "sampler.alpha=0.8"],
 }
 
 
@@ -47,6 +49,8 @@ class Look:
     sampler: torch.nn.Module
     keys: dict
     rng: Streams
+    tables: list[Tensor]  # of all items, in each layer
+    known: list[int]  # the user's train items
 
     def pool(self, layers: list[Tensor]) -> Tensor:
         return torch.cat(layers) if self.concat else sum(layers) / len(layers)
@@ -129,7 +133,37 @@ def ans(look: Look):
     return picks, layers, look.keys["gamma"] * extra / (L + 1)
 
 
-RULES = {"mixgcf": mixgcf, "dins": dins, "dens": dens, "ans": ans}
+def with_history(look: Look, n_hard: int):
+    """Mix the positive with the history, then with `n_hard` candidates, as DCANS and StabCF do."""
+
+    def mix(u: Tensor, own: Tensor, others: list[Tensor]) -> Tensor:
+        vectors = [own, *others]
+        w = [math.exp(float(u @ x)) for x in vectors]
+        w[0] *= look.keys["alpha"]
+        return sum(a / sum(w) * x for a, x in zip(w, vectors, strict=True))
+
+    W, shift = look.keys["W"], 62 - I.bit_length()
+    words = look.rng.bits(STEP * B * W, B, W)[look.t, look.b].tolist()
+    history = [look.known[((w % 2**64) >> (64 - shift)) * len(look.known) >> shift] for w in words]
+    picks, layers = [], []
+    for l, candidates in enumerate(look.candidates):
+        u = look.judge(l)
+        positive = mix(u, look.items[l], [look.tables[l][h] for h in history])
+        judges = [u, positive][:n_hard]
+        hard = [best([float(judge @ e) for e in candidates]) for judge in judges]
+        picks.append(hard[0])
+        layers.append(mix(u, positive, [candidates[m] for m in hard]))
+    return picks, layers, None
+
+
+RULES = {
+    "mixgcf": mixgcf,
+    "dins": dins,
+    "dens": dens,
+    "ans": ans,
+    "dcans": lambda look: with_history(look, 1),
+    "stabcf": lambda look: with_history(look, 2),
+}
 
 
 @dataclass
@@ -139,6 +173,7 @@ class Scene:
     pool: Tensor
     sampler: torch.nn.Module
     section: dict
+    positives: Positives
 
 
 def make(sampler: str, model: str, engine: Engine, trials: slice = slice(None)) -> Scene:
@@ -168,13 +203,9 @@ def make(sampler: str, model: str, engine: Engine, trials: slice = slice(None)) 
     encoded = replace(
         encoded, users=encoded.users[trials], items=encoded.items[trials], layers=layers
     )
-    return Scene(
-        encoded,
-        batch,
-        pool,
-        build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D, U, I),
-        config,
-    )
+    built = build_sampler([config] * len(SEEDS[trials]), SEEDS[trials], D, U, I)
+    built.observe(positives)
+    return Scene(encoded, batch, pool, built, config, positives)
 
 
 def draw(scene: Scene, trials: slice = slice(None)):
@@ -200,9 +231,11 @@ def test_every_layer_follows_the_rule_and_may_choose_another_item(sampler, model
                 [layer[1][t, j].double() for j in scene.pool[t, b]] for layer in encoded.layers
             ]
             rng = Streams(SEEDS, Purpose.SAMPLER)
-            look = Look(
-                t, b, users, items, candidates, encoded.concat, scene.sampler, scene.section, rng
-            )
+            tables = [layer[1][t].double() for layer in encoded.layers]
+            row = scene.positives.indptr[batch.users[t, b] :][:2].tolist()
+            known = scene.positives.items[slice(*row)].tolist()
+            judged = users, items, candidates, encoded.concat, scene.sampler, scene.section
+            look = Look(t, b, *judged, rng, tables, known)
             picks, layers, extra = RULES[sampler](look)
             different += len(set(picks)) > 1
             assert torch.allclose(drawn.layers[t, b, 0].double(), torch.stack(layers), atol=1e-5)
@@ -227,6 +260,22 @@ def test_a_trial_draws_the_same_layers_alone_as_in_a_pack(sampler, model):
             alone.items, packed.items[trial]
         )
         assert alone.extra is None or torch.equal(alone.extra, packed.extra[trial])
+
+
+@pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
+def test_a_positive_may_be_replaced_in_the_loss_and_in_l2(model):
+    scene = make("stabcf", model, Engine.NUMBA)
+    drawn, encoded, batch = draw(scene), scene.encoded, scene.batch
+    ego, replaced = Encoded(*encoded.layers[0]), drawn.positive_layers
+    assert replaced.shape == (T, B, L + 1, D)
+    both = batch.users, batch.items, drawn.layers, ego
+    positive, negative, squares = encoded.synthesised(*both, replaced)
+    _, unchanged, plain = encoded.synthesised(*both)
+    assert torch.equal(negative, unchanged)
+    query = encoded.query(batch.users)
+    assert torch.allclose(positive, (query * encoded.pool(replaced)).sum(-1), atol=1e-5)
+    rows = replaced[..., 0, :].square().sum(-1) - ego.item(batch.items).square().sum(-1)
+    assert torch.allclose(squares - plain, rows / 2, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "ngcf"])
