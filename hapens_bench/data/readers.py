@@ -125,7 +125,7 @@ def irbenchmark(paths: Paths) -> Published:
         if head.split() != [b"user_procid", b"item_procid"] or not body.strip():
             raise UserError(f"{path}: expected rows under the header user_procid, item_procid")
         table = read_table(path, body, "\t", ["user", "item"], set(), first_line=2)
-        parts[part] = table.to_numpy(np.int64)
+        parts[part] = np.array(table, dtype=np.int64, order="C")
         if parts[part].min() < 0:
             raise UserError(f"{path}: ids start at 0, but there are negative numbers")
     return published(paths, parts["train"], parts["test"])

@@ -157,6 +157,7 @@ def test_irbenchmark_plain_and_zipped_keeps_ids(tmp_path):
         read = readers.irbenchmark(paths)
         assert (read.n_users, read.n_items) == (2, 3) and read.valid is None
         assert read.train.tolist() == [[0, 2], [0, 0], [1, 1]] and read.test.tolist() == [[1, 0]]
+        assert read.train.flags.writeable and read.train.flags.c_contiguous
     for wrong, message in (
         ("user\titem\n0\t1\n", "expected rows under the header"),
         (head, "expected rows under the header"),

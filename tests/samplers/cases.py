@@ -231,7 +231,7 @@ CASES = {
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
     **{name: (rns, {"K": 4}) for name in ("sl", "bsl", "psl", "sl_at_k", "ccl")},
-    "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5]}),
+    "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5], "every": 1}),
     "in_batch": (in_batch, {}),
     "mixed": (in_batch, {"K": 7, "N": 5}),
     "var_bpr": (var_bpr, {"M": 3, "N": 4}),
