@@ -94,18 +94,27 @@ class IALS(Fitted):
 def solve(X: Sparse, other: Tensor, alpha0: float, l2: Tensor) -> Tensor:
     """Return the rows that minimise L given the other side's: a batch of systems per block.
 
+    In the basis of the eigenvectors of Q^T Q, what all rows share is a diagonal M. So a row of
+    n < D train pairs, with vectors K [n, D], takes an n x n system instead of a D x D one:
+    (M + K^T K)^-1 K^T 1 = M^-1 K^T (E + K M^-1 K^T)^-1 1.
+
     Shape:
         X: [n, m]; other: [m, D]; l2: [n] -> [n, D].
     """
-    D = other.shape[1]
-    everything, found = alpha0 * (other.T @ other), torch.zeros(X.shape[0], D)
+    D, found = other.shape[1], torch.zeros(X.shape[0], other.shape[1])
+    values, vectors = torch.linalg.eigh(other.double().T @ other.double())
+    shared, turn = alpha0 * values.clamp(min=0).float(), vectors.float()
+    turned = other @ turn
     for rows, padded, inside in blocks(X, D):
-        known = other[padded] * inside[..., None]
-        A = torch.baddbmm(everything, known.transpose(1, 2), known)
-        A.diagonal(dim1=1, dim2=2).add_(l2[rows, None])
-        b = known.sum(1)[..., None]
-        found[rows] = torch.cholesky_solve(b, torch.linalg.cholesky(A))[..., 0]
-    return found
+        known, M = turned[padded] * inside[..., None], shared + l2[rows, None]
+        few = padded.shape[1] < D
+        left = (known / M[:, None] if few else known).transpose(1, 2)
+        A = torch.bmm(known, left) if few else torch.bmm(left, known)
+        A.diagonal(dim1=1, dim2=2).add_(1 if few else M)
+        b = inside.float()[..., None] if few else known.sum(1)[..., None]
+        solved = torch.cholesky_solve(b, torch.linalg.cholesky(A))
+        found[rows] = (torch.bmm(left, solved) if few else solved)[..., 0]
+    return found @ turn.T
 
 
 def blocks(X: Sparse, D: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -58,5 +58,5 @@ def test_a_space_that_cannot_be_used_is_refused(space, n, words):
 
 def test_a_sampler_without_a_space_is_refused():
     assert space_of({"rns": {}}, "rns") == {}
-    with pytest.raises(UserError, match=r"no space for sampler=dns; it has rns"):
+    with pytest.raises(UserError, match=r"no space for dns; it has rns"):
         space_of({"rns": {}}, "dns")

@@ -55,7 +55,7 @@ def test_options_and_words_may_be_mixed(mine, tmp_path, capsys):
 
 def test_without_a_space_it_is_told(mine):
     (mine / "space" / "mine.yaml").unlink()
-    with pytest.raises(UserError, match="has no space for sampler=mine"):
+    with pytest.raises(UserError, match="has no space for mine"):
         make_plan("ahns", ["dataset=planted", "sampler=mine"], outside([], mine)[0])
 
 
