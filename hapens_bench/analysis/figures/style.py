@@ -51,6 +51,12 @@ LOOKS = {
     "irgan_minimax": ("#AA4499", "dotted"),
     "hapens": ("#9933DD", "solid"),
     "worst_case": ("#6A7A10", "long-dot"),
+    "bns": ("#53D466", "dotted"),
+    "var_bpr": ("#B91526", "long"),
+    "in_batch": ("#1B24C4", "solid"),
+    "mixed": ("#B94851", "dash-dot-dot"),
+    "dcans": ("#510DE6", "dashed"),
+    "stabcf": ("#337254", "dash-dot"),
 }
 NEAR = 40  # two colours nearer than this in RGB look alike in a thin line
 MARKERS = "os^DvXP<>*"  # of several settings of one sampler
