@@ -19,7 +19,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_one_trial_a_sweep_and_their_frames():
     one = hb.train(*TINY, "sampler=dns")
-    assert set(one["selection"]) == {"test_peak", "valid", "valid_refit"} and len(one) == 21
+    assert set(one["selection"]) == {"test_peak", "valid", "valid_refit"} and len(one) == 42
     swept = hb.sweep(*TINY, "sampler=rns,dns", "seed=range(2)")
     assert swept["run_id"].nunique() == 4 and set(one["run_id"]) < set(swept["run_id"])
     every = hb.results(archive="ignore")

@@ -194,7 +194,7 @@ def test_resume_force_and_never(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sampler=nope"], "there is no sampler 'nope'; choose one of advir, ahns, ahns_p1"),
+        (["sampler=nope"], "there is no sampler 'nope'; choose one of adv_infonce, advir, ahns"),
         (["sampler=dsn"], "worst_case; did you mean dns?"),
         (["sampler=ahns", "sampler.aplha=1"], "sampler=ahns takes M, alpha, beta, p; did you mean"),
         (["sed=1"], "there is no key sed; the config takes archive, dataset, "),

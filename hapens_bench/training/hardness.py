@@ -49,11 +49,12 @@ class HardnessMeter:
         ratio = negative.double() / positive.double()[..., None]
         finite = ratio.isfinite()
         false = self.false_negatives.contains(users[..., None], items)
+        # One axis after the other: the bits of a sum over both depend on the number of trials.
         self.sums += torch.stack(
             [
-                torch.where(finite, ratio, 0).sum((1, 2)),
+                torch.where(finite, ratio, 0).sum(2).sum(1),
                 finite.sum((1, 2)).double(),
-                torch.sigmoid((negative - positive[..., None]).double()).sum((1, 2)),
+                torch.sigmoid((negative - positive[..., None]).double()).sum(2).sum(1),
                 false.sum((1, 2)).double(),
                 torch.full_like(self.sums[0], items[0].numel()),
             ]

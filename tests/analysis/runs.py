@@ -60,6 +60,6 @@ def _rows(stage, config, epochs, pack_size):
         row["hardness/false_negative_rate"] = hard / 1000
         metrics = {
             f"{part}/{metric}": 0.04 + 1e-4 * epoch if due else math.nan
-            for metric in ("Recall@20", "NDCG@20")
+            for metric in ("Recall@20", "NDCG@20", "Popularity@20")
         }
         yield row | metrics

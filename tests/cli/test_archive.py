@@ -34,7 +34,7 @@ def test_runs_trained_again_are_compared(made, capsys):
     shown = capsys.readouterr().out
     assert "2 runs trained again" in shown
     lines = [line.split() for line in shown.splitlines() if "@" in line]
-    assert len(lines) == 7 and all(line[1] == "0.0000" and line[3] == "0" for line in lines)
+    assert len(lines) == 14 and all(line[1] == "0.0000" and line[3] == "0" for line in lines)
 
 
 def test_a_number_that_its_ranks_do_not_give_is_a_fault(made, tmp_path, capsys):

@@ -83,12 +83,14 @@ IDS = {
     "experiment=ahns_table2 dataset=tools": ("b5d79f590c80", "61d5d4ecb2f1", "28add02bb8ec"),
     "experiment=gdns_table3 dataset=tools": ("de6be1362774", "30b71ade6f1f", "377ddf7f5150"),
     "experiment=hapens_table dataset=tools": ("fd2f68909b7f", "a28d02a2a058", "28add02bb8ec"),
-    "experiment=sdns_table2 dataset=tmall sampler=sdns dataset.source=gathered": (
+    "experiment=sdns_table2 dataset=tmall sampler=sdns dataset.source=gathered "
+    "trainer.eval_every=5 trainer.patience=5": (
         "ce5c6f17e1ec",
         "0eeaa12dc153",
         "7b8678b8973c",
     ),
-    "experiment=sdns_fig3 dataset=taobao sampler=sdns dataset.source=gathered": (
+    "experiment=sdns_fig3 dataset=taobao sampler=sdns dataset.source=gathered "
+    "trainer.eval_every=5": (
         "5900809ca0dc",
         "2acca496f2e0",
         "9511c9ff8cfc",

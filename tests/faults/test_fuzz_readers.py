@@ -91,6 +91,7 @@ CONSUMED = {
 }
 ADJACENCY = b"0 1 2 3\n1 4 5\n2 6 7 10\n"
 RATINGS = lines("{u}::{i}::{r}::{t}\n")
+HEADED, PARTS = b"user_procid\titem_procid\n" + lines("{u}\t{i}\n"), ("train", "test")
 VALID: dict[str, list[Files]] = {
     "movielens": [
         {"log": RATINGS},
@@ -101,6 +102,10 @@ VALID: dict[str, list[Files]] = {
         {"log": b"\n".join(json.dumps(review(u, i, n)).encode() for n, (u, i) in enumerate(PAIRS))}
     ],
     "ncf": [{"train": lines("{u}\t{i}\t{r}\t{t}\n"), "test": lines("{u}\t{i}\t{r}\t{t}\n")}],
+    "irbenchmark": [
+        {"train": HEADED, "test": HEADED},
+        {part: zipped(**{"proc/train.tsv": HEADED, "proc/test.tsv": HEADED}) for part in PARTS},
+    ],
     "adjacency": [{"train": ADJACENCY, "test": ADJACENCY}],
     "consumed": [CONSUMED],
     "user_behavior": [{"log": lines("{u},{i},7,pv,{t}\n")}],
