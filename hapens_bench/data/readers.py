@@ -36,9 +36,7 @@ Paths = Mapping[str, Path]
 def movielens(paths: Paths) -> Interactions:
     """Read MovieLens-1M `ratings.dat` (user::item::rating::seconds), plain or inside ml-1m.zip."""
     path = paths["log"]
-    content = read_bytes(path)
-    if content[:2] == b"PK":
-        content = _member(path, content, "ratings.dat")
+    content = _plain_or_zipped(path, "ratings.dat")
     table = read_table(
         path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}
     )
@@ -117,11 +115,8 @@ def irbenchmark(paths: Paths) -> Published:
     """
     parts = {}
     for part in ("train", "test"):
-        path, name = paths[part], f"{part}.tsv"
-        content = read_bytes(path)
-        if content[:2] == b"PK":
-            content = _member(path, content, name)
-        head, _, body = content.partition(b"\n")
+        path = paths[part]
+        head, _, body = _plain_or_zipped(path, f"{part}.tsv").partition(b"\n")
         if head.split() != [b"user_procid", b"item_procid"] or not body.strip():
             raise UserError(f"{path}: expected rows under the header user_procid, item_procid")
         table = read_table(path, body, "\t", ["user", "item"], set(), first_line=2)
@@ -131,12 +126,15 @@ def irbenchmark(paths: Paths) -> Published:
     return published(paths, parts["train"], parts["test"])
 
 
-def _member(path: Path, content: bytes, name: str) -> bytes:
-    """Return the file in a zip archive whose path ends with a name.
+def _plain_or_zipped(path: Path, name: str) -> bytes:
+    """Return a file or, of a zip archive, the file in it whose path ends with a name.
 
     Raises:
-        UserError: when there is none, or the archive is damaged.
+        UserError: when the archive has none, or is damaged.
     """
+    content = read_bytes(path)
+    if content[:2] != b"PK":
+        return content
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(next((n for n in archive.namelist() if n.endswith(name)), name))

@@ -73,8 +73,7 @@ class VarBPR(Loss):
 
     def start(self, positives: Positives) -> None:
         """Compute the logarithms of every item's popularity and rarity."""
-        items = positives.items[: int(positives.indptr[-1])]
-        pop = (torch.bincount(items, minlength=positives.n_items).float() + 2).log()
+        pop = (positives.degrees().float() + 2).log()
         pop = pop / pop.max()
         self.log_pop, self.log_rare = pop.log(), (1 - pop).clamp(min=RAREST).log()
 

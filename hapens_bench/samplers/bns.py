@@ -56,8 +56,8 @@ class BNS(Sampler):
 
     def observe(self, train: Positives) -> None:
         """Compute every item's prior."""
-        items = train.items[: int(train.indptr[-1])]
-        self.prior = torch.bincount(items, minlength=train.n_items).float() / max(1, len(items))
+        degrees = train.degrees()
+        self.prior = degrees.float() / degrees.sum().clamp(min=1)
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take the candidate of the lowest risk."""

@@ -59,8 +59,8 @@ class InBatch(Sampler):
 
     def observe(self, train: Positives) -> None:
         """Compute how often each item is the positive of a train pair."""
-        items = train.items[: int(train.indptr[-1])]
-        self.p = torch.bincount(items, minlength=train.n_items).float() / max(1, len(items))
+        degrees = train.degrees()
+        self.p = degrees.float() / degrees.sum().clamp(min=1)
 
     def draw(self, batch: Batch, encoded: Encoded, pool: Tensor, rng: Streams) -> Negatives:
         """Take the items of the next rows and the pool, with their weights."""

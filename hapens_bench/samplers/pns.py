@@ -43,7 +43,7 @@ class PNS(Sampler):
         Each user's own items lie on a line too, user after user.
         """
         self.positives, items = positives, positives.items[: int(positives.indptr[-1])]
-        popularity = torch.bincount(items, minlength=positives.n_items).double()
+        popularity = positives.degrees().double()
         weights = torch.where(popularity > 0, popularity**self.power, 0)
         lengths = (weights * (SCALE / weights.sum())).round().long()
         zero = lengths.new_zeros(1)

@@ -72,6 +72,11 @@ class Positives:
         inside = low < self.indptr[users + 1]
         return inside & (self.items[low.clamp(max=len(self.items) - 1)] == items)
 
+    def degrees(self) -> Tensor:
+        """Return how many pairs each item is in, [I] int64."""
+        # Without pairs `items` has one entry, which is no one's.
+        return torch.bincount(self.items[: int(self.indptr[-1])], minlength=self.n_items)
+
     def uninteracted(self, users: Tensor) -> Tensor:
         """Return how many items user u has not interacted with: I - n_u."""
         return self.n_items - (self.indptr[users + 1] - self.indptr[users])
