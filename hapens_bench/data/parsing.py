@@ -184,3 +184,21 @@ def whole_numbers(
     if array.dtype == np.uint64 and array.max(initial=0) >= 2**63:
         raise UserError(f"{path}: {name} holds {array.max()}, which does not fit into 64 bits")
     return array.astype(np.int64)
+
+
+def plain_or_zipped(path: Path, name: str) -> bytes:
+    """Return a file or, of a zip archive, the file in it whose path ends with a name.
+
+    Raises:
+        UserError: when the archive has none, or is damaged.
+    """
+    content = read_bytes(path)
+    if content[:2] != b"PK":
+        return content
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(next((n for n in archive.namelist() if n.endswith(name)), name))
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is not an archive with a {name} ({error}); remove it and fetch it again"
+        ) from None

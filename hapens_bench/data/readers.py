@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +14,8 @@ from hapens_bench.data.exact import TEXT, to_log
 from hapens_bench.data.interactions import IntArray, Interactions
 from hapens_bench.data.json_lines import read_json_lines
 from hapens_bench.data.parsing import (
-    DAMAGED,
     is_whole,
+    plain_or_zipped,
     read_npz,
     read_table,
     records,
@@ -36,7 +34,7 @@ Paths = Mapping[str, Path]
 def movielens(paths: Paths) -> Interactions:
     """Read MovieLens-1M `ratings.dat` (user::item::rating::seconds), plain or inside ml-1m.zip."""
     path = paths["log"]
-    content = _plain_or_zipped(path, "ratings.dat")
+    content = plain_or_zipped(path, "ratings.dat")
     table = read_table(
         path, content.replace(b"::", b","), ",", ["user", "item", "rating", "time"], {"rating"}
     )
@@ -116,7 +114,7 @@ def irbenchmark(paths: Paths) -> Published:
     parts = {}
     for part in ("train", "test"):
         path = paths[part]
-        head, _, body = _plain_or_zipped(path, f"{part}.tsv").partition(b"\n")
+        head, _, body = plain_or_zipped(path, f"{part}.tsv").partition(b"\n")
         if head.split() != [b"user_procid", b"item_procid"] or not body.strip():
             raise UserError(f"{path}: expected rows under the header user_procid, item_procid")
         table = read_table(path, body, "\t", ["user", "item"], set(), first_line=2)
@@ -124,24 +122,6 @@ def irbenchmark(paths: Paths) -> Published:
         if parts[part].min() < 0:
             raise UserError(f"{path}: ids start at 0, but there are negative numbers")
     return published(paths, parts["train"], parts["test"])
-
-
-def _plain_or_zipped(path: Path, name: str) -> bytes:
-    """Return a file or, of a zip archive, the file in it whose path ends with a name.
-
-    Raises:
-        UserError: when the archive has none, or is damaged.
-    """
-    content = read_bytes(path)
-    if content[:2] != b"PK":
-        return content
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(next((n for n in archive.namelist() if n.endswith(name)), name))
-    except DAMAGED as error:
-        raise UserError(
-            f"{path} is not an archive with a {name} ({error}); remove it and fetch it again"
-        ) from None
 
 
 def user_behavior(paths: Paths) -> Interactions:

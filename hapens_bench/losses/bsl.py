@@ -16,8 +16,8 @@ class BSL(PairLoss):
             = (tau2/tau1) ln sum_k e^((s_uk - s_ui)/tau2)
 
     Wu et al., "BSL: Understanding and improving softmax loss for recommendation", ICDE 2024; there
-    s is a cosine: `model.similarity=cosine`. So over one positive's negatives, tau1
-    only scales the loss `sl` of temperature tau2, which Adam undoes but for L2.
+    s is a cosine: `model.similarity=cosine`. So over one positive's negatives, tau1 only scales the
+    loss `sl` of temperature tau2, which Adam undoes but for L2.
 
     Deviations: computed in logarithms, so it does not overflow. The form is that of IR-Benchmark
     (Yang et al., KDD 2025), which corrects the pseudo code of the paper.

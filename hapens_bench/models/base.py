@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -226,11 +226,12 @@ class Encoded:
 
     def detach(self) -> Encoded:
         """Return the same vectors without gradient, for samplers."""
-        layers = tuple((users.detach(), items.detach()) for users, items in self.layers)
-        factor = None if self.factor is None else self.factor.detach()
-        users, items = self.users.detach(), self.items.detach()
-        return Encoded(
-            users, items, self.engine, layers, self.concat, factor, self.first, self.cosine
+        return replace(
+            self,
+            users=self.users.detach(),
+            items=self.items.detach(),
+            layers=tuple((users.detach(), items.detach()) for users, items in self.layers),
+            factor=None if self.factor is None else self.factor.detach(),
         )
 
 
