@@ -35,6 +35,7 @@ CAME_LATER: dict[str, Any] = {
     "hapens_bench.models.mf.MF.init": "xavier",
     "hapens_bench.models.mf.MF.std": 1,
     "hapens_bench.models.lightgcn.LightGCN.similarity": "dot",
+    "hapens_bench.models.ials.IALS.cg": None,
     "hapens_bench.losses.sampled_softmax.SampledSoftmax.positive": "in",
     "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
     "hapens_bench.samplers.ssm.SSM.shared": False,

@@ -81,6 +81,7 @@ class Run:
 
     goal: Goal
     done: Callable[[Run], bool]
+    growth: float
     curve: list[dict[str, float]] = field(default_factory=list)
     setup: float = 0.0
     version: str = ""
@@ -114,7 +115,7 @@ def ours(run: Run, overrides: list[str]) -> None:
 
     def begin(setup: float, quality: Callable[[], float]) -> Clock:
         run.setup = setup
-        return Clock(lambda clock, epochs: report(clock, epochs, quality))
+        return Clock(lambda clock, epochs: report(clock, epochs, quality), run.growth)
 
     _train(config, goal.stage, goal.split, begin, goal)
 
@@ -126,7 +127,7 @@ def _once() -> Clock:
         if epochs >= 1:
             raise Stopped
 
-    clock = Clock(report)
+    clock = Clock(report, growth=1)
     clock.due = 0.0
     return clock
 
@@ -189,7 +190,7 @@ def rival(run: Run, library: str, setting: Mapping[str, Any], threads: int) -> s
         sizes = {"users": goal.split.n_users, "items": goal.split.n_items}
         np.savez(f"{folder}/pairs.npz", pairs=goal.pairs, **sizes)
         command = [str(python.absolute()), str(RIVALS / f"{library}_quality.py"), folder]
-        command.append(json.dumps({**setting, "threads": threads}))
+        command.append(json.dumps({"setting": setting, "threads": threads, "growth": run.growth}))
         with (
             open(f"{folder}/errors", "w+") as errors,
             subprocess.Popen(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-FIRST, GROWTH = 0.01, 1.05  # seconds to the first evaluation, and from one to the next (a factor)
+FIRST = 0.01  # seconds to the first evaluation
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -22,12 +22,13 @@ class Stopped(Exception):
 class Clock:
     """Counts seconds of the clock (`seconds`) and of the processor (`cpu`), summed over threads.
 
-    A run calls `start` where its training begins and `tick` after each piece of work. When 5% more
-    time has passed than at the last evaluation, `tick` stops the clock and calls `report`.
+    A run calls `start` where its training begins and `tick` after each piece of work. When `growth`
+    times the seconds of the last evaluation have passed, `tick` stops the clock and calls `report`.
     """
 
-    def __init__(self, report: Callable[[Clock, float], None]) -> None:
-        self.report, self.seconds, self.cpu, self.due = report, 0.0, 0.0, FIRST
+    def __init__(self, report: Callable[[Clock, float], None], growth: float) -> None:
+        self.report, self.growth = report, growth
+        self.seconds, self.cpu, self.due = 0.0, 0.0, FIRST
 
     def start(self) -> None:
         self.begun, self.cpu_begun = time.perf_counter(), time.process_time()
@@ -42,8 +43,19 @@ class Clock:
         self.cpu += time.process_time() - self.cpu_begun
         if at_once or self.seconds >= self.due:
             self.report(self, epochs)
-            self.due = self.seconds * GROWTH
+            self.due = self.seconds * self.growth
         self.start()
+
+
+class Job:
+    """What a child is asked for: a setting, and train pairs [n, 2]; results go to `folder`."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.folder, asked = Path(argv[1]).resolve(), json.loads(argv[2])
+        self.setting: dict[str, Any] = asked["setting"]
+        self.threads, self.growth = int(asked["threads"]), float(asked["growth"])
+        data = np.load(self.folder / "pairs.npz")
+        self.pairs, self.sizes = data["pairs"], (int(data["users"]), int(data["items"]))
 
 
 class Line:
@@ -52,8 +64,9 @@ class Line:
     The answer on standard input is `on` or `stop`.
     """
 
-    def __init__(self, folder: str, setup_seconds: float, version: str) -> None:
-        self.folder, self.more = Path(folder), {"setup": setup_seconds, "version": version}
+    def __init__(self, job: Job, setup_seconds: float, version: str) -> None:
+        self.folder, self.growth = job.folder, job.growth
+        self.more = {"setup": setup_seconds, "version": version}
         self.out, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
 
     def clock(self, arrays: Callable[[], Arrays]) -> Clock:
@@ -67,11 +80,4 @@ class Line:
             if sys.stdin.readline().strip() != "on":
                 raise Stopped
 
-        return Clock(report)
-
-
-def job(argv: list[str]) -> tuple[str, dict[str, Any], np.ndarray, int, int]:
-    """Return a child's folder and setting, the train pairs [n, 2], and how many users and items."""
-    folder, setting = argv[1:]
-    data = np.load(Path(folder) / "pairs.npz")
-    return folder, json.loads(setting), data["pairs"], int(data["users"]), int(data["items"])
+        return Clock(report, self.growth)

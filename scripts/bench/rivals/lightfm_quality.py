@@ -1,6 +1,6 @@
 """Train LightFM's WARP for `quality.py`, in its own environment: make rivals.
 
-    python lightfm_quality.py FOLDER '{"learning_rate": 0.05}'
+    python lightfm_quality.py FOLDER '{"setting": {"learning_rate": 0.05}, ...}'
 
 An item bias makes 64 columns of 63 factors; users' biases change no list.
 """
@@ -12,27 +12,25 @@ import sys
 import time
 
 import numpy as np
-from clock import Arrays, Line, Stopped, job
+from clock import Arrays, Job, Line, Stopped
 
 
 def main() -> None:
-    folder, setting, pairs, n_users, n_items = job(sys.argv)
+    job = Job(sys.argv)
     import lightfm
     from scipy.sparse import coo_matrix
-
-    threads = setting.pop("threads")
 
     def matrix(pairs: np.ndarray, shape: tuple[int, int]) -> coo_matrix:
         rows, columns = (np.ascontiguousarray(ids, np.int32) for ids in pairs.T)
         return coo_matrix((np.ones(len(pairs), np.float32), (rows, columns)), shape=shape)
 
     def build() -> lightfm.LightFM:
-        return lightfm.LightFM(no_components=63, loss="warp", random_state=0, **setting)
+        return lightfm.LightFM(no_components=63, loss="warp", random_state=0, **job.setting)
 
     few = np.unique(np.random.default_rng(0).integers(0, 100, (500, 2)), axis=0)
-    build().fit_partial(matrix(few, (100, 100)), num_threads=threads)
+    build().fit_partial(matrix(few, (100, 100)), num_threads=job.threads)
     begun = time.perf_counter()
-    log, model = matrix(pairs, (n_users, n_items)), build()
+    log, model = matrix(job.pairs, job.sizes), build()
 
     def arrays() -> Arrays:
         users, biases = model.user_embeddings, model.item_biases[:, None]
@@ -41,12 +39,12 @@ def main() -> None:
             "item": np.concatenate([model.item_embeddings, biases], 1),
         }
 
-    line = Line(folder, time.perf_counter() - begun, f"lightfm {lightfm.__version__}")
+    line = Line(job, time.perf_counter() - begun, f"lightfm {lightfm.__version__}")
     clock = line.clock(arrays)
     try:
         clock.start()
         for epochs in itertools.count(1):
-            model.fit_partial(log, num_threads=threads)
+            model.fit_partial(log, num_threads=job.threads)
             clock.tick(epochs)
     except Stopped:
         pass

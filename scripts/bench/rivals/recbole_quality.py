@@ -1,6 +1,6 @@
 """Train RecBole's BPR, or fit its EASE, for `quality.py`, in its own environment: make rivals.
 
-    python recbole_quality.py FOLDER '{"model": "BPR", "learning_rate": 0.001}'
+    python recbole_quality.py FOLDER '{"setting": {"model": "BPR", "learning_rate": 0.001}, ...}'
 
 BPR trains through RecBole's own data loader and trainer; EASE is fitted by its constructor.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from clock import Clock, Line, Stopped, job
+from clock import Clock, Job, Line, Stopped
 from recbole_bpr import NAME, configured, old_names, prepared, write_files
 
 
@@ -77,23 +77,22 @@ def fit(line: Any, config: Any, begun: float, n_users: int, n_items: int) -> Non
 
 
 def main() -> None:
-    folder, setting, pairs, n_users, n_items = job(sys.argv)
-    folder = str(Path(folder).resolve())
+    job = Job(sys.argv)
     sys.argv = sys.argv[:1]  # RecBole reads the command line too
     old_names()
     import recbole
 
     version = f"recbole {recbole.__version__}, torch {torch.__version__}"
-    torch.set_num_threads(setting.pop("threads"))
+    torch.set_num_threads(job.threads)
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)  # RecBole leaves a folder of TensorBoard logs where it runs
-        write_files(Path(scratch) / NAME, pairs, n_users, n_items)
-        name = setting.pop("model")
+        write_files(Path(scratch) / NAME, job.pairs, *job.sizes)
+        name = job.setting.pop("model")
         begun = time.perf_counter()
-        config = configured(Path(scratch), name, "rns", **setting)
+        config = configured(Path(scratch), name, "rns", **job.setting)
         try:
             (fit if name == "EASE" else train)(
-                lambda seconds: Line(folder, seconds, version), config, begun, n_users, n_items
+                lambda seconds: Line(job, seconds, version), config, begun, *job.sizes
             )
         except Stopped:
             pass
