@@ -81,11 +81,14 @@ class IALS(Fitted):
 
     def fit(self) -> dict[str, float]:
         """Take an epoch; `train/loss` is L after it, divided by the train pairs."""
-        sides = (self.X, self.user, self.item, self.l2_user), (
-            self.by_item,
-            self.item,
-            self.user,
-            self.l2_item,
+        sides = (
+            (self.X, self.user, self.item, self.l2_user),
+            (
+                self.by_item,
+                self.item,
+                self.user,
+                self.l2_item,
+            ),
         )
         for X, own, other, l2 in sides:
             if self.cg is None:

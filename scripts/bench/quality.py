@@ -30,7 +30,7 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

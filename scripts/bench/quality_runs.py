@@ -27,7 +27,7 @@ from hapens_bench.training.stage import Stage, ranking, train_pairs
 
 RIVALS = Path(__file__).parent / "rivals"
 sys.path.insert(0, str(RIVALS))
-from clock import Clock, Stopped
+from clock import Clock, Stopped  # noqa: E402 - of the folder that rivals share with us
 
 CPU = torch.device("cpu")
 METRIC = "Recall@20"

@@ -63,7 +63,7 @@ def ials_tables(X, start, keys, epochs):
 
     def half(X, own, other):
         found = []
-        values, turn = np.linalg.eigh(keys["alpha0"] * other.T @ other)
+        turn = np.linalg.eigh(keys["alpha0"] * other.T @ other)[1]
         for x, vector in zip(X, own):
             l2 = keys["lam"] * (x.sum() + keys["alpha0"] * len(x)) ** keys["nu"]
             A, b = l2 * np.eye(other.shape[1]), np.zeros(other.shape[1])

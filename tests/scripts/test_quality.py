@@ -1,13 +1,15 @@
-"""scripts/bench/quality.py: the clock stands still for evaluations, and each system has settings."""
+"""scripts/bench/quality.py: the clock stands still for evaluations; each system has settings."""
 
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 
+from hapens_bench.training.stage import ranking, train_pairs
 from tests.conftest import make_config
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "bench"
@@ -42,8 +44,6 @@ def test_the_clock_stands_still_while_a_model_is_evaluated():
 
 
 def test_a_run_tells_where_it_first_reached_a_share_of_the_goal():
-    from types import SimpleNamespace
-
     from quality_runs import Run
 
     run = Run(SimpleNamespace(quality=0.2), done=lambda run: run.best >= 0.2, growth=1.05)
@@ -71,21 +71,17 @@ def test_every_system_has_eight_settings_and_at_most_one_is_chosen(name):
 
 
 def test_a_sampler_is_trained_until_the_run_is_over():
-    from quality_runs import Run, ours
-    from types import SimpleNamespace
-
-    from hapens_bench.kernels import cpu
+    from quality_runs import CPU, Run, ours
     from workload import synthetic
 
-    cpu.set_threads(1)
     config = make_config()
-    from hapens_bench.training.stage import ranking, train_pairs
-    import torch
-
     split = synthetic(60, 80, 900)
     goal = SimpleNamespace(
-        dataset="planted", stage="full", split=split, quality=1.0,
-        ranking=ranking(config, split, torch.device("cpu")),
+        dataset="planted",
+        stage="full",
+        split=split,
+        quality=1.0,
+        ranking=ranking(config, split, CPU),
         pairs=train_pairs("full", config["protocol"], split),
     )
     for overrides in (["sampler=rns", "trainer.batch_size=64"], ["model=ials"], ["model=ease"]):

@@ -7,6 +7,7 @@ BPR trains through RecBole's own data loader and trainer; EASE is fitted by its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -90,12 +91,10 @@ def main() -> None:
         name = job.setting.pop("model")
         begun = time.perf_counter()
         config = configured(Path(scratch), name, "rns", **job.setting)
-        try:
+        with contextlib.suppress(Stopped):
             (fit if name == "EASE" else train)(
                 lambda seconds: Line(job, seconds, version), config, begun, *job.sizes
             )
-        except Stopped:
-            pass
         os.chdir("/")
 
 
