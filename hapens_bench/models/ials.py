@@ -81,21 +81,15 @@ class IALS(Fitted):
 
     def fit(self) -> dict[str, float]:
         """Take an epoch; `train/loss` is L after it, divided by the train pairs."""
-        sides = (
-            (self.X, self.user, self.item, self.l2_user),
-            (
-                self.by_item,
-                self.item,
-                self.user,
-                self.l2_item,
-            ),
-        )
-        for X, own, other, l2 in sides:
-            if self.cg is None:
-                own.copy_(solve(X, other, self.alpha0, l2))
-            else:
-                own.copy_(approach(X, own, other, self.alpha0, l2, self.cg))
+        self._update(self.X, self.user, self.item, self.l2_user)
+        self._update(self.by_item, self.item, self.user, self.l2_item)
         return {"train/loss": self.objective() / self.X.nnz}
+
+    def _update(self, X: Sparse, own: Tensor, other: Tensor, l2: Tensor) -> None:
+        if self.cg is None:
+            own.copy_(solve(X, other, self.alpha0, l2))
+        else:
+            own.copy_(approach(X, own, other, self.alpha0, l2, self.cg))
 
     def objective(self) -> float:
         """Return L, summed in double precision."""

@@ -12,11 +12,11 @@ when it is slower than the best before it, and of a closed form, whose time does
 setting, the first that reaches it is taken. The timed run takes the chosen ones, seed 0, and trains
 each once on all of train, on --threads threads, one after the other.
 
-The clock runs while a model trains, from random initial values. It stands still while it is
-evaluated, by the same code for all: whenever 5% more time has passed, at the next step (ours,
-RecBole) or epoch (implicit, LightFM, iALS). Imports, loading, compiling, a first call on a few
-pairs, and putting the pairs into a library's own structures are not timed (`setup` has the last).
-A run ends once it has gone on for twice the seconds of its best quality, or after --cap seconds.
+The clock runs while a model trains, from before its initial values are drawn (ours, implicit) or
+from after that (RecBole, LightFM). It stands still while the model is evaluated, by the same code
+for all: whenever 5% more time has passed, at the next step (ours, RecBole) or epoch (implicit,
+LightFM, iALS). Imports, loading, compiling, a first call on a few pairs, and putting the pairs into
+a library's own structures are not timed (`setup` has the last). A run ends once it has gone on for twice the seconds of its best quality, or after --cap seconds.
 
 Prints, and writes `quality.csv`, row by row, `quality_curves.csv`, `quality.provenance.json` and
 `quality.svg` into --out. Libraries are measured where their environments exist (`make rivals`).

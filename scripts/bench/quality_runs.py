@@ -141,8 +141,6 @@ def _train(
 ) -> None:
     begun = time.perf_counter()
     stage: Any = (FitStage if is_fitted(config) else Stage)(name, config, split, CPU)
-    pack = stage.pack([config])
-    loop = stage.loop(pack)
 
     def quality() -> float:
         assert goal is not None
@@ -150,6 +148,9 @@ def _train(
         return float(found.values[METRIC].mean())
 
     clock = begin(time.perf_counter() - begun, quality)
+    clock.start()
+    pack = stage.pack([config])
+    loop = stage.loop(pack)
     steps = 0
     if isinstance(loop, EpochLoop):
         step = loop.step
@@ -163,7 +164,6 @@ def _train(
         loop.step = ticking  # type: ignore[method-assign]
     closed = getattr(getattr(pack, "model", None), "closed_form", False)
     try:
-        clock.start()
         epoch = 0
         while not (closed and epoch):
             loop.run(epoch)

@@ -125,7 +125,7 @@ def test_ials_by_many_steps_of_conjugate_gradients_goes_to_the_minimum():
 def test_ials_by_conjugate_gradients_does_not_depend_on_the_number_of_threads():
     keys, threads = CASES["ials"][1][2], numba.get_num_threads()
     found = []
-    for n in {1, threads}:
+    for n in (1, threads):
         numba.set_num_threads(n)
         found.append(fitted("ials", keys).user)
     assert all(torch.equal(found[0], x) for x in found)
