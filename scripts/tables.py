@@ -50,9 +50,11 @@ def tables() -> Iterator[list[str]]:
             continue
         full = sum(bool(cell.runs) for cell in written.filled)
         seeds = sorted({len(cell.runs) for cell in written.filled if cell.runs})
-        lost = "–" if full == size else f"[lost runs](lost/{name}.md), or not run yet"
+        rest = "not run yet"
+        if (RESULTS / "lost" / f"{name}.md").exists():
+            rest = f"[lost runs](lost/{name}.md), or not run yet"
         has = f"{full} of {size} cells" + (f", n = {', '.join(map(str, seeds))}" if seeds else "")
-        yield [f"[{name}](tables/{name}.md)", "table", has, lost]
+        yield [f"[{name}](tables/{name}.md)", "table", has, "–" if full == size else rest]
         if full == size and (RESULTS / "lost" / f"{name}_activity.csv").exists():
             write_activity(name, definition, written.filled, RESULTS / "tables")
 
