@@ -54,6 +54,7 @@ class Pack:
         device: torch.device,
         engine: Engine = Engine.PLAIN,
         graph: Graph | None = None,
+        n_pairs: int = 0,
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
         context = {"seeds": seeds, "n_users": n_users, "n_items": n_items, "graph": graph}
@@ -63,7 +64,7 @@ class Pack:
         D, artefacts = configs[0]["model"]["D"], [artefact(config) for config in configs]
         start_from(model, artefacts)
         sampler = build_sampler(
-            [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts
+            [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts, n_pairs
         )
         self.sampler = sampler.to(device)
         if type(sampler).allocate is not Sampler.allocate:  # else nothing asks for the vectors

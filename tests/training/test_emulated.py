@@ -56,6 +56,7 @@ READINGS = {  # overrides that change the code of a step
     "in_batch": [["sampler.logq=false"], ["loss=bpr_sum"]],
     "mixed": [["sampler.K=9"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
+    "divns": [["sampler.select=greedy"], ["trainer.drop_last=false"]],
     "psl": [["loss.activation=atan"], ["loss.activation=relu"]],
     "adv_infonce": [["sampler.every=2", "model.similarity=cosine"]],
     "var_bpr": [["loss.form=exact", "loss.pos_rarity=0.5"], ["sampler.M=1"]],
