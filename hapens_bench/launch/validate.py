@@ -89,8 +89,9 @@ def check(config: Mapping[str, Any]) -> None:
     faults += problems("trainer", trainer_keys, config["trainer"])
     for section in BASES:
         faults += problems(section, component_class(config[section]).keys, config[section])
-    sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
+    model, sampler, loss = (component_class(config[section]) for section in BASES)
     if not faults:
+        faults += [] if is_fitted(config) else model.problems(config["model"])
         faults += sampler.problems(config["sampler"])
         mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
