@@ -108,6 +108,7 @@ def call_all() -> None:
     membership.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
     propagation.multiply(rows.astype(np.int32), i.astype(np.int32)[:0], f2[:, :0], f3, f3, 1)
     propagation.drop(f2, i, 0, f, f2, 1)
+    propagation.perturb(f3, i, 0, f, False, f3)
     propagation.unit(f2, f2)
     propagation.unit_gradient(f2, f2, f2)
 

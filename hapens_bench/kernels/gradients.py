@@ -157,6 +157,25 @@ def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
     return out
 
 
+class Perturb(torch.autograd.Function):
+    """See `models.dropout.Noise.perturb`; the gradient passes through."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, eps: Tensor, keys: Tensor, counter: int, normal: bool
+    ) -> Tensor:
+        """Move the rows of x."""
+        out = torch.empty(x.shape)
+        entries, lengths, seeds, moved = arrays(x, eps.flatten(), keys, out)
+        propagation.perturb(entries, seeds, counter, lengths, normal, moved)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as it is."""
+        return grads[0], None, None, None, None
+
+
 class Unit(torch.autograd.Function):
     """Rows divided by their lengths, as by `torch.nn.functional.normalize`.
 

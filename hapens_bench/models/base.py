@@ -74,8 +74,9 @@ class Encoded:
         """Pool layer embeddings: [T, B, K, L+1, D] -> [T, B, K, D], with `concat` (L+1) D."""
         if self.first is not None:
             share = self.first[..., None]
-            return share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
-        pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
+            pooled = share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
+        else:
+            pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
         return F.normalize(pooled, dim=-1) if self.cosine else pooled
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
@@ -286,6 +287,19 @@ class Model(nn.Module, ABC):
 
         It is `encoded` itself where they are the vectors.
         """
+
+    @classmethod
+    def problems(cls, section: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with keys that are each allowed, but not together."""
+        return []
+
+    def extra(self, encoded: Encoded, users: Tensor, items: Tensor) -> Tensor | None:
+        """Return a loss of the model's own, for a batch of users and their positives.
+
+        Shape:
+            users, items: [T, B] -> [T].
+        """
+        return None
 
 
 def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Parameter:

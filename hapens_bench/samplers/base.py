@@ -99,12 +99,14 @@ class Sampler(nn.Module, ABC):
     A `differentiable` sampler returns layer embeddings or an extra loss, and gets vectors with a
     gradient. A sampler with `groups` gets users instead of interactions: an epoch goes over the
     users who have a train item, B of them per step, and the sampler draws their positives itself.
+    One without `negatives` draws for measuring hardness only.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
     pool_key: ClassVar[str | None] = None  # the name of the PoolSize key
     differentiable: ClassVar[bool] = False
     groups: ClassVar[bool] = False
+    negatives: ClassVar[bool] = True
     pool_size: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

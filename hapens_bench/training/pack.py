@@ -150,8 +150,10 @@ class Pack:
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
         scored = self.loss.score(encoded, ego, batch, drawn)
         losses = scored.losses.mean(-1) + self.l2 * scored.squares.mean(-1)
-        if drawn.extra is not None:
-            losses = losses + drawn.extra
+        positives = drawn.group[..., 0] if self.sampler.groups else batch.items
+        for extra in (drawn.extra, self.model.extra(encoded, batch.users, positives)):
+            if extra is not None:
+                losses = losses + extra
         (losses.sum() * B if self.sums else losses.sum()).backward()
         self.optimizer.step()
         if self.norm_caps is not None:

@@ -47,12 +47,13 @@ def test_every_option_composes_and_passes_the_checks(path):
         "whole_data": "enmf",
         "group_hinge": "gdns",
         "worst_case": "worst_case",
-    }  # of losses over users
-    of_groups = [f"sampler={takers[name]}"] if group == "loss" and name in takers else []
+        "directau": "directau",
+    }  # of losses over users, or without negatives
+    taker = [f"sampler={takers[name]}"] if group == "loss" and name in takers else []
     # of models that are fitted, without negatives
     fits = {"none": ["model=ease"], "fitted": ["model=ease"], "ials": ["model=ials"]}
     of_fits = fits.get(name, []) if group in ("sampler", "loss", "trainer") else []
-    config = make_config(*of_groups, *of_fits, f"{group}={name}", *tuned_there)
+    config = make_config(*taker, *of_fits, f"{group}={name}", *tuned_there)
     check(config)
     if name == "none" and of_fits:
         assert set(config[group]) == {"_target_", "name"}

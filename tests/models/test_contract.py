@@ -131,15 +131,15 @@ def test_parameters_come_from_the_seed_and_have_the_trial_axis(case):
         )
 
 
-def test_dropout_follows_the_step_and_only_a_training_step_drops(case):
+def test_dropout_and_noise_follow_the_step_and_only_a_training_step_has_them(case):
     name, engine = case
     model = make(name, engine)
     (before, _), (after, _) = (run(model, noise(step=step)) for step in (3, 4))
     still = everything(model.encode())
     for t, section in enumerate(sections(name)):
-        dropping = any(rate for key, rate in section.items() if key.endswith("_dropout"))
-        assert torch.equal(before[0][t], after[0][t]) != dropping
-        assert torch.equal(before[0][t], still[0][t]) != dropping
+        rates = [rate for key, rate in section.items() if key == "eps" or "_dropout" in key]
+        assert torch.equal(before[0][t], after[0][t]) != any(rates)
+        assert torch.equal(before[0][t], still[0][t]) != any(rates)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -241,6 +241,7 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    "directau": (rns, {}),
     **{name: (rns, {"K": 4}) for name in ("sl", "bsl", "psl", "sl_at_k", "ccl")},
     "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5], "every": 1}),
     "in_batch": (in_batch, {}),
