@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, normal, unit, xavier_uniform
+from hapens_bench.models.base import Encoded, unit
 from hapens_bench.models.graph import Graph
+from hapens_bench.models.initial import normal, xavier_uniform
 from hapens_bench.models.propagation import Propagation, Tables
 from hapens_bench.rng import Purpose, Streams
 
