@@ -100,7 +100,7 @@ def call_all() -> None:
     parts = np.zeros((1, many.GROUPS, 1, 1), dtype=np.float32)
     many.scatter_items(f3, f3, f3, i2, i2, i3, start, 1, f2, f3, f2, f3, f3, f2, parts)
     many.scatter_users(f3, f3, i2, i2, f2, f2, parts, f3, f3, 1)
-    loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, 1)
+    loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, f, 1)
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.top_lists(f2, 0, np.zeros((1, 1), dtype=np.int32))
     ranks.count_below(f2, i, i2, rows, i, i2)
@@ -185,12 +185,14 @@ def adam(
     root: float,
     betas: tuple[float, float],
     eps: float,
+    decay: Tensor | None,
 ) -> None:
     """See `training.adam.PackAdam`; clears the gradient."""
     assert param.grad is not None
     flat: Any = [x.detach().reshape(len(param), -1).numpy() for x in (param, param.grad, m, v)]
     numbers = [np.float32(x) for x in (1 / root, 1 - betas[0], betas[1], 1 - betas[1], eps)]
-    loops.adam(*flat, scale.flatten().numpy(), *numbers, shares(len(param)))
+    lam = torch.zeros(len(param)) if decay is None else decay.flatten()
+    loops.adam(*flat, scale.flatten().numpy(), *numbers, lam.numpy(), shares(len(param)))
 
 
 def multiply(indptr: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ TRAINER_KEYS = {
     "initial_accumulator": Key(float, low=0, shared=True),
     "reduction": Key(str, choices=("mean", "sum"), shared=True),
     "l2": Key(float, low=0),
+    "weight_decay": Key(float, low=0),
     "norm_cap": Key(float, above=0, optional=True),
     "eval_every": Key(int, low=1, shared=True),
     "patience": Key(int, low=1, optional=True, shared=True),

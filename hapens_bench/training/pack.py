@@ -85,16 +85,21 @@ class Pack:
 
     def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackOptimizer:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
-        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
-        sampler_lr = self.sampler.learning_rate()
-        if sampler_lr is None:
-            sampler_lr = lr
-        lr = torch.stack(
-            [lr if name.startswith("model.") else sampler_lr for name in self.parameters()]
+        lr, decay = (
+            per_trial([c["trainer"][name] for c in configs]).to(self.l2.device)
+            for name in ("lr", "weight_decay")
         )
+        sampler_lr, sampler_decay = self.sampler.learning_rate(), torch.zeros_like(decay)
+        if sampler_lr is None:
+            sampler_lr, sampler_decay = lr, decay
+        of_model = [name.startswith("model.") for name in self.parameters()]
+        lr = torch.stack([lr if mine else sampler_lr for mine in of_model])
+        decays: Tensor | None = None
+        if any(c["trainer"]["weight_decay"] for c in configs):
+            decays = torch.stack([decay if mine else sampler_decay for mine in of_model])
         if settings["optimizer"] == "adam":
-            return PackAdam(params, lr, engine=engine)
-        return PackAdagrad(params, lr, settings["initial_accumulator"])
+            return PackAdam(params, lr, engine=engine, weight_decay=decays)
+        return PackAdagrad(params, lr, settings["initial_accumulator"], weight_decay=decays)
 
     @property
     def size(self) -> int:

@@ -200,6 +200,20 @@ def test_the_runs_of_a_tables_experiment_are_its_cells(name, tmp_path):
     assert {config_id(one.job.config) for one in experiments.planned(name, tmp_path)} >= filled
 
 
+def test_the_runs_of_irbenchmark_are_the_cells_of_both_its_models(tmp_path):
+    filled = [
+        cell
+        for name in ("irbenchmark", "irbenchmark_lightgcn")
+        for cell in cells.cells(cells.read_definition(name))
+        if cell.sampler != "adv_infonce"  # typed apart: it has settings with MF alone
+    ]
+    planned = experiments.planned("irbenchmark", tmp_path)
+    assert {config_id(one.job.config) for one in planned} == {cell.config_id for cell in filled}
+    clean = [cells.read_definition(f"irbenchmark{model}_clean") for model in ("", "_lightgcn")]
+    assert [one["selections"] for one in clean] == [["valid", "valid_refit"]] * 2
+    assert clean[1]["paper"] == cells.read_definition("irbenchmark_lightgcn")["paper"]
+
+
 def test_the_printed_gains_of_sdns_are_those_of_its_printed_numbers(tmp_path):
     definition = cells.read_definition("sdns_table2")
     printed = {"taobao": [4.68, 3.66], "tmall": [9.14, 8.66], "gowalla": [1.09, 1.49]}

@@ -36,6 +36,8 @@ SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advi
 READINGS = {  # overrides that change the code of a step
     "rns": [
         ["trainer.optimizer=adagrad"],
+        ["trainer.weight_decay=0.01"],
+        ["trainer.optimizer=adagrad", "trainer.weight_decay=0.01"],
         ["trainer.reduction=sum"],
         ["trainer.drop_last=false"],
         ["trainer.bitmap_mb=0"],
