@@ -24,7 +24,7 @@ from hapens_bench.tune.gaps import answers, gaps
 
 SECTIONS = ("model", "loss", "sampler", "trainer")  # that a file of conf/tuned may set
 # Settings that the suite ships.
-SHIPPED = ("equal", "paper", "none")
+SHIPPED = ("equal", "paper", "reality", "none")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ from hapens_bench.launch import experiments
 from tests.analysis.runs import write_run
 from tests.analysis.trials import fill, history
 
-NAMES = sorted(path.stem for path in (conf_dir() / "figure").glob("*.yaml"))
+# Figures of a table: tests/analysis/test_across.py
+NAMES = sorted(
+    path.stem
+    for path in (conf_dir() / "figure").glob("*.yaml")
+    if "table" not in figures.read_definition(path.stem)
+)
 GENERAL = [name for name in NAMES if "experiment" not in figures.read_definition(name)]
 
 
