@@ -66,7 +66,8 @@ def test_every_part_says_what_the_files_say(script, numbers):
 
 
 def test_a_page_keeps_its_text_and_needs_every_place(script, numbers):
-    page = "top\n" + "".join(f"<!-- {name} -->BEFORE<!-- end -->\n" for name in script.PARTS) + "end"
+    places = "".join(f"<!-- {name} -->BEFORE<!-- end -->\n" for name in script.PARTS)
+    page = f"top\n{places}end"
     once = script.filled(page, numbers)
     assert "BEFORE" not in once and once.startswith("top\n") and once.endswith("end")
     assert script.filled(once, numbers) == once
