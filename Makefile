@@ -48,7 +48,7 @@ tables: setup  ## Remake every table and figure of results/ from the archives (n
 bench: setup  ## Measure the engine against plain ways of doing the same (BENCH="--only pool" for a part; minutes)
 	$(BIN)/python scripts/bench/bench.py $(BENCH)
 
-rivals: .venv-recbole .venv-implicit  ## Install RecBole and implicit apart, for make bench to measure them too
+rivals: .venv-recbole .venv-implicit .venv-lightfm  ## Install RecBole, implicit and LightFM apart, for scripts/bench to measure them too
 
 .venv-recbole:
 	$(PY) -m venv $@
@@ -59,6 +59,11 @@ rivals: .venv-recbole .venv-implicit  ## Install RecBole and implicit apart, for
 .venv-implicit:
 	$(PY) -m venv $@
 	$@/bin/pip install --quiet implicit==0.7.3
+
+.venv-lightfm:
+	$(PY) -m venv $@
+	$@/bin/pip install --quiet 'pip<24' 'setuptools<66' wheel cython numpy scipy requests scikit-learn
+	$@/bin/pip install --quiet --no-use-pep517 --no-build-isolation lightfm==1.17
 
 reproduce: setup  ## Train and print the AHNS table, as far as this suite has its samplers (hours on a CPU)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/reproduce/ahns_table2.sh

@@ -37,6 +37,7 @@ CAME_LATER: dict[str, Any] = {
     "hapens_bench.models.mf.MF.std": 1,
     "hapens_bench.models.lightgcn.LightGCN.similarity": "dot",
     "hapens_bench.models.lightgcn.LightGCN.std": 0.1,
+    "hapens_bench.models.ials.IALS.cg": None,
     "hapens_bench.losses.sampled_softmax.SampledSoftmax.positive": "in",
     "hapens_bench.losses.hard_bpr.HardBPR.form": "plus",
     "hapens_bench.samplers.ssm.SSM.shared": False,

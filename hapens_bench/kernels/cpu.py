@@ -18,6 +18,7 @@ import torch
 from numba.core.registry import cpu_target
 from torch import Tensor
 
+from hapens_bench.kernels import least_squares as least_squares_module
 from hapens_bench.kernels import loops as loops_module
 from hapens_bench.kernels import many as many_module
 from hapens_bench.kernels import membership as membership_module
@@ -25,6 +26,7 @@ from hapens_bench.kernels import propagation as propagation_module
 from hapens_bench.kernels import ranks as ranks_module
 
 LOG = logging.getLogger("hapens_bench.kernels")
+least_squares: Any = least_squares_module
 loops: Any = loops_module  # numba types its functions by their decorator, not by their arguments
 many: Any = many_module
 membership: Any = membership_module
@@ -66,7 +68,7 @@ def _loops() -> list[Any]:
     """Return the loops that numba caches."""
     functions = [
         value
-        for module in (loops, many, membership, propagation, ranks)
+        for module in (least_squares, loops, many, membership, propagation, ranks)
         for value in vars(module).values()
     ]
     return [loop for loop in functions if getattr(loop, "stats", None) and loop.stats.cache_path]
@@ -101,12 +103,15 @@ def call_all() -> None:
     many.scatter_items(f3, f3, f3, i2, i2, i3, start, 1, f2, f3, f2, f3, f3, f2, parts)
     many.scatter_users(f3, f3, i2, i2, f2, f2, parts, f3, f3, 1)
     loops.adam(f2, f2, f2, f2, f, one, one, one, one, one, f, 1)
+    rows32, none = rows.astype(np.int32), i.astype(np.int32)[:0]
+    least_squares.conjugate_gradients(rows32, none, f2, f, f, 1, 1, f2)
+    least_squares.squared_errors(rows32, none, f2, f2, np.zeros(1))
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.top_lists(f2, 0, np.zeros((1, 1), dtype=np.int32))
     ranks.count_below(f2, i, i2, rows, i, i2)
     ranks.positives_below(f2, i, rows, i, i)
     membership.tally(i2, f2, f3, i3, rows, i, b, 1, np.zeros((5, 1)))
-    propagation.multiply(rows.astype(np.int32), i.astype(np.int32)[:0], f2[:, :0], f3, f3, 1)
+    propagation.multiply(rows32, none, f2[:, :0], f3, f3, 1)
     propagation.drop(f2, i, 0, f, f2, 1)
     propagation.perturb(f3, i, 0, f, False, f3)
     propagation.unit(f2, f2)
@@ -199,6 +204,21 @@ def multiply(indptr: Tensor, index: Tensor, weight: Tensor, table: Tensor) -> Te
     """Return the product of a sparse matrix with T tables; see `models.graph.Graph.multiply`."""
     out = torch.empty(len(table), len(indptr) - 1, table.shape[2])
     propagation.multiply(*arrays(indptr, index, weight, table, out), 4 * shares(len(table)))
+    return out
+
+
+def conjugate_gradients(
+    indptr: Any, index: Any, table: Tensor, shared: Tensor, l2: Tensor, steps: int, x: Tensor
+) -> None:
+    """See `models.ials.approach`; x is overwritten."""
+    tensors = arrays(table, shared, l2)
+    least_squares.conjugate_gradients(indptr, index, *tensors, steps, 4 * shares(1), x.numpy())
+
+
+def squared_errors(indptr: Any, index: Any, rows: Tensor, table: Tensor) -> Tensor:
+    """Return the sum of (<x_r, q_i> - 1)^2 over the entries i of each row r, float64."""
+    out = torch.empty(len(rows), dtype=torch.float64)
+    least_squares.squared_errors(indptr, index, *arrays(rows, table, out))
     return out
 
 

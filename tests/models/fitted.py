@@ -61,19 +61,39 @@ def ials_objective(X, P, Q, keys):
 def ials_tables(X, start, keys, epochs):
     """Each row is the minimum of its part of the objective, as a weighted least-squares problem."""
 
-    def half(X, other):
+    def half(X, own, other):
         found = []
-        for x in X:
+        turn = np.linalg.eigh(keys["alpha0"] * other.T @ other)[1]
+        for x, vector in zip(X, own):
             l2 = keys["lam"] * (x.sum() + keys["alpha0"] * len(x)) ** keys["nu"]
             A, b = l2 * np.eye(other.shape[1]), np.zeros(other.shape[1])
             for observed, q in zip(x, other):
                 A += (observed + keys["alpha0"]) * np.outer(q, q)
                 b += observed * q
-            found.append(np.linalg.solve(A, b))
+            if keys["cg"] is None:
+                found.append(np.linalg.solve(A, b))
+            elif not x.any():
+                found.append(0 * vector)
+            else:
+                found.append(turn @ steps(turn.T @ A @ turn, turn.T @ b, turn.T @ vector))
         return np.array(found)
 
-    Q = start
+    def steps(A, b, x):
+        """Conjugate gradients with the diagonal as preconditioner, as in textbooks."""
+        r = b - A @ x
+        z = r / np.diag(A)
+        p = z
+        for _ in range(keys["cg"]):
+            if np.abs(r).max() < 1e-12:
+                break
+            a = r @ z / (p @ A @ p)
+            x, last, r = x + a * p, r @ z, r - a * A @ p
+            z = r / np.diag(A)
+            p = z + r @ z / last * p
+        return x
+
+    P, Q = np.zeros((len(X), start.shape[1])), start
     for _ in range(epochs):
-        P = half(X, Q)
-        Q = half(X.T, P)
+        P = half(X, P, Q)
+        Q = half(X.T, Q, P)
     return P, Q

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -33,8 +34,10 @@ CASES = {
     "ials": (
         slow_ials,
         [
-            {"D": 6, "alpha0": 0.1, "lam": 0.01, "nu": 1, "std": 0.1},
-            {"D": 30, "alpha0": 1.5, "lam": 2.0, "nu": 0.3, "std": 1},
+            {"D": 6, "alpha0": 0.1, "lam": 0.01, "nu": 1, "std": 0.1, "cg": None},
+            {"D": 30, "alpha0": 1.5, "lam": 2.0, "nu": 0.3, "std": 1, "cg": None},
+            {"D": 6, "alpha0": 0.1, "lam": 0.01, "nu": 1, "std": 0.1, "cg": 2},
+            {"D": 30, "alpha0": 1.5, "lam": 2.0, "nu": 0.3, "std": 1, "cg": 1},
         ],
     ),
 }
@@ -112,8 +115,24 @@ def test_ials_never_rises_and_is_the_sum_over_all_pairs():
         assert losses[-1] < losses[0]
 
 
+def test_ials_by_many_steps_of_conjugate_gradients_goes_to_the_minimum():
+    for keys in CASES["ials"][1][:2]:
+        users = torch.arange(U)
+        exact, steps = (fitted("ials", {**keys, "cg": cg}).scores(users) for cg in (None, 50))
+        assert torch.allclose(exact, steps, rtol=1e-3, atol=1e-4)
+
+
+def test_ials_by_conjugate_gradients_does_not_depend_on_the_number_of_threads():
+    keys, threads = CASES["ials"][1][2], numba.get_num_threads()
+    found = []
+    for n in (1, threads):
+        numba.set_num_threads(n)
+        found.append(fitted("ials", keys).user)
+    assert all(torch.equal(found[0], x) for x in found)
+
+
 def test_ials_starts_from_the_seed_with_its_deviation():
-    keys = {"D": 16, "alpha0": 0.1, "lam": 0.01, "nu": 1, "std": 0.4}
+    keys = {"D": 16, "alpha0": 0.1, "lam": 0.01, "nu": 1, "std": 0.4, "cg": None}
     X = train_matrix(np.array([[0, 0]]), 2, 20_000)
     table = ials.IALS(X, 3, **keys).item
     assert abs(float(table.std()) - 0.1) < 0.001 and abs(float(table.mean())) < 0.001

@@ -106,15 +106,9 @@ def old_names() -> None:
         dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
 
 
-def measure(
-    folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None
-) -> dict[str, Any]:
-    """Time RecBole's training loop on the files under `folder`."""
-    import recbole
+def configured(folder: Path, name: str, sampler: str, **more: Any) -> Any:
+    """Return RecBole's configuration for the files under `folder`, seeded."""
     from recbole.config import Config
-    from recbole.data import create_dataset, data_preparation
-    from recbole.model import general_recommender
-    from recbole.trainer import Trainer
     from recbole.utils import init_seed
 
     settings = {
@@ -125,16 +119,36 @@ def measure(
         "embedding_size": 64,
         **({"n_layers": 3} if name == "LightGCN" else {}),
         "train_batch_size": 2048,
-        "train_neg_sample_args": SAMPLING[sampler],
+        **({} if name == "EASE" else {"train_neg_sample_args": SAMPLING[sampler]}),
         "use_gpu": False,
         "show_progress": False,
+        **more,
     }
     config = Config(model=name, dataset=NAME, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
+    return config
+
+
+def prepared(config: Any) -> tuple[Any, Any, Any]:
+    """Return RecBole's train loader, model and trainer."""
+    from recbole.data import create_dataset, data_preparation
+    from recbole.model import general_recommender
+    from recbole.trainer import Trainer
+
     train_data = data_preparation(config, create_dataset(config))[0]
-    model = getattr(general_recommender, name)(config, train_data.dataset)
+    model = getattr(general_recommender, config["model"])(config, train_data.dataset)
     trainer = Trainer(config, model)
     train_data.get_model(model)  # as Trainer.fit does; the dynamic sampler scores with it
+    return train_data, model, trainer
+
+
+def measure(
+    folder: Path, name: str, sampler: str, threads: int, warmup: int, batches: int | None
+) -> dict[str, Any]:
+    """Time RecBole's training loop on the files under `folder`."""
+    import recbole
+
+    train_data, model, trainer = prepared(configured(folder, name, sampler))
     torch.set_num_threads(threads)
     trainer._train_epoch(FirstBatches(train_data, warmup), 0)
     timed = FirstBatches(train_data, batches)
