@@ -12,7 +12,9 @@ import pytest
 from omegaconf import DictConfig
 
 from hapens_bench.config import compose as composing
+from hapens_bench.config.own_files import is_own
 from hapens_bench.kernels.cpu import set_threads
+from tests import commands
 
 os.environ["HAPENS_ARCHIVE"] = "ignore"  # of this process and of those that tests start
 os.environ["HAPENS_CONFIG"] = "/nonexistent"  # a developer's own data sets are none of the tests'
@@ -23,6 +25,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """With `-m gpu` collect tests/gpu only: a GPU machine may lack what other tests import."""
     elsewhere = collection_path.suffix == ".py" and collection_path.parent.name != "gpu"
     return True if config.option.markexpr == "gpu" and elsewhere else None
+
+
+def pytest_sessionfinish() -> None:
+    commands.end()
 
 
 @functools.cache
@@ -44,6 +50,8 @@ def unresolved(overrides: Sequence[str]) -> DictConfig:
 
 composing.unresolved = unresolved  # before others import it
 make_shipped = composing.once_for_each_choice(unresolved)
+made: dict[tuple, dict] = {}
+gc.set_threshold(20_000, 20, 20)  # configs are many objects, and nearly all of them stay
 set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
@@ -57,8 +65,12 @@ def mirror() -> Path:
 
 def make_config(*overrides: str) -> dict:
     """Return a config; those that differ only in values are composed once, which saves time."""
-    return (
-        make_shipped(overrides)
-        if composing.conf_dir() == SHIPPED
-        else composing.compose_config(overrides)
-    )
+    if composing.conf_dir() != SHIPPED:
+        return composing.compose_config(overrides)
+    asked = overrides, tuple(sorted(item for item in os.environ.items() if "HAPENS" in item[0]))
+    if asked not in made:
+        config = make_shipped(overrides)
+        if is_own(config["dataset"]):  # it holds the checksums of files, which may change
+            return config
+        made[asked] = config
+    return copy.deepcopy(made[asked])
