@@ -52,7 +52,22 @@ composing.unresolved = unresolved  # before others import it
 make_shipped = composing.once_for_each_choice(unresolved)
 made: dict[tuple, dict] = {}
 gc.set_threshold(20_000, 20, 20)  # configs are many objects, and nearly all of them stay
-set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+
+
+def share_cores() -> None:
+    """Keep to this process's own share of the cores, and use at most two of them.
+
+    What it starts inherits the share. Two processes that each train with the threads of both take
+    half as much again.
+    """
+    n = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number::n] or cores)
+    set_threads(min(2, len(os.sched_getaffinity(0))))
+
+
+share_cores()
 
 
 @pytest.fixture(scope="session")
