@@ -4,7 +4,11 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 import copy
 import functools
 import gc
+import hashlib
 import os
+import pickle
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +21,10 @@ from hapens_bench.kernels.cpu import set_threads
 from tests import commands
 
 os.environ["HAPENS_ARCHIVE"] = "ignore"  # of this process and of those that tests start
-os.environ["HAPENS_CONFIG"] = "/nonexistent"  # a developer's own data sets are none of the tests'
+NOWHERE = "/nonexistent"
+os.environ["HAPENS_CONFIG"] = NOWHERE  # a developer's own data sets are none of the tests'
 SHIPPED, compose = composing.conf_dir(), composing.unresolved
+SHARED = "HAPENS_TESTS_SHARE"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -27,22 +33,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.option.markexpr == "gpu" and elsewhere else None
 
 
-def pytest_sessionfinish() -> None:
+def pytest_configure() -> None:
+    """Make the folder in which pytest's processes share what they have composed."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp()
+
+
+def pytest_unconfigure() -> None:
     commands.end()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True)
 
 
 @functools.cache
-def once(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose and exempt the result from garbage collection, which every pack runs twice."""
-    config = compose(overrides)
-    gc.freeze()
-    return config
+def once(overrides: tuple[str, ...]) -> bytes:
+    """Compose a config, if no other of pytest's processes has; return it pickled."""
+    if os.environ["HAPENS_CONFIG"] != NOWHERE:  # its files may change
+        return pickle.dumps(compose(overrides))
+    path = Path(os.environ[SHARED], hashlib.sha256(repr(overrides).encode()).hexdigest())
+    if not path.exists():
+        own = path.with_suffix(f".{os.getpid()}")
+        own.write_bytes(pickle.dumps(compose(overrides)))
+        own.replace(path)
+    return path.read_bytes()
 
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
     """Compose each config of the shipped files once: many tests use the same ones."""
     return (
-        copy.deepcopy(once(tuple(overrides)))
+        pickle.loads(once(tuple(overrides)))
         if composing.conf_dir() == SHIPPED
         else compose(overrides)
     )
