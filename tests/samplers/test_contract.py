@@ -58,12 +58,18 @@ def draw(case):
     return drawn
 
 
+ENGINES = (Engine.PLAIN, Engine.NUMBA)
+
+
 @pytest.fixture(
-    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)],
+    params=[(name, engine) for name in sorted(CASES) for engine in ENGINES],
     ids=lambda param: f"{param[0]}-{param[1].name.lower()}",
 )
 def case(request):
-    name, engine = request.param
+    return make_case(*request.param)
+
+
+def make_case(name, engine):
     generator = torch.Generator().manual_seed(3)
     positives = Positives(PAIRS, U, I, engine=engine)
     index = torch.randint(0, len(PAIRS), (T, B), generator=generator)
@@ -237,9 +243,9 @@ def choose(encoded, batch, pool, rng, *overrides):
     )
 
 
-@pytest.fixture
-def scene(case):
-    _, _, batch, encoded, _, rng, positives = case
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name.lower())
+def scene(request):
+    _, _, batch, encoded, _, rng, positives = make_case("rns", request.param)
     pools = {
         M: draw_pool(positives, batch.users, M, Streams([1, 2, 3], Purpose.POOL), 11)
         for M in (1, 5)

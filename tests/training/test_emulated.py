@@ -20,9 +20,9 @@ from tests.training.emulated import installed, record
 from tests.training.emulated_tensor import DEVICE, OnDevice, Violation
 
 SMALL = [
-    "dataset.users=80",
+    "dataset.users=40",
     "dataset.items=300",
-    "trainer.batch_size=64",
+    "trainer.batch_size=64",  # 8 steps an epoch
     "trainer.lr=0.01",
     "trainer.epochs=4",
     "model.D=8",
