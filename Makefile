@@ -43,6 +43,7 @@ compat:  ## Run a short part of the tests with Python 3.11-3.13, oldest and newe
 
 tables: setup  ## Remake every table and figure of results/ from the archives (no training)
 	$(BIN)/python scripts/tables.py
+	$(BIN)/python scripts/docs/reality_page.py
 
 bench: setup  ## Measure the engine against plain ways of doing the same (BENCH="--only pool" for a part; minutes)
 	$(BIN)/python scripts/bench/bench.py $(BENCH)

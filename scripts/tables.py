@@ -50,18 +50,26 @@ def tables() -> Iterator[list[str]]:
             continue
         full = sum(bool(cell.runs) for cell in written.filled)
         seeds = sorted({len(cell.runs) for cell in written.filled if cell.runs})
-        lost = "–" if full == size else f"[lost runs](lost/{name}.md), or not run yet"
+        rest = "not run yet"
+        if (RESULTS / "lost" / f"{name}.md").exists():
+            rest = f"[lost runs](lost/{name}.md), or not run yet"
         has = f"{full} of {size} cells" + (f", n = {', '.join(map(str, seeds))}" if seeds else "")
-        yield [f"[{name}](tables/{name}.md)", "table", has, lost]
-        if full == size and (RESULTS / "lost" / f"{name}_activity.csv").exists():
+        yield [f"[{name}](tables/{name}.md)", "table", has, "–" if full == size else rest]
+        again = (RESULTS / "tables" / f"{name}_activity.csv").exists()
+        if again or (full == size and (RESULTS / "lost" / f"{name}_activity.csv").exists()):
             write_activity(name, definition, written.filled, RESULTS / "tables")
 
 
 def figures() -> Iterator[list[str]]:
-    """Draw the figures whose trials are all archived; yield a line of the index for each."""
+    """Draw the figures whose trials are all archived, and those of tables; yield their lines."""
     for name in names("figure"):
-        experiment = read_figure(name).get("experiment")
-        if experiment is None or not (RESULTS / "figures" / f"{name}.csv").exists():
+        definition = read_figure(name)
+        experiment, table = definition.get("experiment"), definition.get("table")
+        if not (experiment or table) or not (RESULTS / "figures" / f"{name}.csv").exists():
+            continue
+        if table:
+            write_figure(name, NOWHERE, RESULTS / "figures", archive=shipped_archive())
+            yield [f"[{name}](figures/{name}.svg)", "figure", f"the runs of {table}", "–"]
             continue
         jobs = [trial.job for trial in planned(experiment, NOWHERE, archive=shipped_archive())]
         here = sum(job.archived for job in jobs)

@@ -4,7 +4,11 @@ import hapens_bench  # noqa: F401 - before torch: it settles how threads wait
 import copy
 import functools
 import gc
+import hashlib
 import os
+import pickle
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +16,15 @@ import pytest
 from omegaconf import DictConfig
 
 from hapens_bench.config import compose as composing
+from hapens_bench.config.own_files import is_own
 from hapens_bench.kernels.cpu import set_threads
+from tests import commands
 
 os.environ["HAPENS_ARCHIVE"] = "ignore"  # of this process and of those that tests start
-os.environ["HAPENS_CONFIG"] = "/nonexistent"  # a developer's own data sets are none of the tests'
+NOWHERE = "/nonexistent"
+os.environ["HAPENS_CONFIG"] = NOWHERE  # a developer's own data sets are none of the tests'
 SHIPPED, compose = composing.conf_dir(), composing.unresolved
+SHARED = "HAPENS_TESTS_SHARE"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -25,18 +33,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.option.markexpr == "gpu" and elsewhere else None
 
 
+def pytest_configure() -> None:
+    """Make the folder in which pytest's processes share what they have composed."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp()
+
+
+def pytest_unconfigure() -> None:
+    commands.end()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True)
+
+
 @functools.cache
-def once(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose and exempt the result from garbage collection, which every pack runs twice."""
-    config = compose(overrides)
-    gc.freeze()
-    return config
+def once(overrides: tuple[str, ...]) -> bytes:
+    """Compose a config, if no other of pytest's processes has; return it pickled."""
+    if os.environ["HAPENS_CONFIG"] != NOWHERE:  # its files may change
+        return pickle.dumps(compose(overrides))
+    path = Path(os.environ[SHARED], hashlib.sha256(repr(overrides).encode()).hexdigest())
+    if not path.exists():
+        own = path.with_suffix(f".{os.getpid()}")
+        own.write_bytes(pickle.dumps(compose(overrides)))
+        own.replace(path)
+    return path.read_bytes()
 
 
 def unresolved(overrides: Sequence[str]) -> DictConfig:
     """Compose each config of the shipped files once: many tests use the same ones."""
     return (
-        copy.deepcopy(once(tuple(overrides)))
+        pickle.loads(once(tuple(overrides)))
         if composing.conf_dir() == SHIPPED
         else compose(overrides)
     )
@@ -44,7 +69,24 @@ def unresolved(overrides: Sequence[str]) -> DictConfig:
 
 composing.unresolved = unresolved  # before others import it
 make_shipped = composing.once_for_each_choice(unresolved)
-set_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+made: dict[tuple, dict] = {}
+gc.set_threshold(20_000, 20, 20)  # configs are many objects, and nearly all of them stay
+
+
+def share_cores() -> None:
+    """Keep to this process's own share of the cores, and use at most two of them.
+
+    What it starts inherits the share. Two processes that each train with the threads of both take
+    half as much again.
+    """
+    n = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[number::n] or cores)
+    set_threads(min(2, len(os.sched_getaffinity(0))))
+
+
+share_cores()
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +99,12 @@ def mirror() -> Path:
 
 def make_config(*overrides: str) -> dict:
     """Return a config; those that differ only in values are composed once, which saves time."""
-    return (
-        make_shipped(overrides)
-        if composing.conf_dir() == SHIPPED
-        else composing.compose_config(overrides)
-    )
+    if composing.conf_dir() != SHIPPED:
+        return composing.compose_config(overrides)
+    asked = overrides, tuple(sorted(item for item in os.environ.items() if "HAPENS" in item[0]))
+    if asked not in made:
+        config = make_shipped(overrides)
+        if is_own(config["dataset"]):  # it holds the checksums of files, which may change
+            return config
+        made[asked] = config
+    return copy.deepcopy(made[asked])

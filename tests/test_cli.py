@@ -1,9 +1,6 @@
 """The command line as a user types it, each command in its own process."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +8,7 @@ import pytest
 
 from hapens_bench.cli.main import main
 from hapens_bench.cli.train import overrides_first, with_keys_of_swept_groups
+from tests.commands import hapens
 from tests.tracking.readers import curve, trackio_runs, wandb_synced
 
 TINY = [
@@ -20,19 +18,6 @@ TINY = [
     "trainer.epochs=3",
     "trainer.eval_every=1",
 ]
-
-
-def hapens(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hapens_bench.cli", *arguments]
-    # Another test of this process may have started W&B's service, which a command would use.
-    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    variables = {
-        **inherited,
-        "HAPENS_CACHE": str(folder / "cache"),
-        "COLUMNS": "200",
-        **environment,
-    }
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables)
 
 
 @pytest.mark.parametrize(

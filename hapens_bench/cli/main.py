@@ -14,6 +14,7 @@ from typing import NoReturn
 from hapens_bench import __version__
 from hapens_bench.cli.errors import guarded
 from hapens_bench.errors import UserError, did_you_mean
+from hapens_bench.startup import uncollected
 
 COMMANDS = {
     "train": "train trials; takes Hydra overrides (see: hapens train --help)",
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["train"]:
-        from hapens_bench.cli.train import train
+        with uncollected():
+            from hapens_bench.cli.train import train
 
         return train(argv[1:])
     parser = Parser(prog="hapens", description="Compare negative samplers, honestly and fast.")
@@ -49,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if argv[:1] == [name]:
-            importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
+            with uncollected():
+                importlib.import_module(f"hapens_bench.cli.{name}").add_arguments(command)
     return guarded(lambda: run(parser, argv))
 
 

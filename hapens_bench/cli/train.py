@@ -21,6 +21,7 @@ from hapens_bench.config.mistakes import sentence
 from hapens_bench.config.outside import of_command
 from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import TrialFailed, UserError
+from hapens_bench.startup import uncollected
 from hapens_bench.tracking.naming import SWEEP
 
 
@@ -63,7 +64,8 @@ def train(argv: list[str]) -> int:
         if mistakes:
             raise mistakes[0]
 
-    return guarded(run_and_raise)
+    with uncollected():
+        return guarded(run_and_raise)
 
 
 def overrides_first(argv: list[str]) -> list[str]:

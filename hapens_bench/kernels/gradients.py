@@ -58,7 +58,7 @@ class ManyPairs(torch.autograd.Function):
         entries, start = np.empty_like(negatives), np.empty((*users.shape, blocks + 2), np.int32)
         many.sort_rows(negatives, ctx.bits, entries, start)
         ctx.index = users, positives, entries, start
-        scored = np.empty(negatives.shape, np.float32)
+        scored = np.zeros(negatives.shape, np.float32)
         many.scores(user_table, item_table, users, entries, start, scored)
         norms = [np.empty(table.shape[:2], np.float32) for table in egos]
         for table, norm in zip(egos, norms, strict=True):
@@ -101,10 +101,10 @@ def pairs_for(K: int) -> Any:
 def block_bits(n_items: int) -> int:
     """Return the bits of an item's place in its block.
 
-    512 items of 64 numbers take an eighth of a cache of 1 MiB; there are at least 16 blocks, so
-    that all threads have work, and at most 128.
+    1024 items of 64 numbers, and their gradients, take half a cache of 1 MiB; there are at least 16
+    blocks, so that all threads have work, and at most 128.
     """
-    return max(min(9, (n_items // 16).bit_length() - 1), ((n_items - 1) // 128).bit_length(), 0)
+    return max(min(10, (n_items // 16).bit_length() - 1), ((n_items - 1) // 128).bit_length(), 0)
 
 
 class Lookup(torch.autograd.Function):
@@ -155,6 +155,25 @@ def _drop(x: Tensor, rate: Tensor, keys: Tensor, counter: int) -> Tensor:
     x, rate, keys, flat = arrays(x.flatten(1), rate.flatten(), keys, out.flatten(1))
     propagation.drop(x, keys, counter, rate, flat, shares(len(keys)))
     return out
+
+
+class Perturb(torch.autograd.Function):
+    """See `models.dropout.Noise.perturb`; the gradient passes through."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, eps: Tensor, keys: Tensor, counter: int, normal: bool
+    ) -> Tensor:
+        """Move the rows of x."""
+        out = torch.empty(x.shape)
+        entries, lengths, seeds, moved = arrays(x, eps.flatten(), keys, out)
+        propagation.perturb(entries, seeds, counter, lengths, normal, moved)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as it is."""
+        return grads[0], None, None, None, None
 
 
 class Unit(torch.autograd.Function):

@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 
@@ -84,3 +85,18 @@ def add_product(_: Any, total: Any, number: Any, x: Any) -> Any:
         return builder.fadd(values[0], product, flags=fused)
 
     return x(x, types.float32, x), code
+
+
+@intrinsic
+def dot(_: Any, x: Any, y: Any) -> Any:
+    """Return the sum of the products of two values, in any order."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number, any_order = ir.FloatType(), ("reassoc", "contract", "nsz")
+        kind = ir.FunctionType(number, [number, x.vector])
+        name = f"llvm.vector.reduce.fadd.v{x.vector.count}f32"
+        total = cgutils.get_or_insert_function(builder.module, kind, name)
+        product = builder.fmul(*values, flags=any_order)
+        return builder.call(total, [number(-0.0), product], fastmath=any_order)
+
+    return types.float32(x, y), code

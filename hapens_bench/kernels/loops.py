@@ -164,6 +164,7 @@ def adam(
     b2: Any,
     c2: Any,
     eps: Any,
+    decay: Any,
     parts: int,
 ) -> None:
     """Take Adam's step and reset the gradient to zero; see `PackAdam`.
@@ -174,16 +175,17 @@ def adam(
     slices depend on the number of threads.
 
     Shape:
-        param, grad, m, v: [T, n]; scale: [T]; c1 = 1 - b1 and c2 = 1 - b2, rounded once.
+        param, grad, m, v: [T, n]; scale, decay: [T]; c1 = 1 - b1 and c2 = 1 - b2, rounded once.
     """
     T, n = param.shape
     for place in numba.prange(T * parts):
         t, part = place // parts, place % parts
         low, high = n * part // parts, n * (part + 1) // parts
         p, g, first, second = param[t, low:high], grad[t, low:high], m[t, low:high], v[t, low:high]
-        a = scale[t]
+        a, lam = scale[t], decay[t]
         for k in range(high - low):
-            first[k] += c1 * (g[k] - first[k])
-            second[k] = b2 * second[k] + c2 * g[k] * g[k]
+            slope = g[k] + lam * p[k]
+            first[k] += c1 * (slope - first[k])
+            second[k] = b2 * second[k] + c2 * slope * slope
             p[k] -= a * first[k] / (np.sqrt(second[k]) * inverse_root + eps)
             g[k] = np.float32(0)

@@ -15,8 +15,10 @@ from typing import Any
 import numba
 import numpy as np
 
+from hapens_bench.kernels import lanes as lanes_module
 from hapens_bench.kernels.loops import _SUMS, _add, _dot
 
+lanes: Any = lanes_module  # numba types its functions by their decorator
 GROUPS = 8
 SHIFT = 20
 LARGEST = 1 << SHIFT  # negatives in a row
@@ -45,24 +47,45 @@ def sort_rows(negatives: Any, bits: int, entries: Any, start: Any) -> None:
             at[n] += 1
 
 
+@numba.njit(inline="always")
+def _score(
+    like: Any, q: Any, at: Any, v: Any, row: Any, low: Any, high: Any, D: Any, d: Any, out: Any
+) -> None:
+    """Add the products of the numbers from the d-th on, as many as `like` has lanes."""
+    x = lanes.load(like, q, at + d)
+    for p in range(low, high):
+        out[p] += lanes.dot(x, lanes.load(like, v, (row[p] >> SHIFT) * D + d))
+
+
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def scores(
     user_table: Any, item_table: Any, users: Any, entries: Any, start: Any, out: Any
 ) -> None:
     """Score the entries of each row against its user.
 
+    The user's row stays in registers, 64 numbers at a time, then 16, then one. At D = 64 measured
+    1.7 times as fast as a loop over two rows for each entry.
+
     Shape:
-        user_table: [T, U, D]; item_table: [T, I, D]; users: [T, B]; entries, out: [T, B, K].
+        user_table: [T, U, D]; item_table: [T, I, D]; users: [T, B]; entries: [T, B, K];
+        out: [T, B, K], zeros.
     """
     T, B = users.shape
     D, blocks = user_table.shape[2], start.shape[2] - 2
     for task in numba.prange(T * GROUPS):
         t, group = task // GROUPS, task % GROUPS
+        q, v = user_table[t].reshape(-1), item_table[t].reshape(-1)
         for n in range(blocks * group // GROUPS, blocks * (group + 1) // GROUPS):
             for b in range(B):
-                q = user_table[t, users[t, b]]
-                for p in range(start[t, b, n], start[t, b, n + 1]):
-                    out[t, b, p] = _dot(q, item_table[t, entries[t, b, p] >> SHIFT], D)
+                row, to, at = entries[t, b], out[t, b], users[t, b] * D
+                low, high = start[t, b, n], start[t, b, n + 1]
+                for d in range(0, D // 64 * 64, 64):
+                    _score(lanes.zeros(64), q, at, v, row, low, high, D, d, to)
+                for d in range(D // 64 * 64, D // 16 * 16, 16):
+                    _score(lanes.zeros(16), q, at, v, row, low, high, D, d, to)
+                for d in range(D // 16 * 16, D):
+                    for p in range(low, high):
+                        to[p] += q[at + d] * v[(row[p] >> SHIFT) * D + d]
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
@@ -118,6 +141,31 @@ def sort_like(entries: Any, values: Any, out: Any) -> None:
             out[t, b, p] = values[t, b, entries[t, b, p] & _PLACE]
 
 
+@numba.njit(inline="always")
+def _scatter(
+    like: Any,
+    q: Any,
+    at: Any,
+    part: Any,
+    to: Any,
+    v: Any,
+    grad: Any,
+    row: Any,
+    low: Any,
+    high: Any,
+    ds: Any,
+    D: Any,
+    d: Any,
+) -> None:
+    """Add the gradients of the numbers from the d-th on, as many as `like` has lanes."""
+    x, total = lanes.load(like, q, at + d), lanes.load(like, part, to + d)
+    for p in range(low, high):
+        j = (row[p] >> SHIFT) * D + d
+        lanes.store(grad, j, lanes.add_product(lanes.load(like, grad, j), ds[p], x))
+        total = lanes.add_product(total, ds[p], lanes.load(like, v, j))
+    lanes.store(part, to + d, total)
+
+
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
 def scatter_items(
     user_table: Any,
@@ -138,6 +186,8 @@ def scatter_items(
 ) -> None:
     """Add the gradients to the items' rows, and sum those of the users' rows group by group.
 
+    In registers as in `scores`; at D = 64 measured 2.1 times as fast as two rows for each entry.
+
     Shape:
         d_scored: [T, B, K], in the order of the entries; normed: [T, I], zeros;
         user_parts: [T, GROUPS, B, D], zeros.
@@ -147,19 +197,29 @@ def scatter_items(
     blocks = start.shape[2] - 2
     for task in numba.prange(T * GROUPS):
         t, group = task // GROUPS, task % GROUPS
+        q, v, grad = user_table[t].reshape(-1), item_table[t].reshape(-1), item_grad[t].reshape(-1)
+        part = user_parts[t, group].reshape(-1)
         for n in range(blocks * group // GROUPS, blocks * (group + 1) // GROUPS):
             for b in range(B):
-                q, ds = user_table[t, users[t, b]], d_squares[t, b]
-                i = positives[t, b]
+                i, squared = positives[t, b], d_squares[t, b]
                 if i >> bits == n:
-                    _add(item_grad[t, i], d_positive[t, b], q, D)
-                    normed[t, i] += ds
-                part = user_parts[t, group, b]
-                for p in range(start[t, b, n], start[t, b, n + 1]):
-                    j, d = entries[t, b, p] >> SHIFT, d_scored[t, b, p]
-                    _add(item_grad[t, j], d, q, D)
-                    _add(part, d, item_table[t, j], D)
-                    normed[t, j] += ds
+                    _add(item_grad[t, i], d_positive[t, b], user_table[t, users[t, b]], D)
+                    normed[t, i] += squared
+                row, ds = entries[t, b], d_scored[t, b]
+                low, high = start[t, b, n], start[t, b, n + 1]
+                at, to = users[t, b] * D, b * D
+                for d in range(0, D // 64 * 64, 64):
+                    _scatter(lanes.zeros(64), q, at, part, to, v, grad, row, low, high, ds, D, d)
+                for d in range(D // 64 * 64, D // 16 * 16, 16):
+                    _scatter(lanes.zeros(16), q, at, part, to, v, grad, row, low, high, ds, D, d)
+                for d in range(D // 16 * 16, D):
+                    for p in range(low, high):
+                        j = (row[p] >> SHIFT) * D + d
+                        grad[j] += ds[p] * q[at + d]
+                        part[to + d] += ds[p] * v[j]
+                if squared != 0:
+                    for p in range(low, high):
+                        normed[t, row[p] >> SHIFT] += squared
             for j in range(n << bits, min((n + 1) << bits, I)):
                 if normed[t, j] != 0:
                     _add(item_ego_grad[t, j], normed[t, j], item_ego[t, j], n_ego)

@@ -1,4 +1,4 @@
-"""Propagation over a graph, dropout and rows of length 1, compiled by numba like `loops`."""
+"""Propagation over a graph, dropout, noise and rows of length 1, compiled by numba like `loops`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,13 @@ def multiply(indptr: Any, index: Any, weight: Any, table: Any, out: Any, parts: 
                 y[at + d] = total
 
 
+@numba.njit(inline="always")
+def _uniform(key: Any, place: Any) -> Any:
+    """Return output number `place` of a stream as a number in [0, 1); see `rng.to_unit`."""
+    word = _mix(key + np.uint64(place) * _GAMMA) >> np.uint64(40)
+    return np.float32(word) * np.float32(2.0**-24)
+
+
 @numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def drop(x: Any, keys: Any, counter: int, rate: Any, out: Any, parts: int) -> None:
     """Zero entries with probability `rate`, divide the rest by 1 - rate; see `Noise.drop`.
@@ -75,10 +82,32 @@ def drop(x: Any, keys: Any, counter: int, rate: Any, out: Any, parts: int) -> No
         key = np.uint64(keys[t]) + np.uint64(counter) * _GAMMA
         scale = np.float32(1) / (np.float32(1) - rate[t])
         for k in range(low, high):
-            u = np.float32(_mix(key + np.uint64(k) * _GAMMA) >> np.uint64(40)) * np.float32(
-                2.0**-24
-            )
-            out[t, k] = x[t, k] * (scale if u >= rate[t] else np.float32(0))
+            kept = _uniform(key, k) >= rate[t]
+            out[t, k] = x[t, k] * (scale if kept else np.float32(0))
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
+def perturb(x: Any, keys: Any, counter: int, eps: Any, normal: bool, out: Any) -> None:
+    """Move each row by eps times a random vector of length 1; see `Noise.perturb`.
+
+    Shape:
+        x, out: [T, n, D]; keys, eps: [T].
+    """
+    T, n, D = x.shape
+    for place in numba.prange(T * n):
+        t, row = place // n, place % n
+        key = np.uint64(keys[t]) + np.uint64(counter) * _GAMMA
+        square = np.float32(0)
+        for d in range(D):
+            w = _uniform(key, row * D + d)
+            if normal:
+                angle = np.float32(2 * np.pi) * _uniform(key, (n + row) * D + d)
+                w = np.sqrt(np.float32(-2) * np.log1p(-w)) * np.cos(angle)
+            out[t, row, d] = w
+            square += w * w
+        scale = eps[t] / max(np.sqrt(square), np.float32(1e-12))
+        for d in range(D):
+            out[t, row, d] = x[t, row, d] + np.sign(x[t, row, d]) * out[t, row, d] * scale
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)

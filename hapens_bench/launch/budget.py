@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 
 Sweep = ChoiceSweep | RangeSweep | IntervalSweep
@@ -33,7 +34,7 @@ def settings(
     space = parse_space({**shared, **own})
     if n_trials is None:
         choices = [
-            [f"{key}={_text(value)}" for value in values(key, sweep)]
+            [f"{key}={written(value)}" for value in values(key, sweep)]
             for key, sweep in space.items()
         ]
         return [list(point) for point in itertools.product(*choices)]
@@ -112,6 +113,11 @@ def shown(x: float) -> str:
     return f"{x:.3g}"
 
 
+def written(value: object) -> str:
+    """Return a value of a choice or a range as it is typed in an override."""
+    return value.with_quotes() if isinstance(value, QuotedString) else hydra_value(value)
+
+
 def _parse(key: str, text: object) -> Sweep:
     try:
         sweep = OverridesParser.create().parse_override(f"{key}={text}").value()
@@ -127,15 +133,10 @@ def _parse(key: str, text: object) -> Sweep:
     return sweep
 
 
-def _text(value: object) -> str:
-    """Return a value of a choice as it is typed."""
-    return value.with_quotes() if isinstance(value, QuotedString) else str(value)
-
-
 def _at(u: float, sweep: Sweep, key: str) -> str:
     """Map u in [0, 1) into a space; numbers of intervals have three digits."""
     if not isinstance(sweep, IntervalSweep):
         listed = values(key, sweep)
-        return _text(listed[int(u * len(listed))])
+        return written(listed[int(u * len(listed))])
     low, high, log = bounds(key, sweep)
     return shown(low * (high / low) ** u if log else low + (high - low) * u)

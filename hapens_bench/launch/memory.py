@@ -31,7 +31,10 @@ def check_memory(config: Mapping[str, Any], split: Split, device: torch.device) 
     if is_fitted(config):
         return _check_fit(model, *size, free_bytes(torch.device("cpu")))
     tables = 4 * COPIES * component_class(model).n_numbers(model, *size)
-    remembered = REMEMBERED * component_class(sampler).n_bytes(sampler, int(model["D"]), *size)
+    rule = component_class(sampler)
+    remembered = rule.n_bytes(sampler, int(model["D"]), *size)
+    remembered += rule.pair_bytes(sampler) * len(split.train)
+    remembered *= REMEMBERED
     free = free_bytes(device)
     if tables + remembered > free:
         other = (

@@ -18,7 +18,7 @@ from hapens_bench.models.fitted import is_fitted
 from hapens_bench.tracking.news import Tell
 
 # Numbers of the trainer that may differ within a pack.
-PER_TRIAL = ("lr", "l2", "norm_cap")
+PER_TRIAL = ("lr", "l2", "weight_decay", "norm_cap")
 
 
 def pack_key(config: Config) -> str:

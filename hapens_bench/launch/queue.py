@@ -101,7 +101,8 @@ class Queue:
     """The commands of a queue file, and what becomes of them.
 
     Sweeps run side by side, one on each core. Any other command waits for all lines before it, and
-    the lines after it wait for it. `archive` gets every finished run of the sweeps.
+    the lines after it wait for it. So a `choose` may stand between a search and the trainings at
+    the settings that it chooses. `archive` gets every finished run of the sweeps.
     """
 
     lines: list[Line]
@@ -118,10 +119,16 @@ class Queue:
         Raises:
             UserError: when one cannot be composed.
         """
-        places = [f"paths.runs={hydra_value(self.runs)}"]
-        self.trials = {line: jobs_of(line.words[1:], places) for line in self.lines if line.trains}
-        for jobs in self.trials.values():
-            jobs += [job.prerequisite for job in jobs if job.prerequisite is not None]
+        self.trials = {line: self.compose(line) for line in self.lines if line.trains}
+
+    def compose(self, line: Line) -> list[Job]:
+        """Return the trials of a sweep, as conf/ is now, with those that they need first.
+
+        Raises:
+            UserError: when one cannot be composed.
+        """
+        jobs = jobs_of(line.words[1:], [f"paths.runs={hydra_value(self.runs)}"])
+        return jobs + [job.prerequisite for job in jobs if job.prerequisite is not None]
 
     def left(self, line: Line) -> int:
         """Return how many trials of a sweep neither run folders nor archives have."""
@@ -178,6 +185,9 @@ class Queue:
                         line = running.pop(process)
                         if self.end(line, process.returncode, tries[line]):
                             waiting.appendleft(line)
+                        elif line.words[0] == "choose":  # it has written settings into conf/tuned
+                            later = [one for one in waiting if one.trains]
+                            self.trials |= {one: self.compose(one) for one in later}
         finally:
             for process in running:
                 process.terminate()  # each sweep then writes its checkpoints

@@ -23,6 +23,7 @@ from hapens_bench.launch.swept import enter, enter_typed, mark
 from hapens_bench.launch.workers import run_on_workers
 from hapens_bench.models.fitted import is_fitted
 from hapens_bench.runs.folder import run_folder
+from hapens_bench.startup import settled
 from hapens_bench.termination import listening
 from hapens_bench.tracking.background import trackers_awaited
 from hapens_bench.tracking.console import say
@@ -44,6 +45,7 @@ def launch(
     Raises:
         UserError: when any job of the sweep cannot be trained; nothing has been trained then.
     """
+    settled()
     jobs, console = checked(job_overrides, compose), screen()
     distinct = list(_first(jobs).values())
     if same := len(jobs) - len(distinct):
@@ -170,6 +172,7 @@ def run_single(
     Raises:
         UserError: when it cannot be trained. TrialFailed: when it was trained, and failed.
     """
+    settled()
     job = Job(config, overrides)
     prepare([job])
     if sweep is None:

@@ -35,6 +35,7 @@ TRAINER_KEYS = {
     "initial_accumulator": Key(float, low=0, shared=True),
     "reduction": Key(str, choices=("mean", "sum"), shared=True),
     "l2": Key(float, low=0),
+    "weight_decay": Key(float, low=0),
     "norm_cap": Key(float, above=0, optional=True),
     "eval_every": Key(int, low=1, shared=True),
     "patience": Key(int, low=1, optional=True, shared=True),
@@ -89,27 +90,36 @@ def check(config: Mapping[str, Any]) -> None:
     faults += problems("trainer", trainer_keys, config["trainer"])
     for section in BASES:
         faults += problems(section, component_class(config[section]).keys, config[section])
-    sampler, loss = component_class(config["sampler"]), component_class(config["loss"])
+    model, sampler, loss = (component_class(config[section]) for section in BASES)
     if not faults:
+        faults += [] if is_fitted(config) else model.problems(config["model"])
         faults += sampler.problems(config["sampler"])
+        mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
         if sampler.gives_weights(config["sampler"]) and not loss.weighted:
-            names = config["sampler"]["name"], config["loss"]["name"]
             faults.append(
-                "sampler={} gives weights, but loss={} takes none; "
-                "take loss=bpr_sum or loss=sampled_softmax".format(*names)
+                f"sampler={mine} gives weights, but loss={theirs} takes none; "
+                "take loss=bpr_sum or loss=sampled_softmax"
             )
         if sampler.gives_positives(config["sampler"]) and not loss.takes_positives:
-            names = config["sampler"]["name"], config["loss"]["name"]
             faults.append(
-                "sampler={} gives several positives, but loss={} takes one; "
-                "take loss=var_bpr".format(*names)
+                f"sampler={mine} gives several positives, but loss={theirs} takes one; "
+                "take loss=var_bpr"
             )
         if sampler.groups != loss.groups:
             takes = {True: "user groups", False: "interactions"}
-            mine, theirs = (config[section]["name"] for section in ("sampler", "loss"))
             faults.append(
                 f"sampler={mine} works on {takes[sampler.groups]}, "
                 f"but loss={theirs} on {takes[loss.groups]}"
+            )
+        elif sampler.negatives and not loss.negatives:
+            faults.append(
+                f"loss={theirs} has no negatives, so sampler={mine} would draw for nothing; "
+                "take sampler=directau"
+            )
+        elif loss.negatives and not sampler.negatives:
+            faults.append(
+                f"sampler={mine} draws nothing for the loss, but loss={theirs} needs negatives; "
+                "take loss=directau"
             )
     if missing := lacks_tuned_file(config):
         faults.append(

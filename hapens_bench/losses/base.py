@@ -43,6 +43,7 @@ class Loss(nn.Module, ABC):
     weighted: ClassVar[bool] = False  # whether it takes a sampler's weights
     takes_positives: ClassVar[bool] = False  # whether it takes several positives of an interaction
     groups: ClassVar[bool] = False  # whether it is for samplers on user groups
+    negatives: ClassVar[bool] = True  # whether negatives are in it
     keys: ClassVar[dict[str, Key]] = {}
 
     @property

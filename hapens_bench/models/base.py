@@ -5,7 +5,6 @@ T copies are trained side by side, and a score is the inner product of a query a
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from torch.nn import functional as F
 from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine, compiled, cpu, gradients
 from hapens_bench.models.dropout import Noise
-from hapens_bench.rng import Streams
 
 
 def rows(table: Tensor, index: Tensor) -> Tensor:
@@ -74,8 +72,9 @@ class Encoded:
         """Pool layer embeddings: [T, B, K, L+1, D] -> [T, B, K, D], with `concat` (L+1) D."""
         if self.first is not None:
             share = self.first[..., None]
-            return share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
-        pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
+            pooled = share * layers[..., 0, :] + (1 - share) * layers[..., 1:, :].mean(-2)
+        else:
+            pooled = layers.flatten(-2) if self.concat else layers.mean(-2)
         return F.normalize(pooled, dim=-1) if self.cosine else pooled
 
     def score_layer(self, l: int, users: Tensor, items: Tensor) -> Tensor:
@@ -287,35 +286,15 @@ class Model(nn.Module, ABC):
         It is `encoded` itself where they are the vectors.
         """
 
+    @classmethod
+    def problems(cls, section: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with keys that are each allowed, but not together."""
+        return []
 
-def xavier_uniform(streams: Streams, counter: int, n: int, D: int) -> nn.Parameter:
-    """Draw T tables uniform on +-sqrt(6 / (n + D)) (Glorot and Bengio, AISTATS 2010).
+    def extra(self, encoded: Encoded, users: Tensor, items: Tensor) -> Tensor | None:
+        """Return a loss of the model's own, for a batch of users and their positives.
 
-    Shape:
-        -> [T, n, D], from the outputs counter .. counter + n*D - 1 of each trial's stream.
-    """
-    bound = math.sqrt(6.0 / (n + D))
-    return nn.Parameter((streams.uniform(counter, n, D) * 2 - 1) * bound)
-
-
-def normal(streams: Streams, counter: int, n: int, D: int, std: float | Tensor) -> nn.Parameter:
-    """Draw T tables from N(0, std^2) (Box and Muller, Ann. Math. Stat. 1958).
-
-    Shape:
-        std: a number, or [T, 1, 1] -> [T, n, D], from the outputs counter .. counter + 2*n*D - 1
-        of each trial's stream.
-    """
-    radius, angle = streams.uniform(counter, 2, n, D).unbind(1)
-    return nn.Parameter(std * (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle))
-
-
-def truncated_normal(streams: Streams, counter: int, n: int, D: int, std: float) -> nn.Parameter:
-    """Draw T tables from N(0, std^2) truncated at two deviations, by inverting its distribution.
-
-    Shape:
-        -> [T, n, D], from the outputs counter .. counter + n*D - 1 of each trial's stream.
-    """
-    low = math.erfc(math.sqrt(2)) / 2  # P(z < -2)
-    # The centres of the 2^24 cells, so that the mean is 0.
-    u = streams.uniform(counter, n, D).double() + 2.0**-25
-    return nn.Parameter((std * torch.special.ndtri(low + (1 - 2 * low) * u)).float())
+        Shape:
+            users, items: [T, B] -> [T].
+        """
+        return None

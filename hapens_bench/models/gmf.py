@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, Model, truncated_normal
+from hapens_bench.models.base import Encoded, Model
 from hapens_bench.models.dropout import Noise
+from hapens_bench.models.initial import truncated_normal
 from hapens_bench.rng import Purpose, Streams
 
 

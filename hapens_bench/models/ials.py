@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hapens_bench.config.keys import Key
 from hapens_bench.kernels import cpu
-from hapens_bench.models.base import normal
 from hapens_bench.models.fitted import Fitted, Sparse
+from hapens_bench.models.initial import normal
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.termination import check
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, normal, xavier_uniform
+from hapens_bench.models.base import Encoded
 from hapens_bench.models.graph import Graph
+from hapens_bench.models.initial import normal, xavier_uniform
 from hapens_bench.models.propagation import Propagation, Tables
 from hapens_bench.rng import Purpose, Streams
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hapens_bench.models.base import xavier_uniform
+from hapens_bench.models.initial import xavier_uniform
 from hapens_bench.rng import Purpose, Streams
 
 

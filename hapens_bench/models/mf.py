@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, Model, normal, unit, xavier_uniform
+from hapens_bench.models.base import Encoded, Model, unit
 from hapens_bench.models.dropout import Noise
+from hapens_bench.models.initial import normal, xavier_uniform
 from hapens_bench.rng import Purpose, Streams
 
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hapens_bench.config.keys import Key
-from hapens_bench.models.base import Encoded, unit, xavier_uniform
+from hapens_bench.models.base import Encoded, unit
 from hapens_bench.models.graph import Graph
+from hapens_bench.models.initial import xavier_uniform
 from hapens_bench.models.linear import Linear
 from hapens_bench.models.propagation import Propagation, Tables
 from hapens_bench.rng import Purpose, Streams

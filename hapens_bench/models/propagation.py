@@ -1,4 +1,4 @@
-"""What LightGCN, LightGCN++ and NGCF share: embeddings sent along the graph, layer by layer."""
+"""What LightGCN and its kin share: embeddings sent along the graph, layer by layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Propagation(Model):
 
     Message dropout applies to the entries of each E^(l+1). Node dropout (NGCF's name) applies to
     the edges of Â, each direction separately, with one draw per step for all layers. What is kept
-    is divided by 1 - rate; a rate of 0 turns dropout off.
+    is divided by 1 - rate; a rate of 0 turns dropout off. A model that perturbs its layers in
+    training says how many random numbers that takes `per_entry`.
 
     Shape:
         user: [T, U, D]; item: [T, I, D]; message_dropout, node_dropout: [T, 1, 1].
@@ -32,6 +33,7 @@ class Propagation(Model):
         "node_dropout": Key(float, low=0, high=0.99),
     }
     uses_graph = True
+    per_entry: int = 0
     user: nn.Parameter
     item: nn.Parameter
     message_dropout: Tensor
@@ -55,6 +57,10 @@ class Propagation(Model):
     def layer(self, l: int, tables: Tables, sums: Tables) -> Tables:
         """Return layer l + 1, given layer l and the weighted sums over its neighbours."""
 
+    def perturb(self, tables: Tables, noise: Noise, counter: Tensor) -> Tables:
+        """Return a layer as a training step has it, with the numbers from `counter` on."""
+        return tables
+
     @abstractmethod
     def readout(self, layers: list[Tables]) -> Encoded:
         """Return the vectors pooled from layers 0 .. L."""
@@ -63,9 +69,10 @@ class Propagation(Model):
         """Return the vectors after L layers of propagation."""
         tables: Tables = self.user, self.item
         layers, weights = [tables], self.weights
-        E, sizes = weights.into_users.shape[1], [table[0].numel() for table in tables]
+        E, n = weights.into_users.shape[1], sum(table[0].numel() for table in tables)
+        dropout = 2 * E + self.L * n  # the numbers that dropout takes in a step
         if noise:
-            counter = noise.step * (2 * E + self.L * sum(sizes))
+            counter = noise.step * (dropout + self.L * n * self.per_entry)
             if self.drops_edges:
                 edges = weights.into_users, weights.into_items
                 dropped = self._drop(noise, edges, self.node_dropout, counter)
@@ -74,9 +81,9 @@ class Propagation(Model):
             sums = self.graph.propagate(*self.sent(tables), weights)
             tables = self.layer(l, tables, sums)
             if noise and self.drops_messages:
-                tables = self._drop(
-                    noise, tables, self.message_dropout, counter + 2 * E + l * sum(sizes)
-                )
+                tables = self._drop(noise, tables, self.message_dropout, counter + 2 * E + l * n)
+            if noise and self.per_entry:
+                tables = self.perturb(tables, noise, counter + dropout + l * n * self.per_entry)
             layers.append(tables)
         return self.readout(layers)
 

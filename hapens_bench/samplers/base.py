@@ -85,7 +85,8 @@ class Sampler(nn.Module, ABC):
     `keys` declares the YAML keys, beside `name` and `_target_`. Keys that are not `shared` arrive
     as tensors [T, 1, 1], so a rule written over [..., M] serves every trial of a pack. The
     constructor gets the arguments that its signature names: the keys, and any of `seeds` (one per
-    trial), `D`, `n_users`, `n_items` and `inherited` (see the class method of that name).
+    trial), `D`, `n_users`, `n_items`, `n_pairs` (train pairs of the stage) and `inherited` (see the
+    class method of that name).
 
     The pool holds `pool_size` candidates for each positive, none of them a train item of the user:
     excluding positives is the pool's duty, never the sampler's. `pool_size` follows from the
@@ -98,12 +99,14 @@ class Sampler(nn.Module, ABC):
     A `differentiable` sampler returns layer embeddings or an extra loss, and gets vectors with a
     gradient. A sampler with `groups` gets users instead of interactions: an epoch goes over the
     users who have a train item, B of them per step, and the sampler draws their positives itself.
+    One without `negatives` draws for measuring hardness only.
     """
 
     keys: ClassVar[dict[str, Key]] = {}
     pool_key: ClassVar[str | None] = None  # the name of the PoolSize key
     differentiable: ClassVar[bool] = False
     groups: ClassVar[bool] = False
+    negatives: ClassVar[bool] = True
     pool_size: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -139,6 +142,11 @@ class Sampler(nn.Module, ABC):
     @classmethod
     def n_bytes(cls, section: Mapping[str, Any], D: int, n_users: int, n_items: int) -> int:
         """Return a lower bound on a trial's bytes in tables that grow with users or items."""
+        return 0
+
+    @classmethod
+    def pair_bytes(cls, section: Mapping[str, Any]) -> int:
+        """Return a trial's bytes for each train pair, in tables that grow with their number."""
         return 0
 
     @classmethod

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from hapens_bench.config.keys import Key
 from hapens_bench.kernels import Engine
-from hapens_bench.models.base import Encoded, xavier_uniform
+from hapens_bench.models.base import Encoded
+from hapens_bench.models.initial import xavier_uniform
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.base import Batch, Negatives, PoolSize, Sampler, choose, place_by
 from hapens_bench.samplers.prerequisite import first_config, first_problems

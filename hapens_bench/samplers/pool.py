@@ -68,9 +68,13 @@ class Positives:
             byte = self.bitmap[users * self.row_bytes + (items >> 3)]
             return ((byte >> (items & 7).to(torch.uint8)) & 1).bool()
         users, items = torch.broadcast_tensors(users, items)
-        low = self.search(users, lambda at: self.items[at] < items)
+        low = self.place(users, items)
         inside = low < self.indptr[users + 1]
         return inside & (self.items[low.clamp(max=len(self.items) - 1)] == items)
+
+    def place(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return where in `items` the pair (u, j) is, or would be put."""
+        return self.search(users, lambda at: self.items[at] < items)
 
     def degrees(self) -> Tensor:
         """Return how many pairs each item is in, [I] int64."""
@@ -184,11 +188,22 @@ def draw_positives(
         users: [T, B] -> [T, B, N] int64. Uses the outputs counter .. counter + B*N - 1 of each
         trial's stream.
     """
+    return positives.items[draw_places(positives, users, N, streams, counter)]
+
+
+def draw_places(
+    positives: Positives, users: Tensor, N: int, streams: Streams, counter: int | Tensor
+) -> Tensor:
+    """Draw the places of N train pairs of each user, as `draw_positives` does.
+
+    Shape:
+        users: [T, B] -> [T, B, N] int64, places in `positives.items`.
+    """
     start, stop = positives.indptr[users], positives.indptr[users + 1]
     rank = to_below(
         streams.bits(counter, users.shape[1], N), (stop - start)[..., None], positives.scale
     )
-    return positives.items[start[..., None] + rank]
+    return start[..., None] + rank
 
 
 def _draw_everywhere(

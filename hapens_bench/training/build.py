@@ -43,14 +43,16 @@ def build_sampler(
     n_users: int,
     n_items: int,
     artefacts: Sequence[Artefact | None] | None = None,
+    n_pairs: int = 0,
 ) -> Sampler:
     """Build the sampler of T trials; besides keys, pass what its constructor's signature asks for.
 
-    It may ask for `seeds`, `D`, `n_users`, `n_items` and `inherited`: what each trial takes over
-    from its prerequisite's artefact.
+    It may ask for `seeds`, `D`, `n_users`, `n_items`, `n_pairs` (how many train pairs there are)
+    and `inherited`: what each trial takes over from its prerequisite's artefact.
     """
     cls = component_class(sections[0])
     context: dict[str, Any] = {"seeds": seeds, "D": D, "n_users": n_users, "n_items": n_items}
+    context["n_pairs"] = n_pairs
     if "inherited" in constructor_names(cls):
         trials = zip(sections, seeds, artefacts or [None] * len(sections), strict=True)
         context["inherited"] = [cls.inherited(*trial) for trial in trials]

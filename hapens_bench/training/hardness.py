@@ -11,6 +11,7 @@ from hapens_bench.samplers.pool import Positives
 
 QUANTILES = (0.1, 0.5, 0.9)
 CHUNK = 256  # users for whom all items are scored at a time
+MOST = 128  # negatives of a positive that are measured; a sixth of a step went there at K = 1000
 
 
 class HardnessMeter:
@@ -21,7 +22,9 @@ class HardnessMeter:
     of negatives that are held-out positives (on `planted`: that are truly relevant).
 
     The means of ratio, sigmoid and false_negative_rate are over all negatives of the epoch, each
-    with the scores of the step that used it. A ratio whose denominator is 0 is left out.
+    with the scores of the step that used it. Of more than `MOST` negatives a positive every second
+    counts, or every third, and so on, evenly over the row. A ratio whose denominator is 0 is left
+    out.
     Percentiles need the scores of all items. So they, and the 10, 50 and 90% quantiles of the first
     three measures, come from the first `pairs` negatives of the epoch's last step.
     """
@@ -42,6 +45,8 @@ class HardnessMeter:
         Shape:
             users, positive: [T, B]; negative, items: [T, B, K].
         """
+        every = -(-items.shape[2] // MOST)
+        negative, items = (x[..., ::every].contiguous() for x in (negative, items))
         self.last = (users, positive, negative, items)
         truth = self.false_negatives
         if truth.engine is Engine.NUMBA:

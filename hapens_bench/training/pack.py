@@ -54,6 +54,7 @@ class Pack:
         device: torch.device,
         engine: Engine = Engine.PLAIN,
         graph: Graph | None = None,
+        n_pairs: int = 0,
     ) -> None:
         seeds = [int(config["seed"]) for config in configs]
         context = {"seeds": seeds, "n_users": n_users, "n_items": n_items, "graph": graph}
@@ -63,7 +64,7 @@ class Pack:
         D, artefacts = configs[0]["model"]["D"], [artefact(config) for config in configs]
         start_from(model, artefacts)
         sampler = build_sampler(
-            [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts
+            [c["sampler"] for c in configs], seeds, D, n_users, n_items, artefacts, n_pairs
         )
         self.sampler = sampler.to(device)
         if type(sampler).allocate is not Sampler.allocate:  # else nothing asks for the vectors
@@ -84,16 +85,21 @@ class Pack:
 
     def _optimizer(self, configs: Sequence[Config], engine: Engine) -> PackOptimizer:
         params, settings = list(self.parameters().values()), configs[0]["trainer"]
-        lr = per_trial([c["trainer"]["lr"] for c in configs]).to(self.l2.device)
-        sampler_lr = self.sampler.learning_rate()
-        if sampler_lr is None:
-            sampler_lr = lr
-        lr = torch.stack(
-            [lr if name.startswith("model.") else sampler_lr for name in self.parameters()]
+        lr, decay = (
+            per_trial([c["trainer"][name] for c in configs]).to(self.l2.device)
+            for name in ("lr", "weight_decay")
         )
+        sampler_lr, sampler_decay = self.sampler.learning_rate(), torch.zeros_like(decay)
+        if sampler_lr is None:
+            sampler_lr, sampler_decay = lr, decay
+        of_model = [name.startswith("model.") for name in self.parameters()]
+        lr = torch.stack([lr if mine else sampler_lr for mine in of_model])
+        decays: Tensor | None = None
+        if any(c["trainer"]["weight_decay"] for c in configs):
+            decays = torch.stack([decay if mine else sampler_decay for mine in of_model])
         if settings["optimizer"] == "adam":
-            return PackAdam(params, lr, engine=engine)
-        return PackAdagrad(params, lr, settings["initial_accumulator"])
+            return PackAdam(params, lr, engine=engine, weight_decay=decays)
+        return PackAdagrad(params, lr, settings["initial_accumulator"], weight_decay=decays)
 
     @property
     def size(self) -> int:
@@ -149,8 +155,10 @@ class Pack:
             drawn = self.sampler.draw(batch, seen, pool, self.sampler_streams)
         scored = self.loss.score(encoded, ego, batch, drawn)
         losses = scored.losses.mean(-1) + self.l2 * scored.squares.mean(-1)
-        if drawn.extra is not None:
-            losses = losses + drawn.extra
+        positives = drawn.group[..., 0] if self.sampler.groups else batch.items
+        for extra in (drawn.extra, self.model.extra(encoded, batch.users, positives)):
+            if extra is not None:
+                losses = losses + extra
         (losses.sum() * B if self.sums else losses.sum()).backward()
         self.optimizer.step()
         if self.norm_caps is not None:

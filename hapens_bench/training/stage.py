@@ -57,9 +57,8 @@ class Stage:
 
     def pack(self, configs: Sequence[Config]) -> Pack:
         """Build the pack of some trials, for this stage."""
-        return Pack(
-            configs, self.split.n_users, self.split.n_items, self.device, self.engine, self.graph
-        )
+        sizes = self.split.n_users, self.split.n_items
+        return Pack(configs, *sizes, self.device, self.engine, self.graph, len(self.train))
 
     @cached_property
     def watched(self) -> dict[str, Tensor] | None:

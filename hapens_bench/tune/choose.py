@@ -24,7 +24,7 @@ from hapens_bench.tune.gaps import answers, gaps
 
 SECTIONS = ("model", "loss", "sampler", "trainer")  # that a file of conf/tuned may set
 # Settings that the suite ships.
-SHIPPED = ("equal", "paper", "none")
+SHIPPED = ("equal", "paper", "reality", "none")
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,14 @@ def write_choice(
     ]
     command = hapens_command("choose", ",".join(names), setting, *kept)
     for row in chosen.to_dict("records"):
-        write_tuned(setting, by_id[row["run_id"]], row, command, str(out / names[0]))
+        write_tuned(setting, by_id[row["run_id"]], row, command, _named(out / names[0]))
     return Written(chosen, said)
+
+
+def _named(folder: Path) -> str:
+    """Return a folder as a shipped file names it: within the checkout from its root."""
+    root = conf_dir().parent
+    return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
 
 
 def write_evidence(

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from hapens_bench.analysis.tables.baselines import Baselines
-from hapens_bench.analysis.tables.definition import Cell, Run
+from hapens_bench.analysis.tables.definition import Cell, Run, common_overrides
 from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.identity import config_id
 from hapens_bench.config.outside import Outside
@@ -56,7 +56,7 @@ class Contest:
         They are the table's. Under equal budgets they name no file of conf/tuned, because the
         search takes its place.
         """
-        common = list(self.baselines.definition["overrides"])
+        common = common_overrides(self.baselines.definition, self.words.dataset)
         if self.baselines.search:
             common = [word for word in common if not word.startswith("tuned=")] + ["tuned=none"]
         return [*self.outside.overrides, *self._choices, *common, *self._typed]

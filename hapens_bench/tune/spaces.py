@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from hapens_bench.config.quoting import hydra_value
 from hapens_bench.errors import UserError
 
 OWN = re.compile(r"(sampler|loss)\.[\w.]+")  # keys that a sampler may bring a space for
@@ -48,4 +49,4 @@ def check_keys(space: Mapping[str, str], where: str) -> None:
 
 def _text(value: object) -> str:
     """Return the values of a key in Hydra's grammar; a YAML list is a list of values."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ",".join(map(hydra_value, value)) if isinstance(value, list) else str(value)

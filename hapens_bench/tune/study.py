@@ -14,7 +14,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hapens_bench.launch.budget import Sweep, bounds, shown, values
+from hapens_bench.launch.budget import Sweep, bounds, shown, values, written
 from hapens_bench.tune.plan import Plan, StudyPlan
 from hapens_bench.tune.pruning import Curve, median_floor
 
@@ -47,7 +47,7 @@ def distribution(key: str, sweep: Sweep) -> BaseDistribution:
     if isinstance(sweep, IntervalSweep):
         low, high, log = bounds(key, sweep)
         return FloatDistribution(low, high, log=log)
-    return CategoricalDistribution(list(dict.fromkeys(map(str, values(key, sweep)))))
+    return CategoricalDistribution(list(dict.fromkeys(map(written, values(key, sweep)))))
 
 
 class Study:

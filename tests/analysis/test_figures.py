@@ -1,5 +1,6 @@
 """Every figure from synthetic run folders: numbers, files, refusals, and legibility."""
 
+import functools
 import json
 
 import pandas as pd
@@ -15,27 +16,44 @@ from hapens_bench.launch import experiments
 from tests.analysis.runs import write_run
 from tests.analysis.trials import fill, history
 
-NAMES = sorted(path.stem for path in (conf_dir() / "figure").glob("*.yaml"))
+# Figures of a table: tests/analysis/test_across.py
+NAMES = sorted(
+    path.stem
+    for path in (conf_dir() / "figure").glob("*.yaml")
+    if "table" not in figures.read_definition(path.stem)
+)
 GENERAL = [name for name in NAMES if "experiment" not in figures.read_definition(name)]
 
 
+@pytest.fixture(scope="module")
+def written(root, tmp_path_factory):
+    """Write a figure once; return its folder, the folder of its runs, its data and notes."""
+
+    @functools.cache
+    def write(name):
+        folder, runs = tmp_path_factory.mktemp(name), root
+        if name not in GENERAL:
+            runs = folder / "runs"
+            trials = experiments.planned(figures.read_definition(name)["experiment"], runs)
+            fill(trials[:4], history)
+        return folder, runs, *figures.write_figure(name, runs, folder)
+
+    return write
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_is_drawn_with_all_its_files(root, name, tmp_path):
-    runs = root
-    if name not in GENERAL:
-        runs = tmp_path / "runs"
-        fill(experiments.planned(figures.read_definition(name)["experiment"], runs)[:4], history)
-    frame, notes = figures.write_figure(name, runs, tmp_path)
+def test_every_figure_is_drawn_with_all_its_files(written, name):
+    folder, runs, frame, notes = written(name)
     assert len(frame) and all(
         "not run yet" in note or "have no sampler.alpha" in note for note in notes
     )
-    assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / f"{name}.svg").read_text().count("<path") > 10
-    written = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False, na_values=[""])
+    assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / f"{name}.svg").read_text().count("<path") > 10
+    written = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
     assert list(written.columns) == list(frame.columns) and len(written) == len(frame)
-    origin = json.loads((tmp_path / f"{name}.provenance.json").read_text())
+    origin = json.loads((folder / f"{name}.provenance.json").read_text())
     assert (
-        all((tmp_path / file).exists() for file in origin["files"])
+        all((folder / file).exists() for file in origin["files"])
         and f"{name}.csv" in origin["files"]
     )
     assert {run["run_id"] for run in origin["runs"]} <= {
@@ -45,18 +63,16 @@ def test_every_figure_is_drawn_with_all_its_files(root, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", GENERAL)
-def test_the_same_numbers_draw_the_same_files(root, name, tmp_path):
-    for out in ("one", "two"):
-        figures.write_figure(name, root, tmp_path / out)
-    for suffix in ("svg", "png", "csv"):
-        assert (tmp_path / "one" / f"{name}.{suffix}").read_bytes() == (
-            tmp_path / f"two/{name}.{suffix}"
-        ).read_bytes()
+def test_the_same_numbers_draw_the_same_files(written, name, tmp_path):
+    folder, runs, *_ = written(name)
+    figures.write_figure(name, runs, tmp_path)
+    for file in (f"{name}.svg", f"{name}.png", f"{name}.csv"):
+        assert (folder / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
 @pytest.mark.parametrize("name", GENERAL)
-def test_text_is_large_enough_and_no_legend_lies_over_the_data(root, draw, name):
-    definition, (frame, _) = figures.read_definition(name), draw(root, name)
+def test_text_is_large_enough_and_no_legend_lies_over_the_data(written, name):
+    definition, (_, _, frame, _) = figures.read_definition(name), written(name)
     figure = figures.KINDS[definition["kind"]].draw(definition, frame)
     FigureCanvasAgg(figure).draw()
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from hapens_bench.cli import data, main
+from tests.commands import hapens as typed
 from tests.conftest import once
 from tests.ratings import ratings
-from tests.test_cli import hapens as typed
 
 SMALL = ["debug=fast", "trainer.batch_size=256", "trainer.best_model=true"]
 

@@ -49,6 +49,7 @@ def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone():
         "trainer.optimizer=adagrad",
         "trainer.reduction=sum",
         "trainer.initial_accumulator=0.1",
+        "trainer.weight_decay=0.1",
         "protocol.mask=train",
         "model.init=normal",
     ):

@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from hapens_bench.config.paths import conf_dir
+from tests.commands import hapens
 
 PAGE = conf_dir().parent / "docs" / "extend.md"
 FILE = re.compile(r"^`mine/([\w/.]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -35,9 +34,7 @@ def mine(tmp_path_factory):
     ],
 )
 def test_it_trains(mine, words):
-    command = [sys.executable, "-m", "hapens_bench", "--config-dir", str(mine)]
-    places = [f"paths.runs={mine}/runs", f"paths.cache={mine}/cache"]
-    done = subprocess.run([*command, *words, *SMALL, *places], capture_output=True, text=True)
+    done = hapens(mine, "train", "--config-dir", str(mine), *words, *SMALL)
     assert done.returncode == 0, done.stderr
 
 
@@ -48,10 +45,6 @@ def test_a_metric_of_ones_own_is_in_the_summary(mine):
 
 
 def test_a_wrong_key_is_one_sentence(mine):
-    command = [sys.executable, "-m", "hapens_bench", "--config-dir", str(mine)]
-    done = subprocess.run(
-        [*command, "loss=exponential", "loss.tau=0"],
-        capture_output=True,
-        text=True,
-    )
+    words = ["loss=exponential", "loss.tau=0"]
+    done = hapens(mine, "train", "--config-dir", str(mine), *words)
     assert done.returncode == 2 and "loss.tau is 0" in done.stderr

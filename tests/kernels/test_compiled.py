@@ -6,7 +6,7 @@ import torch
 
 from hapens_bench.kernels import compiled
 from hapens_bench.models.base import _gather_dot
-from hapens_bench.models.dropout import _mask
+from hapens_bench.models.dropout import _mask, _move
 from hapens_bench.rng import Purpose, Streams
 from hapens_bench.samplers.pool import Positives, _draw_everywhere, draw_pool
 
@@ -52,3 +52,14 @@ def test_compiled_dropout_masks_equal_the_plain_ones():
             compiled(_mask)(streams, torch.tensor(12), rate, n),
             _mask(streams, torch.tensor(12), rate, n),
         )
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_compiled_noise_equals_the_plain_one(normal):
+    streams, eps = Streams([1, 2, 3], Purpose.DROPOUT), torch.tensor([0, 0.2, 2]).view(-1, 1, 1)
+    for n in (50, 9):
+        x = torch.randn(3, n, 16, generator=torch.Generator().manual_seed(n))
+        mine, plain = (
+            f(streams, torch.tensor(12), x, eps, normal) for f in (compiled(_move), _move)
+        )
+        assert torch.allclose(mine, plain, atol=1e-5)

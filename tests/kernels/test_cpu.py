@@ -209,8 +209,11 @@ def test_engine_of_a_device():
     assert pick_engine("reference", torch.device("cuda")) is Engine.PLAIN
 
 
-def many(engine, n_items, leaf, trials=slice(None), D=16, K=150):
-    """Return scores and gradients of so many negatives that they are scored block by block."""
+def many(engine, n_items, leaf, trials=slice(None), D=83, K=150):
+    """Return scores and gradients of so many negatives that they are scored block by block.
+
+    D = 64 + 16 + 3 takes each of the widths in which rows are read.
+    """
     generator = torch.Generator().manual_seed(n_items)
     users, items = (
         nn.Parameter(torch.randn(T, n, D, generator=generator)[trials]) for n in (U, n_items)

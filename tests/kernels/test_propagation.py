@@ -1,4 +1,4 @@
-"""The compiled product, dropout and rows of length 1 against plain torch (sums in float64)."""
+"""The compiled product, dropout, noise, rows of length 1 against plain torch (sums in float64)."""
 
 import numpy as np
 import pytest
@@ -91,6 +91,38 @@ def test_dropout_drops_its_share_keeps_the_mean_and_goes_on_in_the_stream():
         )  # four standard deviations of 100,000 draws
     later = noise().drop(ones, rate, torch.tensor(250), Engine.NUMBA)
     assert torch.equal(later[:, :-1], dropped[:, 1:]) and not torch.equal(later, dropped)
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_both_engines_move_rows_by_the_same_vectors_of_a_length_and_direction(normal):
+    eps, outputs = torch.tensor([0.0, 0.25, 2.0]).view(-1, 1, 1), []
+    for engine in (Engine.PLAIN, Engine.NUMBA):
+        x = nn.Parameter(torch.randn(3, 300, 7, generator=torch.Generator().manual_seed(0)))
+        moved = noise().perturb(x, eps, torch.tensor(1000), normal, engine)
+        (moved * torch.arange(7.0)).sum().backward()
+        assert torch.equal(x.grad, torch.arange(7.0).expand(3, 300, 7)), "it passes through"
+        outputs.append((moved - x).detach())
+    assert torch.allclose(*outputs, atol=1e-6)
+    lengths, along = outputs[0].norm(dim=-1), outputs[0] * x.detach().sign()
+    assert torch.allclose(lengths, eps[..., 0].expand(3, 300), atol=1e-5)
+    assert (along >= -1e-6).all() != normal, "uniform noise leads away from 0 in every entry"
+    mean = 0 if normal else 0.35 * 2  # of entries of w / |w|, times eps = 2
+    assert float(along[2].mean()) == pytest.approx(mean, abs=0.08)
+
+
+def test_noise_goes_on_in_the_stream_and_is_that_of_the_trial():
+    x, eps = torch.ones(3, 5, 8), torch.ones(3, 1, 1)
+    for normal in (False, True):
+        first, later = (
+            noise().perturb(x, eps, torch.tensor(at), normal, Engine.NUMBA) for at in (0, 8)
+        )
+        if not normal:
+            assert torch.equal(later[:, :-1], first[:, 1:])
+        assert not torch.equal(later, first) and not torch.equal(first[0], first[1])
+        alone = noise([2]).perturb(x[:1], eps[:1], torch.tensor(0), normal, Engine.NUMBA)
+        assert torch.equal(alone[0], first[1])
+    zeros = noise().perturb(torch.zeros(3, 5, 8), eps, torch.tensor(0), False, Engine.NUMBA)
+    assert not zeros.any(), "a node without neighbours stays at 0"
 
 
 def test_rows_of_length_one_and_their_gradients_equal_those_of_torch():

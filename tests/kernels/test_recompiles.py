@@ -77,7 +77,7 @@ def test_a_plausible_sweep_stays_far_below_the_limit(counts, tmp_path):
         with contextlib.redirect_stderr(None):
             stage.loop(stage.pack(configs))
     print(dict(counts))
-    assert set(counts) == {"_draw_everywhere", "_gather_dot", "_mask"}
+    assert set(counts) == {"_draw_everywhere", "_gather_dot", "_mask", "_update"}
     assert max(counts.values()) <= RECOMPILE_LIMIT // 3, dict(counts)
 
 

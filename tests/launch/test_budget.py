@@ -41,6 +41,15 @@ def test_the_grid():
     assert settings({}, {}, None, seed=0) == [[]]
 
 
+def test_values_that_are_no_numbers_stay_what_they_are():
+    space = {"trainer.norm_cap": "null,0.5", "sampler.shared": "true,false", "sampler.kind": "a,b"}
+    assert sorted(map(tuple, settings({}, space, None, seed=0)))[-1] == (
+        "trainer.norm_cap=null",
+        "sampler.shared=true",
+        "sampler.kind=b",
+    )
+
+
 @pytest.mark.parametrize(
     ("space", "n", "words"),
     [

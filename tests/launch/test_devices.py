@@ -106,23 +106,28 @@ def test_a_first_step_that_fails_costs_its_own_trials_only(tmp_path, monkeypatch
         assert status["state"] == "failed" and "can't allocate memory" in status["reason"]
 
 
-def test_tables_of_a_sampler_count_before_anything_is_trained(monkeypatch):
+@pytest.mark.parametrize("sampler", ["gdns", "divns"])
+def test_tables_of_a_sampler_count_before_anything_is_trained(monkeypatch, sampler):
     config = make_config(
         "dataset.users=80",
         "dataset.items=300",
-        "sampler=gdns",
+        f"sampler={sampler}",
         "trainer.batch_size=32",
         "tuned=none",
     )
     split = pack_size.load_split(config)
-    needed = 3 * 4 * 64 * (split.n_users + split.n_items) + 2 * 4 * split.n_users * split.n_items
+    tables = {
+        "gdns": 2 * 2 * split.n_users * split.n_items,
+        "divns": 4 * (4 + 2) * len(split.train),
+    }
+    needed = 3 * 4 * 64 * (split.n_users + split.n_items) + 2 * tables[sampler]
     for free, fits in ((needed, True), (needed - 1, False)):
         monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
         if fits:
             memory.check_memory(config, split, torch.device("cpu"))
         else:
             with pytest.raises(
-                UserError, match=r"GiB for sampler=gdns for 80 users.* or another sampler"
+                UserError, match=rf"GiB for sampler={sampler} for 80 users.* or another sampler"
             ):
                 memory.check_memory(config, split, torch.device("cpu"))
 

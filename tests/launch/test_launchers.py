@@ -20,10 +20,10 @@ from hapens_bench.launch.packing import group, shares
 from hapens_bench.launch.ray import on_ray
 from hapens_bench.launch.slurm import on_slurm
 from hapens_bench.launch.sweep import on_devices
+from tests.commands import hapens
 from tests.conftest import make_config
 from tests.launch import fake_slurm
 from tests.launch.sweeps import SMALL, assert_equal, sweep
-from tests.test_cli import hapens
 
 HAPENS = ["sampler=hapens", "sampler.M_max=8", "sampler.M=null"]
 VARIANTS = [["sampler=rns"], ["sampler=rns"], ["sampler=dns"], ["sampler=dns"], HAPENS, HAPENS]

@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hapens_bench.cli.main import main
+from hapens_bench.config.paths import conf_dir
 from hapens_bench.errors import UserError
 from hapens_bench.launch.experiments import jobs_of, planned
-from hapens_bench.launch.queue import Line, read_queue, stand_back
+from hapens_bench.launch.queue import Line, Queue, read_queue, stand_back
 from hapens_bench.runs.archive import open_archive
 from hapens_bench.runs.ledger import load
 
@@ -182,3 +184,29 @@ def test_killed_at_random_moments_it_loses_nothing_and_does_nothing_twice(place)
 
 def test_a_line_is_known_by_its_words():
     assert Line(1, 1, 1, ("train",)).trains and not Line(1, 1, 1, ("table", "x")).trains
+
+
+def test_lines_after_a_choice_have_the_settings_that_it_wrote(tmp_path, monkeypatch):
+    conf = tmp_path / "conf"
+    shutil.copytree(conf_dir(), conf)
+    for module in ("config.compose", "config.paths"):
+        monkeypatch.setattr(f"hapens_bench.{module}.conf_dir", lambda: conf)
+    written = conf / "tuned" / "equal" / "planted-mf-rns.yaml"
+    words = f"sampler=rns tuned=equal seed=0 {TINY}"
+    (tmp_path / "q.txt").write_text(f"1 1 choose tune_ahns equal\n2 1 train -m {words}\n")
+    lines = read_queue(tmp_path / "q.txt", ["train", "choose"])
+    queue = Queue(lines, tmp_path / "runs", tmp_path / "archive", 1, lambda text: None)
+    (before,) = queue.trials[lines[1]]
+    rates = []
+
+    def start(line):
+        if line.words[0] == "choose":
+            written.write_text("trainer: {lr: 0.0123}\n")
+        else:
+            rates.append(queue.trials[line][0].config["trainer"]["lr"])
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(queue, "start", start)
+    queue.work()
+    assert rates == [0.0123] != [before.config["trainer"]["lr"]]
+    assert queue.trials[lines[1]][0].folder.path != before.folder.path

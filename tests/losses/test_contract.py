@@ -95,11 +95,12 @@ CASES = {
 
 OWN = ["sl_at_k"]  # with a state of its own; tests/losses/test_sl_at_k.py
 GROUPS = ["whole_data", "group_hinge", "worst_case"]  # of users; tests/losses/test_groups.py
+WITHOUT = ["directau"]  # without negatives; tests/losses/test_directau.py
 SEVERAL = ["var_bpr"]  # of several positives; tests/losses/test_var_bpr.py
 
 
 def test_every_loss_has_a_contract():
-    assert sorted([*CASES, *OWN, *GROUPS, *SEVERAL, "none"]) == sorted(
+    assert sorted([*CASES, *OWN, *GROUPS, *SEVERAL, *WITHOUT, "none"]) == sorted(
         path.stem for path in (conf_dir() / "loss").rglob("*.yaml")
     )
 

@@ -35,8 +35,9 @@ class Toy:
     @property
     def first(self) -> int:
         """The first number of the step."""
-        nodes = self.n_users + self.n_items
-        return self.step * (2 * len(self.pairs) + self.keys["L"] * nodes * self.keys["D"])
+        entries = self.keys["L"] * (self.n_users + self.n_items) * self.keys["D"]
+        per_entry = {"uniform": 1, "normal": 2}.get(self.keys.get("noise"), 0)
+        return self.step * (2 * len(self.pairs) + entries * (1 + per_entry))
 
     def adjacency(self) -> Tensor:
         U, n = self.n_users, self.n_users + self.n_items
@@ -68,6 +69,22 @@ class Toy:
             return table
         u = self.uniform(self.first + 2 * len(self.pairs) + layer * table.numel(), *table.shape)
         return table * (u >= rate) / (1 - rate)
+
+    def move(self, layer: int, table: Tensor) -> Tensor:
+        """Move each row by a random vector of length eps, with numbers after those of dropout."""
+        if self.step is None:
+            return table
+        (U, I), D = (self.n_users, self.n_items), self.keys["D"]
+        at = self.first + 2 * len(self.pairs) + self.keys["L"] * table.numel()
+        if self.keys["noise"] == "uniform":
+            w = self.uniform(at + layer * table.numel(), U + I, D)
+        else:
+            at += 2 * layer * table.numel()
+            draws = self.uniform(at, 2, U, D), self.uniform(at + 2 * U * D, 2, I, D)
+            radius, angle = torch.cat(draws, 1)
+            w = torch.sqrt(-2 * torch.log(1 - radius)) * torch.cos(2 * math.pi * angle)
+        lengths = torch.tensor([math.sqrt(sum(x * x for x in row)) for row in w.tolist()])
+        return table + self.keys["eps"] * table.detach().sign() * w / lengths.double()[:, None]
 
     def ego(self) -> Tensor:
         return torch.cat([self.parameters["user"], self.parameters["item"]])
@@ -124,6 +141,18 @@ def lightgcnpp(toy: Toy) -> Layers:
         layers.append(toy.drop_messages(l, A @ torch.stack(rows)))
     rest = sum(layers[1:]) / keys["L"]
     return keys["gamma"] * layers[0] + (1 - keys["gamma"]) * rest, layers
+
+
+def xsimgcl(toy: Toy) -> Layers:
+    A = toy.adjacency()
+    A = toy.drop_edges(degree_power(A, -0.5) @ A @ degree_power(A, -0.5))
+    layers = [toy.ego()]
+    for l in range(toy.keys["L"]):
+        layers.append(toy.move(l, toy.drop_messages(l, A @ layers[-1])))
+    E = sum(layers[1:]) / toy.keys["L"]
+    if toy.keys["similarity"] == "cosine":
+        E = torch.stack([row / row.norm().clamp(min=1e-12) for row in E])
+    return E, layers
 
 
 def ngcf(toy: Toy) -> Layers:
@@ -183,6 +212,29 @@ CASES: dict[str, tuple[str, Callable[[Toy], Layers], dict]] = {
             "alpha": 0.5,
             "beta": 0.3,
             "gamma": [0.5, 0.1, 0.9],
+            "message_dropout": [0.0, 0.3, 0.5],
+            "node_dropout": [0.4, 0.0, 0.2],
+        },
+    ),
+    "xsimgcl": ("xsimgcl", xsimgcl, {"L": 3, "eps": [0.1, 0.0, 0.5], "lam": [0.2, 0.0, 1.0]}),
+    "xsimgcl as in IR-Benchmark": (
+        "xsimgcl",
+        xsimgcl,
+        {
+            "noise": "normal",
+            "contrast": "rows",
+            "similarity": "cosine",
+            "eps": 0.1,
+            "tau": [0.1, 0.2, 0.5],
+        },
+    ),
+    "xsimgcl with dropout": (
+        "xsimgcl",
+        xsimgcl,
+        {
+            "contrast_layer": 2,
+            "noise": "normal",
+            "init": "normal",
             "message_dropout": [0.0, 0.3, 0.5],
             "node_dropout": [0.4, 0.0, 0.2],
         },

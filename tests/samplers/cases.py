@@ -219,6 +219,17 @@ def stabcf(look: Look) -> Expected:
     return Expected([j], layer=[layer], positive_layer=mixed)
 
 
+def divns(look: Look) -> Expected:
+    B, u, j = look.batch.users.shape[1], int(look.batch.users[look.t, look.b]), look.hardest()
+    word = int(look.rng.bits(int(look.batch.step) * B, B)[look.t, look.b])
+    before = sum(map(len, look.known[:u]))
+    place = before + below(word, len(look.known[u]), len(look.table))
+    d = int(look.sampler.diverse[look.t, place])
+    d = j if d < 0 else d  # in the first epoch nothing is selected
+    lam = look.keys["lam"]
+    return Expected([j], layer=[lam * look.table[j] + (1 - lam) * look.table[d]])
+
+
 # sampler's YAML: (the rule, values of its keys; a list gives each of three trials its own)
 CASES = {
     "rns": (rns, {}),
@@ -230,6 +241,7 @@ CASES = {
     "gdns": (gdns, {"N": 4, "M": 12, "alpha": [0.2, 0.5, 0.9]}),
     "srns": (srns, {"S1": 3, "S2": 5, "tau": [0.5, 1.0, 10.0]}),
     "ssm": (rns, {"K": 5}),
+    "directau": (rns, {}),
     **{name: (rns, {"K": 4}) for name in ("sl", "bsl", "psl", "sl_at_k", "ccl")},
     "adv_infonce": (adv_infonce, {"K": 5, "tau": [0.1, 0.5, 1.0], "c": [64, 1, 0.5], "every": 1}),
     "in_batch": (in_batch, {}),
@@ -249,6 +261,7 @@ CASES = {
     "ahns_p1": (ahns, {"alpha": [1.0, 0.5, 0.1], "beta": [0.1, 0.5, 0.9], "p": [-1, -1, -1]}),
     "dcans": (dcans, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
     "stabcf": (stabcf, {"M": 6, "W": 3, "alpha": [1.0, 0.3, 20.0]}),
+    "divns": (divns, {"M": 6, "r": 3, "lam": [0.7, 0.5, 1.0]}),
     "dins": (dins, {"M": 6, "a": [0.3, 2.5, 9.5]}),
     "irgan": (generator, {"M": 6, "temperature": [1.0, 0.2, 0.05], "l2": [0.0, 0.1, 1.0]}),
     "rns_as": (generator, {"M": 9, "temperature": [1.0, 0.2, 0.05], "start": "scratch"}),

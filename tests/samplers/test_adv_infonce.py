@@ -94,7 +94,7 @@ def test_a_pack_trains_each_trial_as_alone(tmp_path):
         "model.similarity=cosine",
         "dataset.users=50",
         "trainer.epochs=4",
-        "trainer.batch_size=16",
+        "trainer.batch_size=64",
     ]
     variants = [["seed=1"], ["seed=2", "sampler.every=1", "sampler.c=1"]]
     packed = train(tmp_path / "pack", variants, *overrides)

@@ -33,8 +33,11 @@ def sections(name: str) -> list[dict]:
     ]
 
 
+PAIRS = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.2).astype(np.int64)
+
+
 def make(configs: list[dict], seeds: list[int]):
-    return build_sampler(configs, seeds, D, U, I)
+    return build_sampler(configs, seeds, D, U, I, n_pairs=len(PAIRS))
 
 
 def ready(sampler, encoded, positives):
@@ -55,17 +58,22 @@ def draw(case):
     return drawn
 
 
+ENGINES = (Engine.PLAIN, Engine.NUMBA)
+
+
 @pytest.fixture(
-    params=[(name, engine) for name in sorted(CASES) for engine in (Engine.PLAIN, Engine.NUMBA)],
+    params=[(name, engine) for name in sorted(CASES) for engine in ENGINES],
     ids=lambda param: f"{param[0]}-{param[1].name.lower()}",
 )
 def case(request):
-    name, engine = request.param
+    return make_case(*request.param)
+
+
+def make_case(name, engine):
     generator = torch.Generator().manual_seed(3)
-    pairs = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.2).astype(np.int64)
-    positives = Positives(pairs, U, I, engine=engine)
-    index = torch.randint(0, len(pairs), (T, B), generator=generator)
-    chosen = torch.from_numpy(pairs)[index]
+    positives = Positives(PAIRS, U, I, engine=engine)
+    index = torch.randint(0, len(PAIRS), (T, B), generator=generator)
+    chosen = torch.from_numpy(PAIRS)[index]
     batch = Batch(
         chosen[..., 0], chosen[..., 1], epoch=torch.tensor(1), step=torch.tensor(7), epochs=4
     )
@@ -201,23 +209,27 @@ def test_what_a_draw_changes_is_remembered_and_nothing_else_is_in_the_state(case
     )
 
 
-def table_bytes(name, U, I):
-    """Return the bytes that sampler `name` takes for U users and I items, measured and declared."""
-    pairs = np.array([[u, u % I] for u in range(U)])
+def table_bytes(name, U, I, each):
+    """Return the bytes that sampler `name` takes, measured and declared.
+
+    U users have `each` of I items.
+    """
+    pairs = np.array([[u, (u + k) % I] for u in range(U) for k in range(each)])
     encoded = Encoded(torch.zeros(T, U, D), torch.zeros(T, I, D))
-    sampler = ready(
-        build_sampler(sections(name), [1, 2, 3], D, U, I), encoded, Positives(pairs, U, I)
-    )
+    section = sections(name)
+    built = build_sampler(section, [1, 2, 3], D, U, I, n_pairs=len(pairs))
+    sampler = ready(built, encoded, Positives(pairs, U, I))
     held = sum(x.nbytes for x in (*sampler.parameters(), *sampler.buffers())) // T
-    return held, sampler.n_bytes(sections(name)[0], D, U, I)
+    declared = sampler.n_bytes(section[0], D, U, I) + sampler.pair_bytes(section[0]) * len(pairs)
+    return held, declared
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_n_bytes_is_the_memory_of_its_tables(name):
-    small, small_declared = table_bytes(name, 40, 60)
-    large, large_declared = table_bytes(name, 90, 250)
+def test_declared_bytes_are_the_memory_of_its_tables(name):
+    small, small_declared = table_bytes(name, 40, 60, each=1)
+    large, large_declared = table_bytes(name, 90, 250, each=3)
     assert large - small == large_declared - small_declared, (
-        "what grows with users or items is not what n_bytes returns"
+        "what grows with users, items or pairs is not what n_bytes and pair_bytes return"
     )
     assert small_declared <= small
 
@@ -231,9 +243,9 @@ def choose(encoded, batch, pool, rng, *overrides):
     )
 
 
-@pytest.fixture
-def scene(case):
-    _, _, batch, encoded, _, rng, positives = case
+@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name.lower())
+def scene(request):
+    _, _, batch, encoded, _, rng, positives = make_case("rns", request.param)
     pools = {
         M: draw_pool(positives, batch.users, M, Streams([1, 2, 3], Purpose.POOL), 11)
         for M in (1, 5)

@@ -1,12 +1,11 @@
 """The example of docs/add_a_sampler.md trains from a folder outside the package."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
 from hapens_bench.config.paths import conf_dir
+from tests.commands import hapens
 
 PAGE = conf_dir().parent / "docs" / "add_a_sampler.md"
 
@@ -30,17 +29,8 @@ def test_a_sampler_outside_the_package_trains(tmp_path, named):
         "trainer.epochs=2",
         "trainer.batch_size=128",
         "dataset.users=60",
-        f"paths.runs={tmp_path}/runs",
-        f"paths.cache={tmp_path}/cache",
     ]
-    command = [
-        sys.executable,
-        "-m",
-        "hapens_bench",
-        *(word.format(folder=tmp_path) for word in named),
-        "sampler=boltzmann",
-        *small,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    words = [word.format(folder=tmp_path) for word in named]
+    done = hapens(tmp_path, "train", *words, "sampler=boltzmann", *small)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("runs/planted/mf/boltzmann/*/summary.json"))

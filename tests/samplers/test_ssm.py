@@ -94,7 +94,7 @@ def test_a_pack_trains_each_trial_as_alone(tmp_path):
         "model.D=8",
         "dataset.users=50",
         "trainer.epochs=3",
-        "trainer.batch_size=16",
+        "trainer.batch_size=64",
     ]
     variants = [["seed=1"], ["seed=2", "loss.tau=0.5"]]
     packed = train(tmp_path / "pack", variants, *overrides)

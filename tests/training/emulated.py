@@ -26,6 +26,7 @@ COMPILING = (
     "hapens_bench.models.base",
     "hapens_bench.models.dropout",
     "hapens_bench.samplers.pool",
+    "hapens_bench.training.adam",
 )
 
 

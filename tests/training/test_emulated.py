@@ -20,9 +20,9 @@ from tests.training.emulated import installed, record
 from tests.training.emulated_tensor import DEVICE, OnDevice, Violation
 
 SMALL = [
-    "dataset.users=80",
+    "dataset.users=40",
     "dataset.items=300",
-    "trainer.batch_size=64",
+    "trainer.batch_size=64",  # 8 steps an epoch
     "trainer.lr=0.01",
     "trainer.epochs=4",
     "model.D=8",
@@ -36,6 +36,8 @@ SCRATCH = {name: ["sampler.start=scratch"] for name in ("irgan", "rns_as", "advi
 READINGS = {  # overrides that change the code of a step
     "rns": [
         ["trainer.optimizer=adagrad"],
+        ["trainer.weight_decay=0.01"],
+        ["trainer.optimizer=adagrad", "trainer.weight_decay=0.01"],
         ["trainer.reduction=sum"],
         ["trainer.drop_last=false"],
         ["trainer.bitmap_mb=0"],
@@ -56,6 +58,7 @@ READINGS = {  # overrides that change the code of a step
     "in_batch": [["sampler.logq=false"], ["loss=bpr_sum"]],
     "mixed": [["sampler.K=9"], ["trainer.bitmap_mb=0"]],
     "dens": [["sampler.warmup=3"]],
+    "divns": [["sampler.select=greedy"], ["trainer.drop_last=false"]],
     "psl": [["loss.activation=atan"], ["loss.activation=relu"]],
     "adv_infonce": [["sampler.every=2", "model.similarity=cosine"]],
     "var_bpr": [["loss.form=exact", "loss.pos_rarity=0.5"], ["sampler.M=1"]],

@@ -19,6 +19,7 @@ DROPOUT = ["model.message_dropout=0.1", "model.node_dropout=0.2"]
 SETTINGS = {
     "lightgcn": ["model=lightgcn"],
     "lightgcn with dropout": ["model=lightgcn", *DROPOUT],
+    "xsimgcl": ["model=xsimgcl"],
     "ngcf": ["model=ngcf", "model.L=2"],
     "ngcf of the authors": ["model=ngcf", "model.L=2", "model.variant=authors", *DROPOUT],
 }
@@ -60,7 +61,7 @@ def test_samplers_train_the_same_alone_and_in_a_pack_on_layers(tmp_path, model, 
     same_alone_and_packed(tmp_path, variants, *overrides)
 
 
-@pytest.mark.parametrize("name", ["lightgcn with dropout", "ngcf of the authors"])
+@pytest.mark.parametrize("name", ["lightgcn with dropout", "xsimgcl", "ngcf of the authors"])
 def test_a_resumed_training_drops_what_it_would_have_dropped(tmp_path, name):
     overrides = [*SHORT, *SETTINGS[name], "trainer.checkpoint_seconds=0"]
     assert 0 < same_when_resumed(tmp_path, 1, *overrides) < 3

@@ -5,13 +5,14 @@ import torch
 from hapens_bench.kernels import Engine
 from hapens_bench.models.base import Encoded
 from hapens_bench.samplers.pool import Positives
-from hapens_bench.training.hardness import HardnessMeter
+from hapens_bench.training.hardness import MOST, HardnessMeter
 
 
 @pytest.mark.parametrize("engine", [Engine.PLAIN, Engine.NUMBA])
-def test_measures_equal_slow_loops(engine):
+@pytest.mark.parametrize(("K", "every"), [(2, 1), (MOST, 1), (MOST + 1, 2), (300, 3)])
+def test_measures_equal_slow_loops(engine, K, every):
     generator = torch.Generator().manual_seed(0)
-    U, I, B, K, T = 6, 15, 10, 2, 2
+    U, I, B, T = 6, 15, 10, 2
     train = np.argwhere(np.random.default_rng(0).random((U, I)) < 0.3).astype(np.int64)
     held = np.argwhere(np.random.default_rng(1).random((U, I)) < 0.3).astype(np.int64)
     positives = Positives(train, U, I, engine=engine)
@@ -27,8 +28,9 @@ def test_measures_equal_slow_loops(engine):
         positive = torch.randn(T, B, generator=generator)
         negative = torch.randn(T, B, K, generator=generator)
         meter.add(users, positive, negative, negatives)
-        steps.append((users, positive, negative, negatives))
+        steps.append((users, positive, negative[..., ::every], negatives[..., ::every]))
     users, positive, negative, negatives = steps[-1]
+    K = negatives.shape[2]
     rows = meter.report(encoded)
 
     known, held_out = {tuple(p) for p in train.tolist()}, {tuple(p) for p in held.tolist()}

@@ -35,11 +35,14 @@ SRNS = [
     "model=gmf",
     "trainer.reduction=sum",
 ]
+DIVNS = ["sampler=divns", "sampler.M=6", "sampler.r=3", "model=mf"]
 SETTINGS = {
     "gdns": GDNS,
     "gdns_hardness": [*GDNS, "sampler.select=hardness", "loss.pairs=matched"],
     "srns": SRNS,
     "srns_persistent": [*SRNS, "sampler.memory=persistent"],
+    "divns": DIVNS,
+    "divns_greedy": [*DIVNS, "sampler.select=greedy"],
 }
 VARIANTS = {
     "gdns": [
@@ -51,6 +54,11 @@ VARIANTS = {
         ["seed=1"],
         ["seed=2", "sampler.alpha=0.5"],
         ["seed=3", "sampler.tau=0.1", "trainer.lr=0.03"],
+    ],
+    "divns": [
+        ["seed=1"],
+        ["seed=2", "sampler.lam=0.2"],
+        ["seed=3", "sampler.lam=0.9", "trainer.lr=0.03"],
     ],
 }
 SHORT = ["trainer.epochs=8", "trainer.eval_every=1", "model.D=8", "dataset.users=50"]
@@ -75,7 +83,7 @@ def test_resuming_gives_the_same_result(tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("name", ["gdns", "srns"])
+@pytest.mark.parametrize("name", ["gdns", "srns", "divns"])
 def test_a_snapshot_over_an_earlier_one_is_complete(tmp_path, name):
     trials = make_trials(tmp_path, VARIANTS[name], *SETTINGS[name], *SHORT)
     split = load(
@@ -167,12 +175,14 @@ def test_a_captured_step_has_no_shape_that_depends_on_the_data():
 
     Tensors without values, which raise where one is asked for, go through it.
     """
-    for rows in (GDNS, SRNS):
+    pairs = np.array([(u, i) for u in range(6) for i in (u, u + 3)])
+    for rows in (GDNS, SRNS, DIVNS):
         section = make_config(*rows)["sampler"]
-        sampler = build_sampler([section] * 2, [0, 1], 4, 6, 20)
+        sampler = build_sampler([section] * 2, [0, 1], 4, 6, 20, n_pairs=len(pairs))
         encoded = Encoded(torch.randn(2, 6, 4), torch.randn(2, 20, 4))
         sampler.allocate(encoded)
-        sampler.start(Positives(np.array([(u, i) for u in range(6) for i in (u, u + 3)]), 6, 20))
+        sampler.start(Positives(pairs, 6, 20))
+        sampler.observe(Positives(pairs, 6, 20))
         users = torch.tensor([[0, 3, 0], [5, 1, 2]])
         batch = Batch(users, users + 3, torch.tensor(1), torch.tensor(4), 9)
         pool = torch.full((2, 3, sampler.pool_size), 12)

@@ -1,4 +1,4 @@
-"""`trainer.norm_cap`, and `protocol.negatives=exclude_held_out`."""
+"""`trainer.norm_cap` and `weight_decay`, and `protocol.negatives=exclude_held_out`."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hapens_bench.cli.main import main
 from hapens_bench.data.load import load
 from hapens_bench.errors import UserError
 from hapens_bench.launch.validate import check
+from hapens_bench.training.pack import Pack
 from hapens_bench.training.stage import Stage
 from tests.conftest import make_config
 from tests.launch.sweeps import assert_equal, sweep
@@ -38,6 +39,34 @@ def test_a_trial_is_the_same_alone_and_beside_trials_of_other_caps(tmp_path):
     assert together[0].folder.read_frame("history")["pack_size"].max() == 3
     _, alone = sweep(tmp_path / "b", [[f"trainer.norm_cap={cap}"] for cap in caps], max_trials=1)
     assert_equal(together, alone)
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_a_trial_is_the_same_alone_and_beside_trials_of_other_weight_decays(tmp_path, engine):
+    variants = [[f"trainer.weight_decay={decay}"] for decay in ("0", "1e-3", "0.1")]
+    settings = ["sampler=rns", f"trainer.engine={engine}"]
+    _, together = sweep(tmp_path / "a", variants, *settings)
+    assert together[0].folder.read_frame("history")["pack_size"].max() == 3
+    _, alone = sweep(tmp_path / "b", variants, *settings, max_trials=1)
+    assert_equal(together, alone)
+    losses = [job.folder.read_frame("history")["train/loss"].iloc[-1] for job in together]
+    assert len(set(losses)) == 3
+
+
+def test_a_sampler_with_its_own_rate_does_not_decay():
+    config = make_config("sampler=irgan", "trainer.weight_decay=0.1")
+    pack = Pack([config], 5, 7, CPU)
+    decays = dict(zip(pack.parameters(), pack.optimizer.weight_decay, strict=True))
+    assert all(
+        bool((decay == (0.1 if name.startswith("model.") else 0)).all())
+        for name, decay in decays.items()
+    )
+    assert any(name.startswith("sampler.") for name in decays)
+
+
+def test_a_weight_decay_below_zero_is_refused():
+    with pytest.raises(UserError, match=r"trainer\.weight_decay is -0\.1"):
+        check(make_config("trainer.weight_decay=-0.1"))
 
 
 def test_a_cap_of_zero_is_refused():

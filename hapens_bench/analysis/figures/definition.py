@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from hapens_bench.analysis.figures import critical_difference, drawing, frames, indicators, layout
 from hapens_bench.analysis.figures.lines import Definition, lines
+from hapens_bench.analysis.figures.of_table import Methods, by_method, from_table
 from hapens_bench.analysis.query import Finished, Where, from_experiment, from_ledger
 from hapens_bench.analysis.result import picture, write_result
 from hapens_bench.config.paths import conf_file
@@ -87,7 +88,8 @@ def read_definition(name: str) -> dict[str, Any]:
         raise UserError(
             f"{path}: kind is {definition.get('kind')!r}, but it takes one of {', '.join(KINDS)}"
         )
-    needed, optional = {"title", "kind", *kind.keys}, {"experiment", "most", *kind.optional}
+    needed = {"title", "kind", *kind.keys}
+    optional = {"experiment", "table", "most", *kind.optional}
     if wrong := needed.difference(definition) | set(definition).difference(needed, optional):
         raise UserError(
             f"{path}: {', '.join(sorted(wrong))} is missing or unknown; kind {definition['kind']} "
@@ -136,8 +138,8 @@ def write_figure(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Write <out>/<name>.svg, .png, .csv and .provenance.json.
 
-    Return the data, and notes on what is missing in them.
-
+    The runs are those of the figure's `table` or `experiment`, else all. Return the data, and notes
+    on what is missing in them.
 
     Raises:
         UserError: when no finished run belongs to the figure, or its runs cannot be drawn together.
@@ -145,12 +147,20 @@ def write_figure(
     where = where or {}
     definition = chosen(name, where, stage)
     kind = KINDS[definition["kind"]]
-    if "experiment" in definition:
+    methods: Methods = {}
+    if "table" in definition:
+        done, notes, methods = from_table(definition["table"], runs, where, archive)
+    elif "experiment" in definition:
         done, notes = from_experiment(definition["experiment"], runs, where, archive)
     else:
         done, notes = from_ledger(runs, where, archive)
     kept, left_out = frames.usable(definition, done)
-    drawn = lines(kept, definition.get("most", kind.most), lambda run: kind.varied(definition, run))
+    most = definition.get("most", kind.most)
+    drawn = (
+        by_method(kept, methods)
+        if methods
+        else lines(kept, most, lambda run: kind.varied(definition, run))
+    )
     frame, missing = kind.tabulate(definition, drawn)
     figure = kind.draw(definition, frame)
     layout.entitle(figure, definition["title"], frame)

@@ -57,6 +57,7 @@ LOOKS = {
     "mixed": ("#B94851", "dash-dot-dot"),
     "dcans": ("#510DE6", "dashed"),
     "stabcf": ("#337254", "dash-dot"),
+    "divns": ("#F70282", "solid"),
 }
 NEAR = 40  # two colours nearer than this in RGB look alike in a thin line
 MARKERS = "os^DvXP<>*"  # of several settings of one sampler

@@ -37,19 +37,22 @@ def deciles(values: np.ndarray) -> np.ndarray:
 
 
 def by_activity(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
-    """Compare the method named by `compare` with the others in every decile of users.
+    """Compare the method named by `compare` with those of `activity` in every decile of users.
 
-    The selection is the honest one. Scores are in percent, each user's averaged over the common
-    seeds. `items` counts the train items of the decile's users, validation part included; `gain`
-    and `lose` are the percentages of users who are better and worse off with `compare`. low and
-    high are a 95% t interval over users; p comes from the sign-flip permutation test,
-    Holm-corrected over the deciles and methods of a data set and metric.
+    A table without `activity` compares it with all others. The selection is the honest one. Scores
+    are in percent, each user's averaged over the common seeds. `items` counts the train items of
+    the decile's users, validation part included; `gain` and `lose` are the percentages of users who
+    are better and worse off with `compare`. low and high are a 95% t interval over users; p comes
+    from the sign-flip permutation test, Holm-corrected over the deciles and methods of a data set
+    and metric.
     """
     mine, selection, rows = definition["compare"], definition["honest_selection"], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
     for dataset in definition["datasets"]:
         others = [
-            name for name in definition["samplers"] if name != mine and (dataset, name) in run
+            name
+            for name in definition.get("activity", definition["samplers"])
+            if name != mine and (dataset, name) in run
         ]
         if (dataset, mine) not in run or not others:
             continue

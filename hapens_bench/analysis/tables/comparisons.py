@@ -39,16 +39,16 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def tests(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.DataFrame:
-    """Test the method named by `compare` against each of the others, in percentage points.
+    """Test the methods named by `compare` and `compare_also`, in percentage points.
 
-    Over seeds: paired t and Wilcoxon tests on the common seeds. Over users: a sign-flip permutation
-    test on each user's mean over those seeds. Holm's correction is over the methods of a data set,
-    metric and selection.
+    Each is tested against all others. Over seeds: paired t and Wilcoxon tests on the common seeds.
+    Over users: a sign-flip permutation test on each user's mean over those seeds. Holm's correction
+    is over the methods of a data set, metric and selection.
     """
-    mine, rows = definition["compare"], []
+    compared, rows = [definition["compare"], *definition.get("compare_also", [])], []
     run = {(cell.dataset, cell.sampler): cell for cell in filled if cell.runs}
-    for dataset, selection, metric in product(
-        definition["datasets"], definition["selections"], definition["metrics"]
+    for mine, dataset, selection, metric in product(
+        compared, definition["datasets"], definition["selections"], definition["metrics"]
     ):
         if (dataset, mine) not in run:
             continue

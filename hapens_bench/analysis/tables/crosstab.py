@@ -14,8 +14,9 @@ import pandas as pd
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Replicates, Run, standing
 from hapens_bench.analysis.result import Content, write_result
+from hapens_bench.analysis.tables.marks import show
 from hapens_bench.analysis.tables.origin import commits, source
-from hapens_bench.analysis.tables.paper import CAPTION, NOTES, show
+from hapens_bench.analysis.tables.paper import CAPTION, NOTES
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 

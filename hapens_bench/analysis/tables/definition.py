@@ -30,7 +30,7 @@ def read_definition(name: str) -> dict[str, Any]:
 
     `paper` holds the printed numbers by data set and sampler; where it names another table, it
     becomes that table's numbers for `datasets`. A table without printed numbers has no `paper`.
-    `datasets` is always there.
+    `groups` are the samplers by group. `datasets` and `samplers` are always there.
 
     Raises:
         UserError: when there is no such table.
@@ -42,7 +42,21 @@ def read_definition(name: str) -> dict[str, Any]:
         definition["paper"] = {dataset: printed[dataset] for dataset in definition["datasets"]}
     elif paper is not None:
         definition["datasets"] = list(paper)
+    if "groups" in definition:
+        rows = [rows for group in definition["groups"].values() for rows in group.items()]
+        definition["samplers"] = dict(rows)
     return definition
+
+
+def common_overrides(definition: Mapping[str, Any], dataset: str) -> list[str]:
+    """Return the overrides of all rows on a data set: its own of `overrides_of` win."""
+    return winning(definition.get("overrides_of", {}).get(dataset, []), definition["overrides"])
+
+
+def winning(first: Sequence[str], then: Sequence[str]) -> list[str]:
+    """Join overrides; where both set a key, the first ones win."""
+    keys = {word.partition("=")[0] for word in first}
+    return [*first, *(word for word in then if word.partition("=")[0] not in keys)]
 
 
 def _written(name: str) -> dict[str, Any]:
@@ -55,12 +69,15 @@ def _written(name: str) -> dict[str, Any]:
 def cells(definition: Mapping[str, Any]) -> list[Cell]:
     """Compose the config of every cell, so that runs are matched by identity, not by label.
 
+    A row's own overrides win over those of all rows.
     A cell that lacks its required tuned file has no id, so no run fits it.
     """
     composed = []
     for dataset in definition["datasets"]:
         for sampler, overrides in definition["samplers"].items():
-            full = [f"dataset={dataset}", *overrides, *definition["overrides"]]
+            full = winning(
+                [f"dataset={dataset}", *overrides], common_overrides(definition, dataset)
+            )
             config = compose_config(full)
             identity = "" if lacks_tuned_file(config) else config_id(config)
             composed.append(

@@ -14,14 +14,15 @@ import pandas as pd
 from hapens_bench.analysis.formats import Entry, Line, to_latex, to_markdown
 from hapens_bench.analysis.replicates import Standing, standing
 from hapens_bench.analysis.result import Content, write_result
+from hapens_bench.analysis.tables import across
 from hapens_bench.analysis.tables.comparisons import orders, orders_markdown, tests, tests_markdown
 from hapens_bench.analysis.tables.definition import Cell, Run, fill, read_definition
+from hapens_bench.analysis.tables.marks import show
 from hapens_bench.analysis.tables.origin import LOST, LOST_NOTE, commits, lost_rows, source
 from hapens_bench.config.quoting import hapens_command
 from hapens_bench.errors import UserError
 from hapens_bench.launch.results import uncaptured
 
-LEVEL = 0.05
 COLUMNS = [
     "dataset",
     "model",
@@ -53,6 +54,7 @@ NOTES = [
     "(sign-flip permutation test on each user's mean over the seeds, Holm-corrected); n = 1: no "
     "test over seeds. `!`: the best epoch of a run was its last (not converged).",
 ]
+FROM = "`from`: the archive that holds the runs, and at how many commits they were trained."
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
     Values are in percent; std is the sample standard deviation over seeds, empty for n = 1.
     delta_pct = 100 (mean - paper) / paper; both are empty where the paper printed no numbers.
     `converged` is false where a run's best epoch was its last. `source` says which archives hold
-    the runs, and `commits` at how many commits they were trained.
+    the runs, and `commits` at how many commits they were trained. A table with columns for data
+    sets (`across`) has `seconds`, the median over the runs of what a training took.
     """
     paper, rows = definition.get("paper"), []
     for cell in filled:
@@ -83,7 +86,7 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
                 reports = [
                     run["selection"][selection]
                     for run in cell.runs
-                    if selection in run["selection"]
+                    if metric in run["selection"].get(selection, {"test": {}})["test"]
                 ]
                 if not reports:
                     continue
@@ -92,7 +95,7 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
                 rows.append(
                     dict(
                         dataset=cell.dataset,
-                        model=definition["model"],
+                        model=cell.runs[0]["model"],
                         sampler=cell.sampler,
                         metric=metric,
                         selection=selection,
@@ -104,9 +107,14 @@ def long_table(definition: Mapping[str, Any], filled: Sequence[Cell]) -> pd.Data
                         converged=all(report["converged"] for report in reports),
                         source=source(cell.runs),
                         commits=commits(cell.runs),
+                        seconds=_seconds(cell.runs),
                     )
                 )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*COLUMNS, "seconds"] if "across" in definition else COLUMNS)
+
+
+def _seconds(runs: Sequence[Run]) -> float:
+    return float(pd.Series([run.get("train_seconds") for run in runs], dtype=float).median())
 
 
 def wide_rows(
@@ -170,20 +178,6 @@ def _shown(row: Mapping[Hashable, Any], best: Standing | None) -> Entry:
     return show(row["mean"], row["std"], row["converged"], row["sampler"], best)
 
 
-def show(mean: float, std: float, converged: bool, name: str, best: Standing | None) -> Entry:
-    """Return a mean with its marks."""
-    text = (
-        f"{mean:.2f}" + ("" if math.isnan(std) else f" ± {std:.2f}") + ("" if converged else " !")
-    )
-    if best is None or best.second is None or name not in (best.best, best.second):
-        return Entry(text)
-    if name == best.second:
-        return Entry(text, place=2)
-    return Entry(
-        text + ("†" if best.seeds < LEVEL else "") + ("‡" if best.users < LEVEL else ""), place=1
-    )
-
-
 def in_order(definition: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a long table in the order of the definition."""
     names = ("datasets", "samplers", "metrics", "selections")
@@ -193,16 +187,21 @@ def in_order(definition: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame
         for column, name in zip(columns, names, strict=True)
     ]
     order = pd.concat(ranks, axis=1).sort_values(columns, kind="stable").index
-    return table.loc[order, COLUMNS].reset_index(drop=True)
+    return table.loc[order].reset_index(drop=True)
 
 
-def missing(filled: Sequence[Cell], seeds: int) -> list[str]:
-    """Return Markdown lines with the command of every cell that has not been run."""
+def missing(filled: Sequence[Cell], seeds: int, queue: str | None = None) -> list[str]:
+    """Return Markdown lines with the command of every cell that has not been run.
+
+    Where a queue file has the commands, it is named instead.
+    """
     commands = [
         hapens_command("train", "-m", *c.overrides, f"seed=range({seeds})")
         for c in filled
         if not c.runs
     ]
+    if commands and queue:
+        return ["", f"Not run yet: {len(commands)} of {len(filled)} cells; `{queue}` has them all."]
     return ["", "Not run yet:", "", "```", *commands, "```"] if commands else []
 
 
@@ -223,7 +222,7 @@ def write_table(name: str, runs: Sequence[Run], out: Path, lost: bool = False) -
             f"no finished run belongs to table {name!r}; "
             f"conf/table/{name}.yaml holds the command that makes them"
         )
-    more = missing(filled, definition["seeds"])
+    more = missing(filled, definition["seeds"], definition.get("queue"))
     return write_filled(definition, filled, out / name, more, unarchived=unarchived)
 
 
@@ -248,24 +247,32 @@ def write_filled(
     lost = unarchived is not None and not unarchived.empty
     if lost:
         table = in_order(definition, pd.concat([table, unarchived], ignore_index=True))
-    selections = definition["selections"] if shown is None else shown
-    header, lines = wide_rows({**definition, "selections": selections}, filled, table)
+    wide = {**definition, "selections": definition["selections"] if shown is None else shown}
+    lay_out, n_names, more_notes = (
+        (across.rows, across.N_NAMES, across.NOTE)
+        if "across" in definition
+        else (wide_rows, 5, FROM)
+    )
+    header, lines = lay_out(wide, filled, table)
     below = [
         *NOTES,
-        "`from`: the archive that holds the runs, and at how many commits they were trained.",
+        more_notes,
         *([LOST_NOTE] if lost else []),
         *(["Δ% is relative to the paper."] if "paper" in definition else []),
         *([definition["note"]] if "note" in definition else []),
         *uncaptured(used),
         *more,
         "",
-        *orders_markdown(order),
-        *tests_markdown(tested, definition["honest_selection"]),
+        *(
+            [*across.more_metrics(definition, filled, table), *across.leads(definition, tested)]
+            if "across" in definition
+            else [*orders_markdown(order), *tests_markdown(tested, definition["honest_selection"])]
+        ),
     ]
     contents: dict[str, Content] = {
         ".csv": table.round(4).to_csv(index=False),
         ".md": to_markdown(definition["title"], header, lines, below),
-        ".tex": to_latex(stem.name, f"{definition['title']}. {CAPTION}", header, lines, n_names=5),
+        ".tex": to_latex(stem.name, f"{definition['title']}. {CAPTION}", header, lines, n_names),
         **(beside or {}),
     }
     if len(tested):
