@@ -108,6 +108,7 @@ def call_all() -> None:
     rows32, none = rows.astype(np.int32), i.astype(np.int32)[:0]
     least_squares.conjugate_gradients(rows32, none, f2, f, f, 1, 1, f2)
     least_squares.squared_errors(rows32, none, f2, f2, np.zeros(1))
+    least_squares.squared_lengths(f2, np.zeros(1))
     ranks.mark_hits(f2, 0, rows, i, rows, i, np.zeros((1, 1), dtype=bool))
     ranks.top_lists(f2, 0, np.zeros((1, 1), dtype=np.int32))
     ranks.count_below(f2, i, i2, rows, i, i2)
@@ -221,6 +222,13 @@ def squared_errors(indptr: Any, index: Any, rows: Tensor, table: Tensor) -> Tens
     """Return the sum of (<x_r, q_i> - 1)^2 over the entries i of each row r, float64."""
     out = torch.empty(len(rows), dtype=torch.float64)
     least_squares.squared_errors(indptr, index, *arrays(rows, table, out))
+    return out
+
+
+def squared_lengths(rows: Tensor) -> Tensor:
+    """Return the sum of the squares of each row, float64."""
+    out = torch.empty(len(rows), dtype=torch.float64)
+    least_squares.squared_lengths(*arrays(rows, out))
     return out
 
 

@@ -77,3 +77,19 @@ def squared_errors(indptr: Any, index: Any, rows: Any, table: Any, out: Any) -> 
             error = np.float64(_dot(rows[row], table[i], D)) - 1
             total += error * error
         out[row] = total
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath=_SUMS)
+def squared_lengths(rows: Any, out: Any) -> None:
+    """Sum the squares of each row.
+
+    Shape:
+        rows: [n, D]; out: [n] float64.
+    """
+    n, D = rows.shape
+    for row in numba.prange(n):
+        total = 0.0
+        for d in range(D):
+            x = np.float64(rows[row, d])
+            total += x * x
+        out[row] = total

@@ -81,22 +81,22 @@ class IALS(Fitted):
 
     def fit(self) -> dict[str, float]:
         """Take an epoch; `train/loss` is L after it, divided by the train pairs."""
-        self._update(self.X, self.user, self.item, self.l2_user)
-        self._update(self.by_item, self.item, self.user, self.l2_item)
-        return {"train/loss": self.objective() / self.X.nnz}
+        self._update(self.X, self.user, self.item, gram(self.item), self.l2_user)
+        of_users = gram(self.user)
+        self._update(self.by_item, self.item, self.user, of_users, self.l2_item)
+        return {"train/loss": self._objective(of_users) / self.X.nnz}
 
-    def _update(self, X: Sparse, own: Tensor, other: Tensor, l2: Tensor) -> None:
+    def _update(self, X: Sparse, own: Tensor, other: Tensor, G: Tensor, l2: Tensor) -> None:
         if self.cg is None:
-            own.copy_(solve(X, other, self.alpha0, l2))
+            own.copy_(solve(X, other, G, self.alpha0, l2))
         else:
-            own.copy_(approach(X, own, other, self.alpha0, l2, self.cg))
+            own.copy_(approach(X, own, other, G, self.alpha0, l2, self.cg))
 
-    def objective(self) -> float:
-        """Return L, summed in double precision."""
-        p, q = self.user.double(), self.item.double()
-        total = self.alpha0 * ((p.T @ p) * (q.T @ q)).sum()
-        total += (self.l2_user.double() * p.square().sum(1)).sum()
-        total += (self.l2_item.double() * q.square().sum(1)).sum()
+    def _objective(self, of_users: Tensor) -> float:
+        """Return L, summed in double precision; `of_users` is P^T P."""
+        total = self.alpha0 * (of_users * gram(self.item)).sum()
+        total += (self.l2_user.double() * cpu.squared_lengths(self.user)).sum()
+        total += (self.l2_item.double() * cpu.squared_lengths(self.item)).sum()
         total += cpu.squared_errors(self.X.indptr, self.X.indices, self.user, self.item).sum()
         return float(total)
 
@@ -109,10 +109,10 @@ class IALS(Fitted):
         return {"user": self.user, "item": self.item}
 
 
-def solve(X: Sparse, other: Tensor, alpha0: float, l2: Tensor) -> Tensor:
+def solve(X: Sparse, other: Tensor, G: Tensor, alpha0: float, l2: Tensor) -> Tensor:
     """Return the rows that minimise L given the other side's: a batch of systems per block.
 
-    In the basis of the eigenvectors of Q^T Q, what all rows share is a diagonal M. So a row of
+    In the basis of the eigenvectors of G = Q^T Q, what all rows share is a diagonal M. So a row of
     n < D train pairs, with vectors K [n, D], takes an n x n system instead of a D x D one:
     (M + K^T K)^-1 K^T 1 = M^-1 K^T (E + K M^-1 K^T)^-1 1.
 
@@ -120,7 +120,7 @@ def solve(X: Sparse, other: Tensor, alpha0: float, l2: Tensor) -> Tensor:
         X: [n, m]; other: [m, D]; l2: [n] -> [n, D].
     """
     D, found = other.shape[1], torch.zeros(X.shape[0], other.shape[1])
-    shared, turn = turned_basis(other, alpha0)
+    shared, turn = turned_basis(G, alpha0)
     turned = other @ turn
     for rows, padded, inside in blocks(X, D):
         known, M = turned[padded] * inside[..., None], shared + l2[rows, None]
@@ -135,7 +135,7 @@ def solve(X: Sparse, other: Tensor, alpha0: float, l2: Tensor) -> Tensor:
 
 
 def approach(
-    X: Sparse, own: Tensor, other: Tensor, alpha0: float, l2: Tensor, steps: int
+    X: Sparse, own: Tensor, other: Tensor, G: Tensor, alpha0: float, l2: Tensor, steps: int
 ) -> Tensor:
     """Return the rows after some steps of conjugate gradients towards those of `solve`.
 
@@ -146,20 +146,26 @@ def approach(
         X: [n, m]; own: [n, D]; other: [m, D]; l2: [n] -> [n, D].
     """
     check()
-    shared, turn = turned_basis(other, alpha0)
+    shared, turn = turned_basis(G, alpha0)
     x = own @ turn
     cpu.conjugate_gradients(X.indptr, X.indices, other @ turn, shared, l2, steps, x)
     return x @ turn.T
 
 
-def turned_basis(other: Tensor, alpha0: float) -> tuple[Tensor, Tensor]:
-    """Return the eigenvalues of alpha0 Q^T Q, and the eigenvectors in columns.
+def turned_basis(G: Tensor, alpha0: float) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues of alpha0 G, and the eigenvectors in columns.
 
     Shape:
-        other: [m, D] -> [D], [D, D].
+        G: [D, D] -> [D], [D, D].
     """
-    values, vectors = torch.linalg.eigh(other.double().T @ other.double())
+    values, vectors = torch.linalg.eigh(G)
     return alpha0 * values.clamp(min=0).float(), vectors.float()
+
+
+def gram(table: Tensor) -> Tensor:
+    """Return the inner products of the columns, in double precision: [n, D] -> [D, D]."""
+    x = table.double()
+    return x.T @ x
 
 
 def blocks(X: Sparse, D: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

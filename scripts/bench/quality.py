@@ -16,7 +16,8 @@ The clock runs while a model trains, from before its initial values are drawn (o
 from after that (RecBole, LightFM). It stands still while the model is evaluated, by the same code
 for all: whenever 5% more time has passed, at the next step (ours, RecBole) or epoch (implicit,
 LightFM, iALS). Imports, loading, compiling, a first call on a few pairs, and putting the pairs into
-a library's own structures are not timed (`setup` has the last). A run ends once it has gone on for twice the seconds of its best quality, or after --cap seconds.
+a library's own structures are not timed (`setup` has the last). Having reached the goal, a run ends
+once it has gone on for twice the seconds of its best quality; else after --cap seconds.
 
 Prints, and writes `quality.csv`, row by row, `quality_curves.csv`, `quality.provenance.json` and
 `quality.svg` into --out. Libraries are measured where their environments exist (`make rivals`).
@@ -106,6 +107,7 @@ def timed(goal: Goal, name: str, system: Mapping[str, Any], n: int, args: Any) -
     for share in SHARES:
         hit = run.first(share)
         row[f"seconds_{share:.0%}"] = hit["seconds"] if hit else None
+        row[f"cpu_{share:.0%}"] = hit["cpu"] if hit else None
         row[f"epochs_{share:.0%}"] = hit["epochs"] if hit else None
     last = {key: run.curve[-1][key] for key in ("seconds", "cpu", "epochs")}
     more = {"best": run.best, "goal": goal.quality, "setup": run.setup, "version": run.version}
@@ -174,6 +176,26 @@ def time_all(systems: Mapping[str, Any], args: argparse.Namespace) -> None:
     frame = pd.DataFrame(curves)
     frame.to_csv(args.out / "quality_curves.csv", index=False, float_format="%.5g")
     draw(record.frame, frame, machine, args.out / "quality.svg")
+    print(table(record.frame))
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return the seconds to 95%, 99% and 100% as a table in Markdown, for docs/performance.md."""
+    datasets = list(dict.fromkeys(rows["dataset"]))
+    lines = [f"| | {' | '.join(datasets)} |", "| --- |" + " --- |" * len(datasets)]
+    for name in dict.fromkeys(rows["system"]):
+        cells = []
+        for dataset in datasets:
+            found = rows[(rows["dataset"] == dataset) & (rows["system"] == name)]
+            columns = [f"seconds_{share:.0%}" for share in SHARES]
+            if found.empty or "best" not in found or found["best"].isna().all():
+                cells.append("not measured")
+                continue
+            seconds = found[columns].iloc[0]
+            told = [f"{s:.2g}" if s == s else "–" for s in seconds.astype(float)]
+            cells.append(f"{', '.join(told)} ({100 * found['best'].iloc[0]:.2f})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
