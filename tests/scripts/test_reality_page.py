@@ -56,10 +56,13 @@ def test_every_part_says_what_the_files_say(script, numbers):
     assert "| tools | dns | +0.50 | +0.30 … +0.70 | 0.010 | <0.001 |" in parts["over rns"]
     assert "| sl |" not in parts["over rns"] and "above rns at 5%" in parts["over rns"]
     said = (
-        "- tools: above ease at 5% over seeds and users: none; below: dns; 1 of 2 cannot be told."
+        "- tools: above ease at 5% over users and seeds: none; below: dns; 1 of 2 cannot be told."
     )
     assert said in parts["over ease"] and "| tools | dns | -1.00 |" in parts["over ease"]
     assert parts["over sl"] == "Not run yet."
+    equal = {"dataset": "tools", "method": "itemknn", "lead": -1.0, "seeds": float("nan")}
+    (line,) = script.verdict("ease", [equal | {"users": 0.001}])
+    assert "below: itemknn; 0 of 1" in line
     assert "| tools | dns | 30.00 | – | – | 3.25 |" in parts["items"]
     assert "| dns | +0.30 (3–4 items, p 0.020) | -0.70 (20–90 items, p 0.020) |" in parts["users"]
     assert "| ease | 12 |" in parts["cost"]
