@@ -1,7 +1,8 @@
 """Ranking metrics of each user, from the hits in a ranked list.
 
 `METRICS` has the suite's. One of your own is a function of the same form, named by its module:
-`protocol.metrics=[Recall@20,mine.first_page@20]`.
+`protocol.metrics=[Recall@20,mine.first_page@20]`. Torch, a second to import, is imported where
+metrics are computed: what lists runs asks only for their names.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ import importlib
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hapens_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Prefix of metrics under full ranking where the protocol uses candidate ranking.
 FULL = "full/"
 
-Metric = Callable[[Tensor, Tensor, int], Tensor]
+Metric: TypeAlias = "Callable[[Tensor, Tensor, int], Tensor]"
 """(hits [n, k] bool in rank order with k = min(K, ranked items), |T_u| [n] >= 1, K) -> [n]."""
 
 # Measures of all lists of a trial together (`evaluation.beyond`), each with whether less is better.
@@ -51,6 +54,8 @@ def ndcg(hits: Tensor, n_relevant: Tensor, K: int) -> Tensor:
     An ideal list has min(K, |T_u|) hits. Gains are added up in rank order, so that the same hits
     give the same bits on every device and beside every other user.
     """
+    import torch
+
     gain = 1 / torch.log2(torch.arange(2, hits.shape[1] + 2, dtype=torch.float64))
     total = torch.zeros(len(hits), dtype=torch.float64, device=hits.device)
     for column, value in zip(hits.T.double().contiguous(), gain.tolist()):
@@ -70,6 +75,8 @@ def hit_rate(hits: Tensor, n_relevant: Tensor, K: int) -> Tensor:
 
 def mrr(hits: Tensor, n_relevant: Tensor, K: int) -> Tensor:
     """Return 1/rank of the first hit in the top K, 0 without."""
+    import torch
+
     ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
     return (hits.double() / ranks).amax(1)
 
@@ -166,6 +173,8 @@ def of_ranks(
     Raises:
         KeyError: when a user of `ranks` is not in `counts`.
     """
+    import torch
+
     place = pd.Series(range(len(counts)), index=counts["user"].to_numpy())
     relevant = torch.from_numpy(counts["relevant"].to_numpy().astype("int64"))
     values: dict[str, NDArray[np.float64]] = {}

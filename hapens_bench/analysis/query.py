@@ -13,7 +13,6 @@ import pandas as pd
 
 from hapens_bench.config.dotted import flat, look_up
 from hapens_bench.errors import UserError, did_you_mean
-from hapens_bench.launch.experiments import planned
 from hapens_bench.runs.archive import open_run
 from hapens_bench.runs.files import DamagedRun
 from hapens_bench.runs.folder import RunFolder
@@ -122,6 +121,9 @@ def from_experiment(
     Raises:
         UserError: when there is no such experiment, or no finished run of it.
     """
+    # it imports torch, and what only reads run folders does without
+    from hapens_bench.launch.experiments import planned
+
     jobs = narrow([trial.job for trial in planned(name, runs, archive=archive)], where)
     is_done = [job.is_done() for job in jobs]
     done = [job.folder for job, known in zip(jobs, is_done, strict=True) if known]

@@ -10,7 +10,6 @@ from typing import Any
 
 from hapens_bench.analysis.formats import print_table
 from hapens_bench.analysis.query import Finished, finished, narrow, parse_where
-from hapens_bench.analysis.replicates import Replicates, compare
 from hapens_bench.analysis.rerun import rerun_command
 from hapens_bench.cli.folders import add_runs
 from hapens_bench.config.dotted import flat
@@ -130,6 +129,9 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """Print the keys in which two runs differ, their results, and the difference over users."""
+    # it imports scipy's statistics, and the other actions do without
+    from hapens_bench.analysis.replicates import Replicates, compare
+
     ledger = load(arguments.runs, arguments.archive)
     a, b = (find(ledger, name) for name in arguments.run_ids)
     first, second = (flat(identity(run.config)) for run in finished([a, b]))

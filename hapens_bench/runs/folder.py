@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
@@ -209,6 +208,8 @@ class RunFolder(Files):
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write the state that a resume needs: tensors and plain values only."""
+        import torch  # a second, and what lists runs opens no checkpoint
+
         # Straight into the file: gigabytes, where a sampler remembers pairs.
         self._write("checkpoint.pt", lambda file: torch.save(dict(state), file))
 
@@ -217,6 +218,8 @@ class RunFolder(Files):
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
+        import torch
+
         try:
             # torch.load does not verify the checksums of the archive.
             with zipfile.ZipFile(path) as archive:

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.analysis.synthetic import make_run
+
 HEAVY = ("torch", "pandas", "numba", "matplotlib", "wandb")
 LIMIT = 0.5  # seconds of CPU; measured: 0.03 for help, 0.3 for a mistyped sampler
 PROGRAM = """
@@ -43,3 +45,10 @@ def test_it_is_told_at_once(arguments, code, words):
     assert found == code and words in text + errors
     assert not loaded, f"{loaded} imported"
     assert min(seconds, run(*arguments)[3]) < LIMIT
+
+
+def test_runs_are_listed_without_torch(tmp_path):
+    make_run(tmp_path, seed=3)
+    text, errors, code, _, loaded = run("runs", "list", "--runs", str(tmp_path), "--no-archive")
+    assert code == 0 and "valid_refit" in text and not errors
+    assert loaded == ["pandas"]
