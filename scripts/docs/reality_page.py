@@ -9,6 +9,7 @@ What stands between `<!-- NAME -->` and `<!-- end -->` is written anew; the rest
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,11 @@ def verdict(mine: str, rows: list[Row]) -> list[str]:
         sure = [row for row in here if row["users"] < 0.05 and not row["seeds"] >= 0.05]
         above = ", ".join(row["method"] for row in sure if row["lead"] > 0) or "none"
         below = ", ".join(row["method"] for row in sure if row["lead"] < 0) or "none"
-        lines.append(
+        text = (
             f"- {dataset}: above {mine} at 5% over users and seeds: {above}; below: {below}; "
             f"{len(here) - len(sure)} of {len(here)} cannot be told."
         )
+        lines.append(textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False))
     return lines
 
 
