@@ -32,7 +32,7 @@ def draw(rows: pd.DataFrame, curves: pd.DataFrame, machine: dict[str, Any], path
         panel.axhline(1, color="black", linewidth=0.5)
         panel.axhline(0.99, color="black", linewidth=0.5, linestyle=":")
         panel.set_xscale("log")
-        panel.set_ylim(0.5, 1.3)
+        panel.set_ylim(0.4, 1.8)
         panel.set_title(dataset, fontsize=9, loc="left")
         panel.set_xlabel("seconds of training", fontsize=8)
         panel.tick_params(labelsize=7)
