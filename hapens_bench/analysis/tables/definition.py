@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hapens_bench.analysis.replicates import Replicates, Run
-from hapens_bench.config.compose import compose_config
+from hapens_bench.config.compose import once_for_each_choice, unresolved
 from hapens_bench.config.identity import config_id
 from hapens_bench.config.paths import conf_file, lacks_tuned_file
 from hapens_bench.errors import UserError
@@ -72,13 +72,14 @@ def cells(definition: Mapping[str, Any]) -> list[Cell]:
     A row's own overrides win over those of all rows.
     A cell that lacks its required tuned file has no id, so no run fits it.
     """
+    compose = once_for_each_choice(unresolved)
     composed = []
     for dataset in definition["datasets"]:
         for sampler, overrides in definition["samplers"].items():
             full = winning(
                 [f"dataset={dataset}", *overrides], common_overrides(definition, dataset)
             )
-            config = compose_config(full)
+            config = compose(full)
             identity = "" if lacks_tuned_file(config) else config_id(config)
             composed.append(
                 Cell([], dataset=dataset, sampler=sampler, overrides=full, config_id=identity)
