@@ -9,6 +9,7 @@ from hapens_bench.analysis.figures.definition import write_figure
 from hapens_bench.analysis.tables import activity, paper
 from hapens_bench.analysis.tables import definition as cells
 from hapens_bench.cli.main import main
+from hapens_bench.config.compose import compose_config
 from tests.analysis.runs import write_run
 
 ROWS = {
@@ -70,7 +71,7 @@ def scored(recall):
 def test_a_rows_own_overrides_win_then_those_of_the_data_set():
     by_name = {(cell.dataset, cell.sampler): cell for cell in cells.cells(DEFINITION)}
     rates = {
-        key: cells.compose_config(by_name[key].overrides)["trainer"]["lr"]
+        key: compose_config(by_name[key].overrides)["trainer"]["lr"]
         for key in [("tools", "rns"), ("phones", "rns"), ("tools", "ssm"), ("phones", "ssm")]
     }
     assert list(rates.values()) == [0.002, 0.003, 0.01, 0.01]

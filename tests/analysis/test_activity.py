@@ -6,6 +6,7 @@ import pytest
 
 from hapens_bench.analysis.tables import activity
 from hapens_bench.analysis.tables import definition as cells
+from hapens_bench.config.compose import compose_config
 from hapens_bench.errors import UserError
 from hapens_bench.launch.job import load_split
 from hapens_bench.runs.folder import RunFolder
@@ -34,7 +35,7 @@ def definition():
 def filled(definition, tmp_path):
     """Cells with two seeds; hapens is a point better for active users, a point worse for others."""
     found = cells.cells(definition)
-    config = cells.compose_config(found[0].overrides)
+    config = compose_config(found[0].overrides)
     split = load_split(config)
     count = np.bincount(split.full_train[:, 0], minlength=split.n_users)
     users = np.unique(split.test[:, 0])
@@ -78,7 +79,7 @@ def test_who_gains_is_found_and_equals_the_users_one_by_one(definition, filled):
     assert (part["difference"].iloc[:4] < -0.5).all() and (part["difference"].iloc[-4:] > 0.5).all()
     assert (part["p"].iloc[[0, -1]] < 0.05).all()
     assert (part["items_low"].to_numpy()[1:] > part["items_high"].to_numpy()[:-1]).all()
-    split = load_split(cells.compose_config(filled[0].overrides))
+    split = load_split(compose_config(filled[0].overrides))
     count = np.bincount(split.full_train[:, 0], minlength=split.n_users)
     ours, theirs = (
         sum(
